@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import eqmail
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 BODY = b"Received: (qmail 1 invoked by uid 0); 1 Jan 2026 00:00:00 -0000\nSubject: x\n\n" + b"x" * 2000 + b"\n"
 DOMAINS = 200
@@ -101,15 +101,15 @@ def look(home: Path, number: int) -> None:
         print(f"  {' '.join(words):52} {measured([home / 'bin' / words[0], *words[1:]], environ)}", flush=True)
 
 
-def start(home: Path, count: int) -> House:
+def start(home: Path, count: int) -> MailSystem:
     began = time.monotonic()
-    house = House(home)
+    mail_system = MailSystem(home)
     greeted = time.monotonic() - began
     until(lambda: counted(home) >= count, "all messages", 600)
     print(f"  start: greeting after {greeted:.2f} s, all due times known after {time.monotonic() - began:.2f} s")
-    cpu, peak = _spent(house)
+    cpu, peak = _spent(mail_system)
     print(f"  scheduler: {cpu:.2f} s CPU until then, {peak:.0f} MB")
-    return house
+    return mail_system
 
 
 def counted(home: Path) -> int:
@@ -126,8 +126,8 @@ def counted(home: Path) -> int:
     return counters["local.due"] + counters["remote.due"]
 
 
-def _spent(house: House) -> tuple[float, float]:
-    pid = next(pid for pid, name in house.services().items() if name == "eq-send")
+def _spent(mail_system: MailSystem) -> tuple[float, float]:
+    pid = next(pid for pid, name in mail_system.services().items() if name == "eq-send")
     words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), _peak(pid)
 
@@ -141,10 +141,10 @@ def _peak(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-def deliver(house: House) -> None:
-    box = house.home / "alias/Maildir"
+def deliver(mail_system: MailSystem) -> None:
+    box = mail_system.home / "alias/Maildir"
     before, began = len(messages(box)), time.monotonic()
-    house.send(["new@mail.example.org"], "Subject: new\n\nbody\n")
+    mail_system.send(["new@mail.example.org"], "Subject: new\n\nbody\n")
     until(lambda: len(messages(box)) > before, "a new message", 60)
     print(f"  a new message is delivered after {time.monotonic() - began:.2f} s")
 
@@ -157,7 +157,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = words.keep or Path(tempfile.mkdtemp(prefix="eqmail-big-", dir="/var/tmp"))
     home = folder / "home"
-    house: House | None = None
+    mail_system: MailSystem | None = None
     try:
         if not home.exists():
             make_home(home)
@@ -167,13 +167,13 @@ def main() -> None:
         print(f"{words.messages} messages, no services:")
         look(home, number)
         print("with services:")
-        house = start(home, words.messages)
-        deliver(house)
+        mail_system = start(home, words.messages)
+        deliver(mail_system)
         look(home, number)
     finally:
-        if house is not None:
+        if mail_system is not None:
             began = time.monotonic()
-            house.stop(600)
+            mail_system.stop(600)
             print(f"  stop: {time.monotonic() - began:.2f} s")
         if words.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

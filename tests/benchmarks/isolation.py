@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import eqmail
-from tests.support.mail_system import House, until
+from tests.support.mail_system import MailSystem, until
 
 
 def serve(listener: socket.socket, seen: list[float]) -> None:
@@ -48,8 +48,8 @@ def serve(listener: socket.socket, seen: list[float]) -> None:
         threading.Thread(target=quietly, args=(client,), daemon=True).start()
 
 
-def give(house: House, domain: str, count: int) -> None:
-    with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
+def give(mail_system: MailSystem, domain: str, count: int) -> None:
+    with smtplib.SMTP("127.0.0.1", mail_system.port, timeout=60) as client:
         for number in range(count):
             client.sendmail("a@example.net", [f"r{number}@{domain}"], "Subject: x\r\n\r\n" + "x" * 2000 + "\r\n")
 
@@ -68,16 +68,16 @@ def run(dead: int, live: int) -> str:
         hosts.write("dead.test\nlive.test\n")
     seen: list[float] = []
     threading.Thread(target=serve, args=(server, seen), daemon=True).start()
-    house = House(folder / "home")
+    mail_system = MailSystem(folder / "home")
     try:
-        give(house, "dead.test", dead)
+        give(mail_system, "dead.test", dead)
         began = time.monotonic()
-        give(house, "live.test", live)
+        give(mail_system, "live.test", live)
         accepted = time.monotonic() - began
         until(lambda: len(seen) >= live, "all live messages", 120)
         return f"{dead} dead, {live} live: accepted in {accepted:.1f} s, delivered in {max(seen) - began:.1f} s"
     finally:
-        house.kill()
+        mail_system.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

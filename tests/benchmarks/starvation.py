@@ -29,7 +29,7 @@ from pathlib import Path
 
 from tests.benchmarks.big_queue import counted, fill
 from tests.conftest import eqmail
-from tests.support.mail_system import House, make_maildir, until
+from tests.support.mail_system import MailSystem, make_maildir, until
 
 CLIENTS = 8
 BODY = b"Subject: x\r\n\r\n" + b"x" * 2000 + b"\r\n.\r\n"
@@ -111,9 +111,9 @@ def between(times: list[float], start: float, end: float) -> int:
     return bisect(times, end) - bisect(times, start)
 
 
-def burst(house: House, count: int) -> None:
-    watch, began = Watch(house.log_path), time.time()
-    accepted = send(house.port, lambda done: done < count // CLIENTS)
+def burst(mail_system: MailSystem, count: int) -> None:
+    watch, began = Watch(mail_system.log_path), time.time()
+    accepted = send(mail_system.port, lambda done: done < count // CLIENTS)
     delivered = watch.times[b": success: "]
     until(lambda: len(delivered) >= len(accepted), "the last message", 600)
     watch.end()
@@ -127,10 +127,10 @@ def burst(house: House, count: int) -> None:
             print(f"  {phase:6} {start:5.1f} - {stop:5.1f} s: {rates[0]:5.0f} accepted/s, {rates[1]:5.0f} delivered/s")
 
 
-def steady(house: House, what: str, seconds: float) -> None:
+def steady(mail_system: MailSystem, what: str, seconds: float) -> None:
     os.sync()  # or the disk would still be busy with the files of the phase before
-    watch, began = Watch(house.log_path), time.time()
-    accepted = send(house.port, lambda done: time.time() < began + seconds)
+    watch, began = Watch(mail_system.log_path), time.time()
+    accepted = send(mail_system.port, lambda done: time.time() < began + seconds)
     delivered, deferred = watch.times.values()
     until(lambda: len(delivered) >= len(accepted), "the last message", 600)
     watch.end()
@@ -182,22 +182,22 @@ def main() -> None:
     home, server = folder / "home", socket.create_server(("127.0.0.1", 0), backlog=200)
     threading.Thread(target=say_later, args=(server,), daemon=True).start()
     make_home(home, server.getsockname()[1])
-    house = House(home)
+    mail_system = MailSystem(home)
     try:
         if words.burst:
-            burst(house, words.burst)
+            burst(mail_system, words.burst)
         if words.backlog:
             print(f"backlog: {words.seconds:g} s of mail for one Maildir")
-            steady(house, "an empty queue", words.seconds)
-            house.stop(60)
+            steady(mail_system, "an empty queue", words.seconds)
+            mail_system.stop(60)
             fill(home / "queue", words.backlog)
-            house.start()
+            mail_system.start()
             until(lambda: counted(home) >= words.backlog, "all old messages", 120)
-            steady(house, f"{words.backlog} messages that wait", words.seconds)
+            steady(mail_system, f"{words.backlog} messages that wait", words.seconds)
             eqmail("--home", home, "queue", "retry", "--all")
-            steady(house, f"{words.backlog} messages that are tried again", words.seconds)
+            steady(mail_system, f"{words.backlog} messages that are tried again", words.seconds)
     finally:
-        house.kill()
+        mail_system.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -104,16 +104,16 @@ def measure(driver: "bench.Driver", count: int, is_secure: bool, kept: bool) -> 
     """Messages or handshakes a second, and ms of the server's CPU for each."""
     bench.clean()
     before, start = sum(bench.cgcpu(bench.MTA)), time.monotonic()
-    crew = [
+    processes = [
         multiprocessing.Process(target=work, args=(driver.port, count // PROCESSES, is_secure, kept))
         for _ in range(PROCESSES)
     ]
-    for it in crew:
+    for it in processes:
         it.start()
-    for it in crew:
+    for it in processes:
         it.join()
     took = time.monotonic() - start
-    assert not any(it.exitcode for it in crew), "a client failed"
+    assert not any(it.exitcode for it in processes), "a client failed"
     if kept:
         bench.wait_maildir(count, time.time(), 60)
     return count / took, (sum(bench.cgcpu(bench.MTA)) - before) * 1000 / count

@@ -23,7 +23,7 @@ import trustme
 
 from tests.benchmarks.starvation import CLIENTS, Watch, send
 from tests.conftest import eqmail
-from tests.support.mail_system import House, until
+from tests.support.mail_system import MailSystem, until
 
 
 def start_sink(listener: socket.socket, context: ssl.SSLContext | None) -> int:
@@ -60,10 +60,10 @@ async def _serve(listener: socket.socket, context: ssl.SSLContext | None) -> Non
     await (await asyncio.start_server(converse, sock=listener, backlog=500)).serve_forever()
 
 
-def cpu_of_workers(house: House) -> float:
+def cpu_of_workers(mail_system: MailSystem) -> float:
     """CPU seconds of all remote workers so far."""
     total = 0
-    for pid, name in house.services().items():
+    for pid, name in mail_system.services().items():
         if name == "eq-remote":
             words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             total += int(words[11]) + int(words[12])
@@ -82,19 +82,19 @@ def run(count: int, workers: int, context: ssl.SSLContext | None) -> str:
         (home / "control" / name).write_text(f"{text}\n")
     with open(home / "control/rcpthosts", "a") as hosts:
         hosts.write("sink.test\n")
-    house = House(home)
+    mail_system = MailSystem(home)
     try:
-        watch = Watch(house.log_path)
-        accepted = send(house.port, lambda done: done < count // CLIENTS, b"r@sink.test")
+        watch = Watch(mail_system.log_path)
+        accepted = send(mail_system.port, lambda done: done < count // CLIENTS, b"r@sink.test")
         delivered = watch.times[b": success: "]
         until(lambda: len(delivered) >= len(accepted), "the last message", 300)
         watch.end()
         rate = len(accepted) / (delivered[-1] - accepted[0])
-        cpu_ms = cpu_of_workers(house) / len(accepted) * 1000
+        cpu_ms = cpu_of_workers(mail_system) / len(accepted) * 1000
         kind = "TLS for each" if context else "plain"
         return f"{workers} workers, {kind}: {rate:.0f} messages/s, {cpu_ms:.2f} ms CPU a message"
     finally:
-        house.kill()
+        mail_system.kill()
         for pid in sinks:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

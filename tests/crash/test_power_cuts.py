@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eqmail_core.queue.service import message_store as keeper
+from eqmail_core.queue.service import message_store as store_module
 from tests.support.simulated_disk import SimDisk
-from tests.support.simulated_queue import FOLDERS, House, World
+from tests.support.simulated_queue import FOLDERS, MailHistory, SimQueueService
 
 NONE: Callable[[int], int] = lambda most: 0  # noqa: E731
 ALL: Callable[[int], int] = lambda most: most  # noqa: E731
@@ -19,86 +19,86 @@ ALL: Callable[[int], int] = lambda most: most  # noqa: E731
 def _small_stock() -> Iterator[None]:
     """A pool of few numbers, for most operations would only be about them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeper, "POOL_LOW", 2)
-        patch.setattr(keeper, "POOL_BATCH", 3)
+        patch.setattr(store_module, "POOL_LOW", 2)
+        patch.setattr(store_module, "POOL_BATCH", 3)
         yield
 
 
-def some(dice: random.Random) -> Callable[[int], int]:
-    return lambda most: dice.randint(0, most)
+def some(rng: random.Random) -> Callable[[int], int]:
+    return lambda most: rng.randint(0, most)
 
 
-def check_boot(disk: SimDisk, world: World, dice: random.Random, cut_again: bool) -> None:
+def check_boot(disk: SimDisk, history: MailHistory, rng: random.Random, cut_again: bool) -> None:
     """Boot from what a power cut left, finish everything, stop, and look at what is left."""
     if cut_again:
-        moment, after = dice.randint(1, 40), []
+        moment, after = rng.randint(1, 40), []
 
         def look() -> None:
             if disk.operations == moment:
-                after.append((disk.after_power_cut(some(dice)), world.copy()))
+                after.append((disk.after_power_cut(some(rng)), history.copy()))
 
         disk.on_operation = look
-    house = House(disk, world)
-    house.stage.settle(dice, timers=False)
-    assert not house.faults()
-    house.finish_all(dice)
-    assert not world.missing()
-    house.stop(dice)
-    assert not house.faults()
+    service = SimQueueService(disk, history)
+    service.sim_loop.settle(rng, timers=False)
+    assert not service.faults()
+    service.finish_all(rng)
+    assert not history.missing()
+    service.stop(rng)
+    assert not service.faults()
     assert not [path for path in disk.paths() if path.startswith("q/pid/pool.")]
-    empty = House(disk.after_power_cut(ALL), world.copy())
-    assert (empty.keeper.held, empty.found.queued) == (0, 0)
+    empty = SimQueueService(disk.after_power_cut(ALL), history.copy())
+    assert (empty.store.held, empty.found.queued) == (0, 0)
     if cut_again and after:
-        check_boot(*after[0], dice, cut_again=False)
+        check_boot(*after[0], rng, cut_again=False)
 
 
-def live(house: House, dice: random.Random, steps: int, flushes_fail: float = 0.0) -> None:
+def live(service: SimQueueService, rng: random.Random, steps: int, flushes_fail: float = 0.0) -> None:
     """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler goes and comes back.
 
     `flushes_fail`: how often, at any flush of the queue service.
     """
     if flushes_fail:
-        house.disk.fails_flush = lambda: (
-            any(it.is_working for it in house.stage.workers) and dice.random() < flushes_fail
+        service.disk.fails_flush = lambda: (
+            any(it.is_working for it in service.sim_loop.workers) and rng.random() < flushes_fail
         )
-    house.keeper.scheduler_connected(house, set())
-    is_there, count = True, len(house.world.sent)
+    service.store.scheduler_connected(service, set())
+    is_there, count = True, len(service.history.sent)
     for _ in range(steps):
-        what = dice.random()
+        what = rng.random()
         if what < 0.35:
             count += 1
-            size = dice.choice([20, 300, 900, 1500])
+            size = rng.choice([20, 300, 900, 1500])
             body = (b"message %d " % count) * (size // 10)
-            recipients = [b"r%d@x" % it for it in range(dice.choice([1, 1, 1, 2, 3]))]
-            house.submit(body, recipients, in_file=dice.random() < 0.3)
-        elif what < 0.55 and house.admitted:
-            message = house.admitted.pop(dice.randrange(len(house.admitted)))
-            (house.finish if dice.random() < 0.7 else house.let_wait)(message)
+            recipients = [b"r%d@x" % it for it in range(rng.choice([1, 1, 1, 2, 3]))]
+            service.submit(body, recipients, in_file=rng.random() < 0.3)
+        elif what < 0.55 and service.admitted:
+            message = service.admitted.pop(rng.randrange(len(service.admitted)))
+            (service.finish if rng.random() < 0.7 else service.let_wait)(message)
         elif what < 0.58:
             if is_there:
-                house.keeper.scheduler_disconnected(house)
-                house.admitted.clear()
-                for message in house.keeper._held.values():
+                service.store.scheduler_disconnected(service)
+                service.admitted.clear()
+                for message in service.store._held.values():
                     message.scheduler = None
             else:
-                house.keeper.scheduler_connected(house, set())
+                service.store.scheduler_connected(service, set())
             is_there = not is_there
         elif what < 0.6:
-            house.scan_todo()
+            service.scan_todo()
         elif what < 0.62:
-            house.deliver_files()
-        elif what < 0.64 and house.stage.timers:
-            house.stage.timers.popleft()()
+            service.deliver_files()
+        elif what < 0.64 and service.sim_loop.timers:
+            service.sim_loop.timers.popleft()()
         else:
-            house.stage.step(dice)
+            service.sim_loop.step(rng)
 
 
 def run_and_cut(
     seed: int, ordered: bool, steps: int, every: int, ways: int, stop: bool = True, flushes_fail: float = 0.0
 ) -> int:
     """Live for a while, and at every `every`-th operation see what each of `ways` power cuts would do."""
-    dice = random.Random(seed)
-    disk, world = SimDisk(FOLDERS, ordered), World()
+    rng = random.Random(seed)
+    disk, history = SimDisk(FOLDERS, ordered), MailHistory()
     state = {"next": every, "cuts": 0}
     chance = random.Random(seed + 1)
 
@@ -108,14 +108,14 @@ def run_and_cut(
         state["next"] = disk.operations + every
         for way in [NONE, ALL, *[some(chance)] * (ways - 2)][:ways]:
             state["cuts"] += 1
-            check_boot(disk.after_power_cut(way), world.copy(), random.Random(seed), chance.random() < 0.2)
+            check_boot(disk.after_power_cut(way), history.copy(), random.Random(seed), chance.random() < 0.2)
 
     disk.on_operation = explore
-    house = House(disk, world, budget=chance.choice([10**6, 3000]))
-    live(house, dice, steps, flushes_fail)
+    service = SimQueueService(disk, history, budget=chance.choice([10**6, 3000]))
+    live(service, rng, steps, flushes_fail)
     disk.fails_flush = lambda: False
     if stop:
-        house.stop(dice)
+        service.stop(rng)
     return state["cuts"]
 
 
@@ -127,8 +127,8 @@ def test_nothing_is_lost_at_any_operation(seed: int, ordered: bool) -> None:
 
 def kill_and_cut(seed: int, ordered: bool, steps: int, every: int) -> int:
     """Live for a while; at every `every`-th operation see what a kill, a start, and then a power cut would do."""
-    dice = random.Random(seed)
-    disk, world = SimDisk(FOLDERS, ordered), World()
+    rng = random.Random(seed)
+    disk, history = SimDisk(FOLDERS, ordered), MailHistory()
     state = {"next": every, "cuts": 0}
     chance = random.Random(seed + 1)
 
@@ -137,20 +137,20 @@ def kill_and_cut(seed: int, ordered: bool, steps: int, every: int) -> int:
             return
         state["next"] = disk.operations + every
         for moment in (0, chance.randint(1, 12)):
-            killed, later = disk.copy(), world.copy()
-            again = House(killed, later)
-            again.stage.settle(dice, timers=False)
-            again.keeper.scheduler_connected(again, set())
+            killed, later = disk.copy(), history.copy()
+            again = SimQueueService(killed, later)
+            again.sim_loop.settle(rng, timers=False)
+            again.store.scheduler_connected(again, set())
             for _ in range(moment):
                 if again.admitted:
                     (again.finish if chance.random() < 0.5 else again.let_wait)(again.admitted.pop())
-                again.stage.step(chance)
+                again.sim_loop.step(chance)
             state["cuts"] += 1
             check_boot(killed.after_power_cut(NONE), later.copy(), random.Random(seed), cut_again=False)
 
     disk.on_operation = explore
-    house = House(disk, world)
-    live(house, dice, steps)
+    service = SimQueueService(disk, history)
+    live(service, rng, steps)
     return state["cuts"]
 
 

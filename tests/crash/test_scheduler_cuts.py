@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.queue.service import message_store as keeper
+from eqmail_core.queue.service import message_store as store_module
 from tests.crash.test_power_cuts import ALL, NONE, some
 from tests.support.simulated_os import SimOs, TimedDisk, install
-from tests.support.simulated_queue import World
+from tests.support.simulated_queue import MailHistory
 from tests.support.simulated_scheduler import FOLDERS, Services
 
 
@@ -16,8 +16,8 @@ from tests.support.simulated_scheduler import FOLDERS, Services
 def _few_numbers() -> Iterator[None]:
     """A pool of few numbers, so that they come back soon."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeper, "POOL_LOW", 2)
-        patch.setattr(keeper, "POOL_BATCH", 3)
+        patch.setattr(store_module, "POOL_LOW", 2)
+        patch.setattr(store_module, "POOL_BATCH", 3)
         yield
 
 
@@ -26,61 +26,61 @@ def sim_os(monkeypatch: pytest.MonkeyPatch) -> SimOs:
     return install(monkeypatch, TimedDisk(FOLDERS))
 
 
-def submit(services: Services, dice: random.Random) -> None:
-    count = len(services.world.sent)
-    body = (b"message %d " % count) * dice.choice([2, 30, 90, 150])
-    names = [dice.choice([b"r%d@x", b"r%d@y", b"r%d@x", b"bad%d@y"]) % it for it in range(dice.choice([1, 1, 2, 3]))]
-    services.submit(body, names, in_file=dice.random() < 0.3)
+def submit(services: Services, rng: random.Random) -> None:
+    count = len(services.history.sent)
+    body = (b"message %d " % count) * rng.choice([2, 30, 90, 150])
+    names = [rng.choice([b"r%d@x", b"r%d@y", b"r%d@x", b"bad%d@y"]) % it for it in range(rng.choice([1, 1, 2, 3]))]
+    services.submit(body, names, in_file=rng.random() < 0.3)
 
 
-def live(services: Services, dice: random.Random, steps: int) -> None:
+def live(services: Services, rng: random.Random, steps: int) -> None:
     """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler is killed and comes back."""
     services.start_scheduler()
     for _ in range(steps):
-        what = dice.random()
+        what = rng.random()
         if what < 0.12:
-            submit(services, dice)
+            submit(services, rng)
         elif what < 0.13:
             if services.scheduler is None:
                 services.start_scheduler()
             else:
                 services.kill_scheduler()
         elif what < 0.17:
-            services.wait(dice.choice([0.3, 1.5, 20, 500]))
-        elif what < 0.2 and services.stage.timers:
-            services.stage.timers.popleft()()
+            services.wait(rng.choice([0.3, 1.5, 20, 500]))
+        elif what < 0.2 and services.sim_loop.timers:
+            services.sim_loop.timers.popleft()()
         else:
-            services.stage.step(dice)
+            services.sim_loop.step(rng)
 
 
-def check_boot(disk: TimedDisk, world: World, sim_os: SimOs, dice: random.Random, cut_again: bool) -> None:
+def check_boot(disk: TimedDisk, history: MailHistory, sim_os: SimOs, rng: random.Random, cut_again: bool) -> None:
     """Boot from what a power cut left, let everything be delivered, stop, and look at what is left."""
-    moment, after = dice.randint(1, 60), []
+    moment, after = rng.randint(1, 60), []
 
     def look() -> None:
         if cut_again and disk.operations == moment:
-            after.append((disk.after_power_cut(some(dice)), world.copy()))
+            after.append((disk.after_power_cut(some(rng)), history.copy()))
 
     disk.on_operation = look
-    services = Services(disk, world, sim_os, dice)
+    services = Services(disk, history, sim_os, rng)
     services.drain()
     assert services.scheduler is not None
-    assert not world.missing(), services.scheduler.said
+    assert not history.missing(), services.scheduler.said
     assert not services.leftovers(), services.scheduler.said
     if disk.ordered:
         assert not [line for line in services.scheduler.said if b"alert" in line]
     left = services.timed.paths()
     services.kill_scheduler()
-    services.stop(dice)
+    services.stop(rng)
     assert not [path for path in services.timed.paths() if path not in left and "/pid/" not in path]
     for next_disk, next_world in after:
-        check_boot(next_disk, next_world, sim_os, dice, cut_again=False)
+        check_boot(next_disk, next_world, sim_os, rng, cut_again=False)
 
 
 def run_and_cut(sim_os: SimOs, seed: int, ordered: bool, steps: int, every: int, ways: int) -> int:
     """Live for a while, and at every `every`-th operation see what each of `ways` power cuts would do."""
-    dice, chance = random.Random(seed), random.Random(seed + 1)
-    disk, world = TimedDisk(FOLDERS, ordered), World()
+    rng, chance = random.Random(seed), random.Random(seed + 1)
+    disk, history = TimedDisk(FOLDERS, ordered), MailHistory()
     cuts = 0
 
     def explore() -> None:
@@ -89,12 +89,12 @@ def run_and_cut(sim_os: SimOs, seed: int, ordered: bool, steps: int, every: int,
             return
         for way in [NONE, ALL, *[some(chance)] * (ways - 2)][:ways]:
             cuts += 1
-            check_boot(disk.after_power_cut(way), world.copy(), sim_os, random.Random(seed), chance.random() < 0.2)
+            check_boot(disk.after_power_cut(way), history.copy(), sim_os, random.Random(seed), chance.random() < 0.2)
         sim_os.disk = disk
 
     disk.on_operation = explore
-    services = Services(disk, world, sim_os, dice, budget=chance.choice([10**6, 3000]))
-    live(services, dice, steps)
+    services = Services(disk, history, sim_os, rng, budget=chance.choice([10**6, 3000]))
+    live(services, rng, steps)
     services.drain()
     assert services.scheduler is not None
     assert not services.leftovers(), services.scheduler.said

@@ -246,10 +246,10 @@ def smtp_reply(pieces: Pieces) -> object:
 @same_in_pieces
 def plugin(pieces: Pieces) -> object:
     """What a plugin says."""
-    hearing = PluginOutputReader()
+    receiving = PluginOutputReader()
     for piece in [piece for piece in pieces if piece] + [b""]:
-        hearing.receive(piece)
-    return hearing.instructions
+        receiving.receive(piece)
+    return receiving.instructions
 
 
 @same_in_pieces
@@ -319,10 +319,10 @@ def _changed(changes: "list[Change]") -> object:
     text = b"A: b\n\nbody\n"
     draft = FilteredMessage(SpooledBuffer(), text, b"a@b", [b"c@d"], parse_dsn(b"W F E:x 0:n:"))
     draft.apply(changes)
-    wishes = draft.remaining_dsn()
-    assert not wishes or parse_dsn(wishes) is not None
+    dsn = draft.remaining_dsn()
+    assert not dsn or parse_dsn(dsn) is not None
     assert not any(byte in address for byte in b"\0\n" for address in (draft.sender, *draft.recipients))
-    envelope, header = (draft.sender, draft.recipients, wishes), draft.header.render(b"")
+    envelope, header = (draft.sender, draft.recipients, dsn), draft.header.render(b"")
     draft.close()
     return envelope, header
 

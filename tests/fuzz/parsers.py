@@ -123,7 +123,7 @@ def queue_packets(data: bytes) -> None:
     text0.fields(data)
 
 
-def house_packets(data: bytes) -> None:
+def delivery_packets(data: bytes) -> None:
     """Packets between the services, which trust each other to some extent."""
     wires: list[Callable[[bytes], object]] = [
         admission_wire.split_admission,
@@ -184,7 +184,7 @@ def smtp_path(data: bytes) -> None:
     parse_parameters(data)
 
 
-def smtp_wishes(data: bytes) -> None:
+def smtp_dsn(data: bytes) -> None:
     """What follows the address of MAIL and RCPT, and what becomes of it as text."""
     readers: list[Callable[[], DsnParameters | None]] = [
         lambda: read_mail(data, True, True),
@@ -192,10 +192,10 @@ def smtp_wishes(data: bytes) -> None:
     ]
     for read in readers:
         try:
-            wishes = read()
+            dsn = read()
         except BadParameter:
             continue
-        text = render_dsn(wishes)
+        text = render_dsn(dsn)
         assert not text or render_dsn(parse_dsn(text)) == text
     for text in (data, b"W " + data):
         found = parse_dsn(text)
@@ -206,13 +206,13 @@ def smtp_wishes(data: bytes) -> None:
     decode_xtext(data)
 
 
-def mail_of(wish: RecipientDsn | None) -> DsnParameters | None:
+def mail_of(recipient_dsn: RecipientDsn | None) -> DsnParameters | None:
     """A message with one recipient."""
-    if wish is None:
+    if recipient_dsn is None:
         return None
-    wishes = DsnParameters()
-    wishes.recipients[b"0"] = wish
-    return wishes
+    dsn = DsnParameters()
+    dsn.recipients[b"0"] = recipient_dsn
+    return dsn
 
 
 def small_formats(data: bytes) -> None:
@@ -247,11 +247,11 @@ def parsers() -> Iterator[tuple[str, Callable[[bytes], None]]]:
         controls,
         address_list,
         queue_packets,
-        house_packets,
+        delivery_packets,
         journal_scan,
         proxy_header,
         smtp_path,
-        smtp_wishes,
+        smtp_dsn,
         small_formats,
     ):
         yield target.__name__, target

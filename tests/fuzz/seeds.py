@@ -77,7 +77,7 @@ def seeds() -> dict[str, list[bytes]]:
         "controls": [b"mail.example.org\n", b"20\n", b"a.b:c.d\n:e\n# x\n", b"10.0.0.0/8\n30s\n4h\n"],
         "address_list": [b'To: "a b" <c@d>, e (f) @g, h: i@j, <@k:l@m>;\n', b"Cc: a@[1.2] b\\@c ((d)e)\n f@g"],
         "queue_packets": [queue_wire.whole(1, _ENVELOPE, b"text"), queue_wire.result(1, 0, 2, 3, 4)],
-        "house_packets": [b"D" + bytes(16) + b"\0a\0b\0", b"R" + bytes(9) + b"Kok", b"N" + bytes(40)],
+        "delivery_packets": [b"D" + bytes(16) + b"\0a\0b\0", b"R" + bytes(9) + b"Kok", b"N" + bytes(40)],
         "journal_scan": [_journal()],
         "proxy_header": [
             b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\nEHLO",

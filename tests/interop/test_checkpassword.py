@@ -127,13 +127,13 @@ def test_what_needs_a_digest_fails_with_those_that_know_none(home: Home, checker
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wrapper_asks_them_after_our_own(home: Home, account: Path, kind: str, tmp_path: Path) -> None:
     """qmail-pwrap: first qmail-chkpw, which knows somebody else, then checkpw."""
-    house = tmp_path / "house"
-    assert eqmail("--home", house, "setup", "--single-user").returncode == 0
-    (house / "users/smtpauth").write_text("ann:$6$salt$none\n")
+    mail_home = tmp_path / "house"
+    assert eqmail("--home", mail_home, "setup", "--single-user").returncode == 0
+    (mail_home / "users/smtpauth").write_text("ann:$6$salt$none\n")
     checkpw = shutil.which("checkpw")
-    (house / "control/checkpwtools").write_text(f"{house}/bin/qmail-chkpw\n{checkpw}\n")
-    home.write("smtpcheckpw", f"{house}/bin/qmail-pwrap /bin/true\n")
-    with talk(kind, home, EQMAIL_HOME=str(house)) as client:
+    (mail_home / "control/checkpwtools").write_text(f"{mail_home}/bin/qmail-chkpw\n{checkpw}\n")
+    home.write("smtpcheckpw", f"{mail_home}/bin/qmail-pwrap /bin/true\n")
+    with talk(kind, home, EQMAIL_HOME=str(mail_home)) as client:
         assert plain(client, USER, "wrong").startswith(b"535")
         assert plain(client, USER, PASSWORD).startswith(b"235")
 
@@ -143,14 +143,20 @@ def test_a_wrapper_asks_them_after_our_own(home: Home, account: Path, kind: str,
 )
 def test_they_let_into_a_mailbox(home: Home, account: Path, checker_of_pop: str, tmp_path: Path) -> None:
     """Our qmail-popup and qmail-pop3d with their program between them; checkapoppw is for APOP."""
-    house = tmp_path / "house"
-    assert eqmail("--home", house, "setup", "--single-user").returncode == 0
-    open_way_to(house)
+    mail_home = tmp_path / "house"
+    assert eqmail("--home", mail_home, "setup", "--single-user").returncode == 0
+    open_way_to(mail_home)
     letter = account / "Maildir/cur/1.a:2,"
     letter.write_text("Subject: hi\n\nhello\n")
     os.utime(letter, (1, 1))
     subprocess.run(["chown", USER, letter], check=True)
-    command = [f"{house}/bin/qmail-popup", "pop.test", *checker_of_pop.split(), f"{house}/bin/qmail-pop3d", "Maildir"]
+    command = [
+        f"{mail_home}/bin/qmail-popup",
+        "pop.test",
+        *checker_of_pop.split(),
+        f"{mail_home}/bin/qmail-pop3d",
+        "Maildir",
+    ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | variables(home))
     assert process.stdin is not None and process.stdout is not None
     stamp = process.stdout.readline().split()[1]
@@ -158,5 +164,5 @@ def test_they_let_into_a_mailbox(home: Home, account: Path, checker_of_pop: str,
         words = b"APOP %b %b\r\n" % (USER.encode(), hashlib.md5(stamp + PASSWORD.encode()).hexdigest().encode())
     else:
         words = b"USER %b\r\nPASS %b\r\n" % (USER.encode(), PASSWORD.encode())
-    heard, _ = process.communicate(words + b"RETR 1\r\nQUIT\r\n", timeout=60)
-    assert b"hello\r\n" in heard, heard
+    client_data, _ = process.communicate(words + b"RETR 1\r\nQUIT\r\n", timeout=60)
+    assert b"hello\r\n" in client_data, client_data

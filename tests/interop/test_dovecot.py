@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.dovecot import Dovecot
-from tests.support.mail_system import PATIENCE_S, House, make_maildir, until
+from tests.support.mail_system import TIMEOUT_S, MailSystem, make_maildir, until
 
 pytestmark = pytest.mark.root
 ME = "mail.example.org"
@@ -36,7 +36,7 @@ def dovecot(folder: Path, real_home: Path) -> Iterator[Dovecot]:
     running.stop()
 
 
-class BoxHouse(House):
+class BoxMailSystem(MailSystem):
     """A house in which the addresses box and box-EXT belong to a virtual user with the home `box`."""
 
     def __init__(self, home: Path, delivery: str, box: Path) -> None:
@@ -52,80 +52,82 @@ class BoxHouse(House):
         (self.box / f".qmail-{ext}").write_text(text)
         return f"box-{ext}@{ME}"
 
-    def stop(self, patience_s: float = PATIENCE_S) -> None:
-        super().stop(patience_s)
+    def stop(self, timeout_s: float = TIMEOUT_S) -> None:
+        super().stop(timeout_s)
         for name in ("assign", "cdb"):
             (self.home / "users" / name).unlink()
 
 
 @pytest.fixture(scope="module")
-def house(real_home: Path, dovecot: Dovecot, folder: Path) -> Iterator[BoxHouse]:
-    running = BoxHouse(real_home, f"|qmail-lmtp unix:{dovecot.socket}", folder / "box")
+def mail_system(real_home: Path, dovecot: Dovecot, folder: Path) -> Iterator[BoxMailSystem]:
+    running = BoxMailSystem(real_home, f"|qmail-lmtp unix:{dovecot.socket}", folder / "box")
     yield running
     running.stop()
 
 
-def arrived(house: BoxHouse, dovecot: Dovecot, user: str) -> list[str]:
+def arrived(mail_system: BoxMailSystem, dovecot: Dovecot, user: str) -> list[str]:
     """The messages of a user, when there are any."""
     try:
         until(lambda: dovecot.messages(user), "the message")
     except AssertionError:
-        raise AssertionError(house.log()[-2000:] + dovecot.log()[-2000:]) from None
+        raise AssertionError(mail_system.log()[-2000:] + dovecot.log()[-2000:]) from None
     return dovecot.messages(user)
 
 
 @pytest.mark.parametrize("program", ["qmail-lmtp", "/bin/qmail-lmtp", "exec qmail-lmtp", "preline -fD qmail-lmtp -rd"])
-def test_lmtp_and_imap(house: BoxHouse, dovecot: Dovecot, program: str) -> None:
+def test_lmtp_and_imap(mail_system: BoxMailSystem, dovecot: Dovecot, program: str) -> None:
     """In the agent itself, by its name and by its path, and as a program below the shell: the mail is the same."""
     user = re.sub(r"\W", "", program).lower()
-    words = program.replace("/bin/qmail", f"{house.home}/bin/qmail")
-    address = house.arrange(user, f'|{words} unix:{dovecot.socket} "$EXT@$HOST"\n')
-    house.send([address], "Subject: by lmtp\n\n.dots\nFrom here\n")
-    (text,) = arrived(house, dovecot, user)
+    words = program.replace("/bin/qmail", f"{mail_system.home}/bin/qmail")
+    address = mail_system.arrange(user, f'|{words} unix:{dovecot.socket} "$EXT@$HOST"\n')
+    mail_system.send([address], "Subject: by lmtp\n\n.dots\nFrom here\n")
+    (text,) = arrived(mail_system, dovecot, user)
     assert text.endswith("Subject: by lmtp\n\n.dots\nFrom here\n")
     head = text.partition("\n\n")[0]
     assert head.count(f"Delivered-To: {address}\n") >= 1
     assert "Return-Path: <sender@example.net>\n" in head
-    until(lambda: "did_0+0+1" in house.log(), "the report")
+    until(lambda: "did_0+0+1" in mail_system.log(), "the report")
 
 
-def test_the_default_delivery_may_be_lmtp(house: BoxHouse, dovecot: Dovecot) -> None:
-    house.send([f"box@{ME}"], "Subject: default\n\n")
-    assert arrived(house, dovecot, "box")
+def test_the_default_delivery_may_be_lmtp(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
+    mail_system.send([f"box@{ME}"], "Subject: default\n\n")
+    assert arrived(mail_system, dovecot, "box")
 
 
-def test_a_full_mailbox_bounces_and_the_bounce_says_why(house: BoxHouse, dovecot: Dovecot) -> None:
-    address = house.arrange("full", f"|qmail-lmtp unix:{dovecot.socket} full\n")
-    house.send([address], "Subject: large\n\n" + "x" * 70 + "\n" * 40000, sender=f"box-bounced@{ME}")
-    until(lambda: "552" in house.log() or "Quota" in house.log(), "the refusal; " + house.log()[-800:])
-    assert re.search(r"delivery \d+: failure: \S*5\.2\.2\S*[Qq]uota", house.log())
+def test_a_full_mailbox_bounces_and_the_bounce_says_why(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
+    address = mail_system.arrange("full", f"|qmail-lmtp unix:{dovecot.socket} full\n")
+    mail_system.send([address], "Subject: large\n\n" + "x" * 70 + "\n" * 40000, sender=f"box-bounced@{ME}")
+    until(
+        lambda: "552" in mail_system.log() or "Quota" in mail_system.log(), "the refusal; " + mail_system.log()[-800:]
+    )
+    assert re.search(r"delivery \d+: failure: \S*5\.2\.2\S*[Qq]uota", mail_system.log())
     assert dovecot.messages("full") == []
 
 
-def test_a_socket_that_is_away_or_forbidden_leaves_the_mail_waiting(house: BoxHouse, folder: Path) -> None:
-    address = house.arrange("away", f"|qmail-lmtp unix:{folder}/nobody-here\n")
-    house.send([address], "Subject: away\n\n")
-    until(lambda: "deferral: Unable_to_connect_to_" in house.log(), "a deferral; " + house.log()[-800:])
-    assert "nobody-here:_file_does_not_exist._(#4.4.1)" in house.log()
+def test_a_socket_that_is_away_or_forbidden_leaves_the_mail_waiting(mail_system: BoxMailSystem, folder: Path) -> None:
+    address = mail_system.arrange("away", f"|qmail-lmtp unix:{folder}/nobody-here\n")
+    mail_system.send([address], "Subject: away\n\n")
+    until(lambda: "deferral: Unable_to_connect_to_" in mail_system.log(), "a deferral; " + mail_system.log()[-800:])
+    assert "nobody-here:_file_does_not_exist._(#4.4.1)" in mail_system.log()
 
 
-def test_imap_reads_what_our_own_delivery_filed(house: BoxHouse, dovecot: Dovecot) -> None:
+def test_imap_reads_what_our_own_delivery_filed(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
     maildir = make_maildir(dovecot.store / "direct/Maildir")
     for path in (maildir.parent, maildir, *maildir.iterdir()):
         os.chown(path, UID, UID)
-    address = house.arrange("direct", f"{maildir}/\n")
+    address = mail_system.arrange("direct", f"{maildir}/\n")
     for number in range(5):
-        house.send([address], f"Subject: number {number}\n\nbody\n")
+        mail_system.send([address], f"Subject: number {number}\n\nbody\n")
     until(lambda: len(list((maildir / "new").iterdir())) + len(list((maildir / "cur").iterdir())) == 5, "five messages")
     found = dovecot.messages("direct")
     assert sorted(re.findall(r"^Subject: (.*)$", "".join(found), re.M)) == [f"number {number}" for number in range(5)]
     assert all(text.startswith("Return-Path: <sender@example.net>\nDelivered-To: box-direct@") for text in found)
 
 
-def test_by_hand(house: BoxHouse, dovecot: Dovecot) -> None:
+def test_by_hand(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
     """The program without a mail system: usable from other people's scripts."""
-    environ = {"EQMAIL_HOME": str(house.home), "SENDER": "me@example.net", "PATH": "/usr/bin:/bin"}
-    command = [f"{house.home}/bin/qmail-lmtp", f"unix:{dovecot.socket}", "byhand"]
+    environ = {"EQMAIL_HOME": str(mail_system.home), "SENDER": "me@example.net", "PATH": "/usr/bin:/bin"}
+    command = [f"{mail_system.home}/bin/qmail-lmtp", f"unix:{dovecot.socket}", "byhand"]
     run = subprocess.run(command, input=b"Subject: x\n\nno end", env=environ, capture_output=True, check=False)
     assert run.returncode == 0 and b"accepted message" in run.stdout, run
     assert dovecot.messages("byhand")[0].endswith("\n\nno end\n")

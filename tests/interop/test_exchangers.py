@@ -19,7 +19,7 @@ from eqmail_core.dns import resolver
 from tests.support.foreign_servers import unpacked
 from tests.support.mail_system import free_port, until
 from tests.support.name_server import NameServer
-from tests.support.remote_harness import House
+from tests.support.remote_harness import RemoteHome
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -116,10 +116,10 @@ def other(request: pytest.FixtureRequest, names: Names) -> Iterator[None]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, names: Names) -> Iterator[House]:
-    it = House(tmp_path / "home", cast(NameServer, names))
+def home(tmp_path: Path, names: Names) -> Iterator[RemoteHome]:
+    it = RemoteHome(tmp_path / "home", cast(NameServer, names))
     # However busy the machine is, NSD answers within this.
-    it.dns_patience_s = 30.0
+    it.dns_timeout_s = 30.0
     yield it
     os.close(it.message)
 
@@ -127,7 +127,7 @@ def home(tmp_path: Path, names: Names) -> Iterator[House]:
 @pytest.mark.parametrize(
     "host", [b"one", b"two", b"equal", b"only-a", b"renamed", b"to-alias", b"big", b"behind", b"alias"]
 )
-def test_the_way_is_found(host: bytes, home: House) -> None:
+def test_the_way_is_found(host: bytes, home: RemoteHome) -> None:
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         home.control("smtproutes", f"::{server.port}")
         assert home.deliver(b"r@%b.test" % host)[0][0] == b"K"
@@ -144,14 +144,14 @@ def test_the_way_is_found(host: bytes, home: House) -> None:
         (b"refused.example", (b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n")),
     ],
 )
-def test_there_is_no_way(host: bytes, report: tuple[bytes, bytes], home: House) -> None:
+def test_there_is_no_way(host: bytes, report: tuple[bytes, bytes], home: RemoteHome) -> None:
     assert home.deliver(b"r@" + host) == [report]
 
 
 @pytest.mark.parametrize("other", ["failing", "silent", "absent"], indirect=True)
-def test_one_name_server_of_two_is_enough(other: None, home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_name_server_of_two_is_enough(other: None, home: RemoteHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "TRY_S", 0.5)
-    home.name_servers, home.dns_patience_s = ["127.0.0.9", "127.0.0.1"], 20.0
+    home.name_servers, home.dns_timeout_s = ["127.0.0.9", "127.0.0.1"], 20.0
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         home.control("smtproutes", f"::{server.port}")
         assert [report[0] for report in home.deliver(b"r@one.test", b"r@two.test")] == [b"K", b"K"]
@@ -160,15 +160,17 @@ def test_one_name_server_of_two_is_enough(other: None, home: House, monkeypatch:
 
 
 @pytest.mark.parametrize("other", ["failing", "silent", "absent"], indirect=True)
-def test_mail_waits_while_no_name_server_is_of_use(other: None, home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_waits_while_no_name_server_is_of_use(
+    other: None, home: RemoteHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resolver, "TRY_S", 0.2)
-    home.name_servers, home.dns_patience_s = ["127.0.0.9", "127.0.0.8"], 1.0
+    home.name_servers, home.dns_timeout_s = ["127.0.0.9", "127.0.0.8"], 1.0
     assert home.deliver(b"r@one.test") == [(b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n")]
     home.control("smtproutes", ":one.test")
     sorry = b"Sorry, I couldn't find any host by that name. (#4.1.2)\n"
     assert home.deliver(b"r@one.test") == [(b"Z", sorry)]
 
 
-def test_a_loop_is_found(home: House) -> None:
+def test_a_loop_is_found(home: RemoteHome) -> None:
     ((letter, text),) = home.deliver(b"r@loop.test")
     assert (letter, text[:45]) == (b"D", b"Sorry. Although I'm listed as a best-preferen")

@@ -16,7 +16,7 @@ import pytest
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
 from tests.support.foreign_servers import unpacked
 from tests.support.mail_system import free_port, make_maildir, messages, until
-from tests.system.test_tls_listener import TlsHouse
+from tests.system.test_tls_listener import TlsMailSystem
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"
@@ -48,15 +48,15 @@ listen looks_first
 PORTS = ("v1", "v2", "tls", "off", "looks")
 
 
-class Town(NamedTuple):
+class ManagedInstallation(NamedTuple):
     """The house, and the ports of the proxy by name."""
 
-    house: TlsHouse
+    mail_system: TlsMailSystem
     ports: dict[str, int]
 
 
 @pytest.fixture
-def town(private_home: Path, tmp_path: Path) -> Iterator[Town]:
+def installation(private_home: Path, tmp_path: Path) -> Iterator[ManagedInstallation]:
     make_maildir(private_home / "alias/Maildir")
     (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
     (private_home / "control/proxyfrom").write_text(f"{PROXY}\n")
@@ -64,19 +64,19 @@ def town(private_home: Path, tmp_path: Path) -> Iterator[Town]:
     (private_home / "control/receivedesmtp").write_text("1\n")
     certificate = private_home / "control/servercert.pem"
     put_certificate(certificate, ME, "127.0.0.1")
-    house = TlsHouse(private_home)
+    mail_system = TlsMailSystem(private_home)
     ports = {name: free_port() for name in PORTS}
-    places = ports | {"smtp": house.port, "smtps": house.tls_port}
+    places = ports | {"smtp": mail_system.port, "smtps": mail_system.tls_port}
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(CONFIGURATION.format(proxy=PROXY, certificate=certificate, **places))
     command = [unpacked("haproxy") / "usr/sbin/haproxy", "-db", "-f", configuration]
     with (tmp_path / "haproxy.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as haproxy:
         try:
             until(lambda: is_up(ports["v1"]), f"HAProxy: {(tmp_path / 'haproxy.log').read_text()}")
-            yield Town(house, ports)
+            yield ManagedInstallation(mail_system, ports)
         finally:
             haproxy.terminate()
-            house.stop()
+            mail_system.stop()
 
 
 def is_up(port: int) -> bool:
@@ -112,30 +112,30 @@ def over_tls(port: int) -> smtplib.SMTP:
     ],
 )
 def test_the_client_is_whom_the_proxy_names(
-    name: str, connect: Callable[[int], smtplib.SMTP], protocol: str, town: Town
+    name: str, connect: Callable[[int], smtplib.SMTP], protocol: str, installation: ManagedInstallation
 ) -> None:
     if name == "looks":
         time.sleep(1)  # three looks of the proxy, which would find nobody otherwise
-    with connect(town.ports[name]) as client:
+    with connect(installation.ports[name]) as client:
         client.sendmail("a@example.net", [f"box@{ME}"], f"Subject: {name}\n\n1\n")
-    until(lambda: messages(town.house.home / "alias/Maildir"), "the message")
-    (text,) = messages(town.house.home / "alias/Maildir")
+    until(lambda: messages(installation.mail_system.home / "alias/Maildir"), "the message")
+    (text,) = messages(installation.mail_system.home / "alias/Maildir")
     head = text.partition("\n\n")[0]
     assert f"(HELO client.test) ({ANN})" in head or f"(client.test) ({ANN})" in head, head
     assert f" with {protocol} " in head or f" with {protocol};" in head, head
-    until(lambda: f"from {ANN} to box@{ME}" in town.house.log(), "the client in the log")
+    until(lambda: f"from {ANN} to box@{ME}" in installation.mail_system.log(), "the client in the log")
 
 
-def test_limits_are_those_of_the_client_and_not_of_the_proxy(town: Town) -> None:
-    until(lambda: is_up(town.ports["v2"]), "the end of the first look")
-    with plain(town.ports["v2"], ANN) as ann, plain(town.ports["v1"], BOB) as bob:
+def test_limits_are_those_of_the_client_and_not_of_the_proxy(installation: ManagedInstallation) -> None:
+    until(lambda: is_up(installation.ports["v2"]), "the end of the first look")
+    with plain(installation.ports["v2"], ANN) as ann, plain(installation.ports["v1"], BOB) as bob:
         assert [client.noop()[0] for client in (ann, bob)] == [250, 250]
         with pytest.raises(smtplib.SMTPConnectError) as refused:
-            plain(town.ports["v1"], ANN)
+            plain(installation.ports["v1"], ANN)
         assert refused.value.smtp_code == 421
 
 
-def test_nobody_else_may_say_who_he_is(town: Town) -> None:
+def test_nobody_else_may_say_who_he_is(installation: ManagedInstallation) -> None:
     """Who comes past the proxy is himself, and his header is a command that does not exist."""
-    with smtplib.SMTP("127.0.0.1", town.house.port, timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", installation.mail_system.port, timeout=60) as client:
         assert client.docmd(f"PROXY TCP4 {ANN} 127.0.0.1 1 25")[0] == 500

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 from tests.support.requirements import demand_namespaces
 
 pytestmark = pytest.mark.root
@@ -29,7 +29,7 @@ exec unshare --mount --propagation private \\
 """
 
 
-class Box(House):
+class Box(MailSystem):
     """A house in which the addresses box-EXT belong to a user with a home of its own."""
 
     def __init__(self, home: Path, folder: Path) -> None:
@@ -75,7 +75,7 @@ class Box(House):
 
 
 @pytest.fixture(scope="module")
-def house(real_home: Path) -> Iterator[Box]:
+def mail_system(real_home: Path) -> Iterator[Box]:
     folder = Path(tempfile.mkdtemp(prefix="programs-", dir="/tmp"))
     folder.chmod(0o755)
     running = Box(real_home, folder)
@@ -111,10 +111,10 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_how_it_ends_is_how_the_delivery_ends(house: Box, end: str) -> None:
+def test_how_it_ends_is_how_the_delivery_ends(mail_system: Box, end: str) -> None:
     command, rules, said = ENDS[end]
-    address = house.arrange(re.sub(r"\W", "", end).lower(), f"|{command}\n./not-reached/\n", rules=rules)
-    outcome = house.outcome(address, TEXT)
+    address = mail_system.arrange(re.sub(r"\W", "", end).lower(), f"|{command}\n./not-reached/\n", rules=rules)
+    outcome = mail_system.outcome(address, TEXT)
     assert outcome.startswith(said) and (outcome == said or said.endswith(" ")), outcome
 
 
@@ -125,10 +125,10 @@ def test_how_it_ends_is_how_the_delivery_ends(house: Box, end: str) -> None:
         ("maildrop", "maildrop ./rules", 'if (/^Subject: hello/)\n{\n to "filed-by-maildrop/"\n}\n'),
     ],
 )
-def test_files_into_a_maildir(house: Box, ext: str, command: str, rules: str) -> None:
-    maildir = make_maildir(house.box / ("filed" if ext == "procmail" else "filed-by-maildrop"))
-    address = house.arrange(ext, f"|{command}\n", rules=rules)
-    assert house.outcome(address, TEXT) == DONE
+def test_files_into_a_maildir(mail_system: Box, ext: str, command: str, rules: str) -> None:
+    maildir = make_maildir(mail_system.box / ("filed" if ext == "procmail" else "filed-by-maildrop"))
+    address = mail_system.arrange(ext, f"|{command}\n", rules=rules)
+    assert mail_system.outcome(address, TEXT) == DONE
     (text,) = messages(maildir)
     assert text.endswith("\n" + TEXT)
     # Return-Path and Delivered-To come from preline
@@ -139,51 +139,51 @@ def test_files_into_a_maildir(house: Box, ext: str, command: str, rules: str) ->
     ("ext", "command", "rules"),
     [("pbox", "preline procmail -m ./rules", ":0:\nmbox-p\n"), ("mbox", "maildrop ./rules", 'to "mbox-m"\n')],
 )
-def test_files_into_an_mbox(house: Box, ext: str, command: str, rules: str) -> None:
-    address = house.arrange(ext, f"|{command}\n", rules=rules)
-    assert house.outcome(address, TEXT) == DONE
-    text = (house.box / f"mbox-{ext[0]}").read_text()
+def test_files_into_an_mbox(mail_system: Box, ext: str, command: str, rules: str) -> None:
+    address = mail_system.arrange(ext, f"|{command}\n", rules=rules)
+    assert mail_system.outcome(address, TEXT) == DONE
+    text = (mail_system.box / f"mbox-{ext[0]}").read_text()
     assert text.startswith("From ") and text.endswith("Subject: hello\n\n>From here\n\n")
 
 
-def test_procmail_may_skip_the_rest_of_the_instructions(house: Box) -> None:
-    address = house.arrange("p99", "|preline procmail -m ./rules\n|exit 100\n", rules="EXITCODE=99\nHOST=end\n")
-    assert house.outcome(address) == DONE
+def test_procmail_may_skip_the_rest_of_the_instructions(mail_system: Box) -> None:
+    address = mail_system.arrange("p99", "|preline procmail -m ./rules\n|exit 100\n", rules="EXITCODE=99\nHOST=end\n")
+    assert mail_system.outcome(address) == DONE
 
 
-def forwarding(house: Box, table: str) -> None:
+def forwarding(mail_system: Box, table: str) -> None:
     """Make aliases.cdb in the box of a table."""
-    for path in (house.box / "aliases.cdb", house.box / "filed-by-alias"):
+    for path in (mail_system.box / "aliases.cdb", mail_system.box / "filed-by-alias"):
         path.unlink(missing_ok=True)
-    command = ["setforward", f"{house.box}/aliases.cdb", f"{house.box}/aliases.tmp"]
+    command = ["setforward", f"{mail_system.box}/aliases.cdb", f"{mail_system.box}/aliases.tmp"]
     subprocess.run(command, input=table.encode(), check=True)
-    (house.box / "aliases.cdb").chmod(0o644)
-    (house.box / ".qmail-target").write_text("./Maildir/\n")
+    (mail_system.box / "aliases.cdb").chmod(0o644)
+    (mail_system.box / ".qmail-target").write_text("./Maildir/\n")
 
 
-def test_fastforward_forwards_runs_programs_and_refuses_others(house: Box) -> None:
-    forwarding(house, f"list@{ME}: box-target@{ME}, |cat\\ >filed-by-alias;\n")
-    house.arrange("ff-default", "|fastforward -d ./aliases.cdb\n")
-    assert house.outcome(f"box-ff-list@{ME}", TEXT).startswith("success: fastforward:_qp_")
-    until(lambda: messages(house.box / "Maildir"), "the forwarded message; " + house.log()[-1000:])
-    assert messages(house.box / "Maildir")[0].endswith("\n" + TEXT)
-    assert (house.box / "filed-by-alias").read_text().endswith("\n" + TEXT)
-    refused = house.outcome(f"box-ff-nobody@{ME}")
+def test_fastforward_forwards_runs_programs_and_refuses_others(mail_system: Box) -> None:
+    forwarding(mail_system, f"list@{ME}: box-target@{ME}, |cat\\ >filed-by-alias;\n")
+    mail_system.arrange("ff-default", "|fastforward -d ./aliases.cdb\n")
+    assert mail_system.outcome(f"box-ff-list@{ME}", TEXT).startswith("success: fastforward:_qp_")
+    until(lambda: messages(mail_system.box / "Maildir"), "the forwarded message; " + mail_system.log()[-1000:])
+    assert messages(mail_system.box / "Maildir")[0].endswith("\n" + TEXT)
+    assert (mail_system.box / "filed-by-alias").read_text().endswith("\n" + TEXT)
+    refused = mail_system.outcome(f"box-ff-nobody@{ME}")
     assert refused == "failure: Sorry,_no_mailbox_here_by_that_name._(#5.1.1)/"
 
 
-def test_fastforward_passes_others_through(house: Box) -> None:
-    forwarding(house, f"list@{ME}: box-target@{ME};\n")
-    house.arrange("pass-default", "|fastforward -d -p ./aliases.cdb\n./Maildir/\n")
-    assert house.outcome(f"box-pass-nobody@{ME}") == "success: did_1+0+1/"
+def test_fastforward_passes_others_through(mail_system: Box) -> None:
+    forwarding(mail_system, f"list@{ME}: box-target@{ME};\n")
+    mail_system.arrange("pass-default", "|fastforward -d -p ./aliases.cdb\n./Maildir/\n")
+    assert mail_system.outcome(f"box-pass-nobody@{ME}") == "success: did_1+0+1/"
 
 
-def test_newaliases_reads_a_table_of_sendmail(house: Box) -> None:
-    etc = house.home / "etc"
+def test_newaliases_reads_a_table_of_sendmail(mail_system: Box) -> None:
+    etc = mail_system.home / "etc"
     etc.mkdir()
     (etc / "aliases").write_text(f"staff: box-target@{ME}\n")
     script = f"mount --bind {etc} /etc && qmail-newaliases"
     subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script], check=True)
-    (house.box / ".qmail-target").write_text("./Maildir/\n")
-    house.arrange("sm-default", f"|fastforward -d {etc}/aliases.cdb\n")
-    assert house.outcome(f"box-sm-staff@{ME}").startswith("success: fastforward:_qp_")
+    (mail_system.box / ".qmail-target").write_text("./Maildir/\n")
+    mail_system.arrange("sm-default", f"|fastforward -d {etc}/aliases.cdb\n")
+    assert mail_system.outcome(f"box-sm-staff@{ME}").startswith("success: fastforward:_qp_")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.smtpd.test_tls import put_certificate
-from tests.support.foreign_servers import PASSWORD, USER, Foreign, Relay, foreign
-from tests.support.mail_clients import Tap, client_house
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.foreign_servers import PASSWORD, USER, ForeignServer, Relay, foreign
+from tests.support.mail_clients import RecordingProxy, client_mail_system
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 ME = "mail.example.org"
@@ -31,7 +31,7 @@ TLS_SERVERS = ("postfix", "exim")
 
 
 @contextmanager
-def _house(home: Path, keeps_clear: bool = False) -> Iterator[House]:
+def _mail_system(home: Path, keeps_clear: bool = False) -> Iterator[MailSystem]:
     """Our services, with a box, a user for AUTH, a certificate, and a domain that takes mail after AUTH alone.
 
     `keeps_clear`: the user's secret is kept as it is, and so CRAM-MD5 is offered.
@@ -46,35 +46,35 @@ def _house(home: Path, keeps_clear: bool = False) -> Iterator[House]:
     (home / "users/smtpauth").write_text(f"{OURS}:{SECRET if keeps_clear else encrypted.stderr.strip()}\n")
     (home / "control/smtpcheckpw").write_text(f"{home}/bin/qmail-chkpw /bin/true\n")
     put_certificate(home / "control/servercert.pem", ME, "127.0.0.1")
-    running = House(home)
+    running = MailSystem(home)
     try:
         yield running
     finally:
         running.stop()
 
 
-def _send(house: House, peer: Foreign, route: str, recipient: str) -> str:
+def _send(mail_system: MailSystem, peer: ForeignServer, route: str, recipient: str) -> str:
     """Send the text by this route; the first report about the delivery."""
-    (house.home / "control/smtproutes").write_text(f":{route}\n")
-    done = house.inject(["-f", f"joe@{ME}", recipient], TEXT)
+    (mail_system.home / "control/smtproutes").write_text(f":{route}\n")
+    done = mail_system.inject(["-f", f"joe@{ME}", recipient], TEXT)
     assert done.returncode == 0, done.stderr
-    until(lambda: "\ndelivery 1: " in house.log(), f"a report:\n{house.log()}\n{peer.log()}")
-    (line,) = re.findall(r"^delivery 1: (.*)$", house.log(), re.M)
+    until(lambda: "\ndelivery 1: " in mail_system.log(), f"a report:\n{mail_system.log()}\n{peer.log()}")
+    (line,) = re.findall(r"^delivery 1: (.*)$", mail_system.log(), re.M)
     return str(line)
 
 
-def _arrives(peer: Foreign, house: House) -> str:
+def _arrives(peer: ForeignServer, mail_system: MailSystem) -> str:
     """The one message that the peer gets, whole."""
-    until(peer.mail, f"the message\n{house.log()}\n{peer.log()}")
+    until(peer.mail, f"the message\n{mail_system.log()}\n{peer.log()}")
     (text,) = peer.mail()
     assert text.partition("\n\n")[2] == BODY
     return text
 
 
-def _comes_to_us(house: House, peer: Foreign, sent: str = TEXT) -> str:
+def _comes_to_us(mail_system: MailSystem, peer: ForeignServer, sent: str = TEXT) -> str:
     """The one message that we get, whole."""
-    maildir = house.home / "alias/Maildir"
-    until(lambda: messages(maildir), f"the message\n{house.log()}\n{peer.log()}")
+    maildir = mail_system.home / "alias/Maildir"
+    until(lambda: messages(maildir), f"the message\n{mail_system.log()}\n{peer.log()}")
     (text,) = messages(maildir)
     assert text.partition("\n\n")[2] == sent.partition("\n\n")[2]
     return text
@@ -85,24 +85,24 @@ def _comes_to_us(house: House, peer: Foreign, sent: str = TEXT) -> str:
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_they_take_our_mail(private_home: Path, name: str) -> None:
-    with foreign(name, offers_tls=False) as peer, _house(private_home) as house:
-        assert _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
-        _arrives(peer, house)
+    with foreign(name, offers_tls=False) as peer, _mail_system(private_home) as mail_system:
+        assert _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
+        _arrives(peer, mail_system)
 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
 def test_they_take_our_mail_with_tls(private_home: Path, name: str) -> None:
-    with foreign(name) as peer, _house(private_home) as house:
-        assert _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
-        assert re.search(r"with ESMTPS|with esmtps", _arrives(peer, house))
+    with foreign(name) as peer, _mail_system(private_home) as mail_system:
+        assert _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
+        assert re.search(r"with ESMTPS|with esmtps", _arrives(peer, mail_system))
 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
 def test_a_peer_that_proves_nothing_waits(private_home: Path, name: str) -> None:
-    with foreign(name) as peer, foreign(name) as other, _house(private_home) as house:
-        (house.home / "control/tlshosts").mkdir()
-        (house.home / "control/tlshosts/127.0.0.1.pem").write_bytes((other.folder / "authority.pem").read_bytes())
-        report = _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
+    with foreign(name) as peer, foreign(name) as other, _mail_system(private_home) as mail_system:
+        (mail_system.home / "control/tlshosts").mkdir()
+        (mail_system.home / "control/tlshosts/127.0.0.1.pem").write_bytes((other.folder / "authority.pem").read_bytes())
+        report = _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
         assert report.startswith("deferral: TLS_unable_to_verify_server_with_control/tlshosts/127.0.0.1.pem:")
         assert not peer.mail()
 
@@ -111,9 +111,9 @@ def test_a_peer_that_proves_nothing_waits(private_home: Path, name: str) -> None
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_they_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) -> None:
     """The peer relays what we may send after AUTH, back to us."""
-    with _house(private_home) as house, foreign(name, Relay(house.port), offers_tls=tls) as peer:
-        (house.home / "control/virtualdomains").write_text("")
-        report = _send(house, peer, f"127.0.0.1:{peer.port} {USER} {PASSWORD}", ELSEWHERE)
+    with _mail_system(private_home) as mail_system, foreign(name, Relay(mail_system.port), offers_tls=tls) as peer:
+        (mail_system.home / "control/virtualdomains").write_text("")
+        report = _send(mail_system, peer, f"127.0.0.1:{peer.port} {USER} {PASSWORD}", ELSEWHERE)
         assert report.startswith("success: ")
         # It cannot be delivered by anybody, but the peer has taken it.
         assert "elsewhere.test" in peer.log() or not peer.mail()
@@ -121,21 +121,21 @@ def test_they_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
 def test_they_refuse_us_without_the_password(private_home: Path, name: str) -> None:
-    with foreign(name, Relay(1)) as peer, _house(private_home) as house:
-        report = _send(house, peer, f"127.0.0.1:{peer.port} {USER} wrong", "box@outside.test")
+    with foreign(name, Relay(1)) as peer, _mail_system(private_home) as mail_system:
+        report = _send(mail_system, peer, f"127.0.0.1:{peer.port} {USER} wrong", "box@outside.test")
         assert report.startswith("deferral: Connected_to_127.0.0.1_but_authentication_was_rejected_(")
 
 
 @pytest.mark.parametrize("falls_back", [False, True])
 def test_a_peer_whose_tls_is_broken(private_home: Path, falls_back: bool) -> None:
     """OpenSMTPD as Debian 12 builds it offers TLS and cannot do it: the mail waits, or goes in plain text if it may."""
-    with foreign("opensmtpd") as peer, _house(private_home) as house:
+    with foreign("opensmtpd") as peer, _mail_system(private_home) as mail_system:
         if falls_back:
-            (house.home / "control/tlsfallback").write_text("1\n")
-        report = _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
+            (mail_system.home / "control/tlsfallback").write_text("1\n")
+        report = _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
         if falls_back:
             assert report.startswith("success: ")
-            assert "with ESMTPS" not in _arrives(peer, house)
+            assert "with ESMTPS" not in _arrives(peer, mail_system)
         else:
             assert report.startswith("deferral: TLS_connect_failed:")
 
@@ -145,16 +145,19 @@ def test_a_peer_whose_tls_is_broken(private_home: Path, falls_back: bool) -> Non
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_we_take_their_mail(private_home: Path, name: str) -> None:
-    with _house(private_home) as house, foreign(name, Relay(house.port), open_relay=True) as peer:
+    with _mail_system(private_home) as mail_system, foreign(name, Relay(mail_system.port), open_relay=True) as peer:
         peer.give("somebody@example.net", [BOX], TEXT)
-        assert "with ESMTP;" in _comes_to_us(house, peer)
+        assert "with ESMTP;" in _comes_to_us(mail_system, peer)
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_we_take_their_mail_with_tls(private_home: Path, name: str) -> None:
-    with _house(private_home) as house, foreign(name, Relay(house.port, tls=True), open_relay=True) as peer:
+    with (
+        _mail_system(private_home) as mail_system,
+        foreign(name, Relay(mail_system.port, tls=True), open_relay=True) as peer,
+    ):
         peer.give("somebody@example.net", [BOX], TEXT)
-        assert "with ESMTPS" in _comes_to_us(house, peer)
+        assert "with ESMTPS" in _comes_to_us(mail_system, peer)
 
 
 @pytest.mark.parametrize(
@@ -165,35 +168,35 @@ def test_we_take_their_mail_with_tls(private_home: Path, name: str) -> None:
 def test_we_relay_for_them_after_auth(private_home: Path, name: str, keeps_clear: bool) -> None:
     """Postfix takes CRAM-MD5 wherever it is offered: it is where secrets are clear text, and nowhere else."""
     with (
-        _house(private_home, keeps_clear) as house,
-        foreign(name, Relay(house.port, True, OURS, SECRET), open_relay=True) as peer,
+        _mail_system(private_home, keeps_clear) as mail_system,
+        foreign(name, Relay(mail_system.port, True, OURS, SECRET), open_relay=True) as peer,
     ):
         peer.give("somebody@example.net", [ELSEWHERE], TEXT)
-        assert "with ESMTPSA" in _comes_to_us(house, peer)
+        assert "with ESMTPSA" in _comes_to_us(mail_system, peer)
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_we_take_their_mail_with_tls_from_the_first_byte(private_home: Path, name: str) -> None:
     with (
-        client_house(private_home) as house,
-        foreign(name, Relay(house.tls_port, tls=True, tls_first=True), open_relay=True) as peer,
+        client_mail_system(private_home) as mail_system,
+        foreign(name, Relay(mail_system.tls_port, tls=True, tls_first=True), open_relay=True) as peer,
     ):
         peer.give("somebody@example.net", [BOX], TEXT)
-        assert "with ESMTPS" in _comes_to_us(house, peer)
+        assert "with ESMTPS" in _comes_to_us(mail_system, peer)
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_exim_alone_sends_chunks_where_they_are_offered(private_home: Path, name: str) -> None:
     """Seen on the wire; a long message goes in several chunks."""
-    with client_house(private_home) as house:
-        tap = Tap(house.port)
+    with client_mail_system(private_home) as mail_system:
+        proxy = RecordingProxy(mail_system.port)
         try:
-            with foreign(name, Relay(tap.port), open_relay=True) as peer:
+            with foreign(name, Relay(proxy.port), open_relay=True) as peer:
                 peer.give("somebody@example.net", [BOX], LONG)
-                assert "with ESMTP;" in _comes_to_us(house, peer, LONG)
+                assert "with ESMTP;" in _comes_to_us(mail_system, peer, LONG)
         finally:
-            tap.close()
-    commands = b"".join(tap.heard)
+            proxy.close()
+    commands = b"".join(proxy.client_data)
     assert (commands.count(b"BDAT ") > 1) == (name == "exim")
     assert (b"\r\nDATA\r\n" in commands) == (name != "exim")
 
@@ -201,17 +204,20 @@ def test_exim_alone_sends_chunks_where_they_are_offered(private_home: Path, name
 @pytest.mark.parametrize("first", [False, True], ids=["starttls", "first"])
 def test_chunks_come_under_tls_too(private_home: Path, first: bool) -> None:
     """Exim's log has a K where it sent chunks."""
-    with client_house(private_home) as house:
-        port = house.tls_port if first else house.port
+    with client_mail_system(private_home) as mail_system:
+        port = mail_system.tls_port if first else mail_system.port
         with foreign("exim", Relay(port, tls=True, tls_first=first), open_relay=True) as peer:
             peer.give("somebody@example.net", [BOX], LONG)
-            assert "with ESMTPS" in _comes_to_us(house, peer, LONG)
+            assert "with ESMTPS" in _comes_to_us(mail_system, peer, LONG)
             until(lambda: re.search(r" => box@.* X=TLS.* K ", peer.log()), f"the chunks:\n{peer.log()}")
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_we_refuse_them_without_auth(private_home: Path, name: str) -> None:
-    with _house(private_home) as house, foreign(name, Relay(house.port, True), open_relay=True) as peer:
+    with (
+        _mail_system(private_home) as mail_system,
+        foreign(name, Relay(mail_system.port, True), open_relay=True) as peer,
+    ):
         peer.give("somebody@example.net", [ELSEWHERE], TEXT)
-        until(lambda: "553" in peer.log(), f"our refusal:\n{peer.log()}\n{house.log()}")
-        assert not messages(house.home / "alias/Maildir")
+        until(lambda: "553" in peer.log(), f"our refusal:\n{peer.log()}\n{mail_system.log()}")
+        assert not messages(mail_system.home / "alias/Maildir")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import eqmail
 from tests.support.foreign_servers import unpacked
-from tests.support.mail_system import House, free_port, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, free_port, make_maildir, messages, until
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"
@@ -36,7 +36,7 @@ exec "$@" 3<&-
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def mail_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailSystem]:
     home = tmp_path_factory.mktemp("interop") / "home"
     assert eqmail("--home", home, "setup", "--single-user").returncode == 0
     assert eqmail("--home", home, "config-fast", ME).returncode == 0
@@ -48,15 +48,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (home / "users/smtpauth").write_text(f"joe:{encrypted.stderr.strip()}\nann:clear secret\n")
     (home / "checker").write_text(CHECKER)
     (home / "checker").chmod(0o755)
-    running = House(home)
+    running = MailSystem(home)
     yield running
     running.stop()
 
 
 @pytest.fixture
-def maildir(house: House) -> Path:
+def maildir(mail_system: MailSystem) -> Path:
     """The Maildir of the box, emptied."""
-    path = house.home / "alias/Maildir"
+    path = mail_system.home / "alias/Maildir"
     for message in [*path.glob("new/*"), *path.glob("cur/*")]:
         message.unlink()
     return path
@@ -83,31 +83,31 @@ def running(command: list[str | Path], port: int, code: int | None = None) -> It
     assert code is None or ended == code
 
 
-Serve = Callable[[House, Path, list[str | Path]], "Iterator[int]"]
+Serve = Callable[[MailSystem, Path, list[str | Path]], "Iterator[int]"]
 
 
 @contextmanager
-def below_tcpserver(house: House, folder: Path, program: list[str | Path]) -> Iterator[int]:
+def below_tcpserver(mail_system: MailSystem, folder: Path, program: list[str | Path]) -> Iterator[int]:
     port = free_port()
     with running(["tcpserver", "-HRl0", "127.0.0.1", str(port), *program], port) as up:
         yield up
 
 
 @contextmanager
-def below_tcpsrv(house: House, folder: Path, program: list[str | Path]) -> Iterator[int]:
+def below_tcpsrv(mail_system: MailSystem, folder: Path, program: list[str | Path]) -> Iterator[int]:
     port = free_port()
-    with running([house.home / "bin/qmail-tcpsrv", "-HRl0", "127.0.0.1", str(port), *program], port, 0) as up:
+    with running([mail_system.home / "bin/qmail-tcpsrv", "-HRl0", "127.0.0.1", str(port), *program], port, 0) as up:
         yield up
 
 
 @contextmanager
-def below_xinetd(house: House, folder: Path, program: list[str | Path]) -> Iterator[int]:
+def below_xinetd(mail_system: MailSystem, folder: Path, program: list[str | Path]) -> Iterator[int]:
     """As the recipe of the 1.09 page has it: the -R becomes the name of tcp-env itself, and is no option."""
     port = free_port()
     (folder / "xinetd.conf").write_text(
         f"service eqmail-test\n{{\n type = UNLISTED\n port = {port}\n bind = 127.0.0.1\n socket_type = stream\n"
         " protocol = tcp\n wait = no\n user = root\n flags = NAMEINARGS IPv4\n instances = 20\n cps = 1000 1\n"
-        f" server = {house.home}/bin/tcp-env\n server_args = -R {' '.join(map(str, program))}\n}}\n"
+        f" server = {mail_system.home}/bin/tcp-env\n server_args = -R {' '.join(map(str, program))}\n}}\n"
     )
     command = ["/usr/sbin/xinetd", "-dontfork", "-f", f"{folder}/xinetd.conf", "-pidfile", f"{folder}/pid"]
     with running([*command, "-filelog", f"{folder}/log"], port) as up:
@@ -115,11 +115,11 @@ def below_xinetd(house: House, folder: Path, program: list[str | Path]) -> Itera
 
 
 @contextmanager
-def below_inetd(house: House, folder: Path, program: list[str | Path]) -> Iterator[int]:
+def below_inetd(mail_system: MailSystem, folder: Path, program: list[str | Path]) -> Iterator[int]:
     """Debian's, which cannot be installed beside xinetd; it makes the connection standard error, too."""
     port = free_port()
     words = " ".join(map(str, program))
-    tcp_env = house.home / "bin/tcp-env"
+    tcp_env = mail_system.home / "bin/tcp-env"
     (folder / "inetd.conf").write_text(f"127.0.0.1:{port} stream tcp nowait root {tcp_env} tcp-env -R {words}\n")
     with running([unpacked("openbsd-inetd") / "usr/sbin/inetd", "-d", "-i", folder / "inetd.conf"], port) as up:
         yield up
@@ -140,8 +140,8 @@ def swaks(port: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 @needs_swaks
 @pytest.mark.parametrize("serve", SERVERS)
-def test_a_message_of_swaks_is_delivered(serve: Serve, house: House, maildir: Path, tmp_path: Path) -> None:
-    with serve(house, tmp_path, [house.home / "bin/qmail-smtpd"]) as port:
+def test_a_message_of_swaks_is_delivered(serve: Serve, mail_system: MailSystem, maildir: Path, tmp_path: Path) -> None:
+    with serve(mail_system, tmp_path, [mail_system.home / "bin/qmail-smtpd"]) as port:
         done = swaks(port, "--from", "sender@example.net", "--body", "one\n.two\n", "--header", "Subject: through")
         assert done.returncode == 0, done.stdout
         assert f"<-  220 {ME} ESMTP" in done.stdout
@@ -154,9 +154,9 @@ def test_a_message_of_swaks_is_delivered(serve: Serve, house: House, maildir: Pa
 
 
 @pytest.mark.parametrize("serve", SERVERS)
-def test_who_is_not_a_relay_client_cannot_relay(serve: Serve, house: House, tmp_path: Path) -> None:
+def test_who_is_not_a_relay_client_cannot_relay(serve: Serve, mail_system: MailSystem, tmp_path: Path) -> None:
     with (
-        serve(house, tmp_path, [house.home / "bin/qmail-smtpd"]) as port,
+        serve(mail_system, tmp_path, [mail_system.home / "bin/qmail-smtpd"]) as port,
         smtplib.SMTP("127.0.0.1", port, timeout=60) as client,
     ):
         client.helo("client.test")
@@ -169,11 +169,11 @@ def test_who_is_not_a_relay_client_cannot_relay(serve: Serve, house: House, tmp_
 @pytest.mark.parametrize("checker", ["checker", "bin/qmail-chkpw"])
 @pytest.mark.parametrize("mechanism", ["LOGIN", "PLAIN"])
 def test_a_checkpassword_program_decides_who_may_relay(
-    mechanism: str, checker: str, house: House, tmp_path: Path
+    mechanism: str, checker: str, mail_system: MailSystem, tmp_path: Path
 ) -> None:
-    program: list[str | Path] = [house.home / "bin/qmail-smtpd", house.home / checker, "/bin/true"]
+    program: list[str | Path] = [mail_system.home / "bin/qmail-smtpd", mail_system.home / checker, "/bin/true"]
     words = ["--to", "b@example.com", "--quit-after", "RCPT", "--auth", mechanism, "--auth-user", "joe"]
-    with below_tcpsrv(house, tmp_path, program) as port:
+    with below_tcpsrv(mail_system, tmp_path, program) as port:
         done = swaks(port, *words, "--auth-password", "secret")
         assert done.returncode == 0, done.stdout
         assert "<-  235 ok, joe, go ahead (#2.0.0)" in done.stdout
@@ -182,10 +182,14 @@ def test_a_checkpassword_program_decides_who_may_relay(
         assert "<** 535 authentication failed (#5.7.1)" in done.stdout
 
 
-def test_cram_md5_with_a_clear_secret(house: House, tmp_path: Path) -> None:
-    program: list[str | Path] = [house.home / "bin/qmail-smtpd", house.home / "bin/qmail-chkpw", "/bin/true"]
+def test_cram_md5_with_a_clear_secret(mail_system: MailSystem, tmp_path: Path) -> None:
+    program: list[str | Path] = [
+        mail_system.home / "bin/qmail-smtpd",
+        mail_system.home / "bin/qmail-chkpw",
+        "/bin/true",
+    ]
     with (
-        below_tcpsrv(house, tmp_path, program) as port,
+        below_tcpsrv(mail_system, tmp_path, program) as port,
         smtplib.SMTP("127.0.0.1", port, "client.test", timeout=60) as client,
     ):
         client.ehlo()
@@ -193,10 +197,10 @@ def test_cram_md5_with_a_clear_secret(house: House, tmp_path: Path) -> None:
         assert client.auth("CRAM-MD5", client.auth_cram_md5)[0] == 235
 
 
-def pop_program(house: House) -> list[str | Path]:
+def pop_program(mail_system: MailSystem) -> list[str | Path]:
     return [
-        *[house.home / "bin/qmail-popup", "mx.test", house.home / "bin/qmail-chkpw"],
-        *[house.home / "bin/qmail-pop3d", house.home / "alias/Maildir"],
+        *[mail_system.home / "bin/qmail-popup", "mx.test", mail_system.home / "bin/qmail-chkpw"],
+        *[mail_system.home / "bin/qmail-pop3d", mail_system.home / "alias/Maildir"],
     ]
 
 
@@ -208,10 +212,10 @@ def put(maildir: Path, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("serve", SERVERS)
-def test_poplib_reads_and_deletes(serve: Serve, house: House, maildir: Path, tmp_path: Path) -> None:
+def test_poplib_reads_and_deletes(serve: Serve, mail_system: MailSystem, maildir: Path, tmp_path: Path) -> None:
     put(maildir, "1.a.b", "Subject: one\n\n.dots\n")
     put(maildir, "2.a.b", "Subject: two\n\nkept\n")
-    with serve(house, tmp_path, pop_program(house)) as port:
+    with serve(mail_system, tmp_path, pop_program(mail_system)) as port:
         client = poplib.POP3("127.0.0.1", port, timeout=60)
         client.user("joe")
         client.pass_("secret")
@@ -233,9 +237,9 @@ def test_poplib_reads_and_deletes(serve: Serve, house: House, maildir: Path, tmp
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs the Debian package curl")
 @pytest.mark.parametrize("serve", SERVERS)
-def test_curl_lists_and_reads(serve: Serve, house: House, maildir: Path, tmp_path: Path) -> None:
+def test_curl_lists_and_reads(serve: Serve, mail_system: MailSystem, maildir: Path, tmp_path: Path) -> None:
     put(maildir, "1.a.b", "Subject: one\n\nhello\n")
-    with serve(house, tmp_path, pop_program(house)) as port:
+    with serve(mail_system, tmp_path, pop_program(mail_system)) as port:
 
         def curl(path: str) -> bytes:
             url = f"pop3://127.0.0.1:{port}/{path}"

@@ -16,7 +16,7 @@ from tests.support.mail_system import free_port
 
 HIT_S = 10
 DELIVERING = ("eq-carrier", "eq-agent")
-WAYS = ("kept", "kept", "each", "queue")
+SEND_METHODS = ("kept", "kept", "each", "queue")
 
 FAULTS = (
     Fault(("eq-queue",), "fdatasync", path="/journal/"),
@@ -47,20 +47,20 @@ def run(folder: Path, seed: int, times: int, faults: tuple[Fault, ...] = FAULTS,
     with Sink(free_port(), seed) as sink, installed(folder / "flush", sink.port) as installation:
         installation.environ = calls.environ
         for place, fault in enumerate(faults):
-            dice = random.Random(f"{seed} {fault}")
+            rng = random.Random(f"{seed} {fault}")
             before, sent = calls.hits(), list[Sent]()
             crashes = share + (place < rest)
             for count in range(crashes):
                 sink.mode = MIXED
-                load = Load(installation.home, installation.port, seed, f"f{place}.{count}.", WAYS, 0.03)
+                load = Load(installation.home, installation.port, seed, f"f{place}.{count}.", SEND_METHODS, 0.03)
                 installation.start()
                 with load:
-                    time.sleep(dice.uniform(0.2, 1.0))
+                    time.sleep(rng.uniform(0.2, 1.0))
                     _let_fail(calls, fault)
                     # Half of the time all that comes now stays in the journal alone.
-                    for pid in installation.named("eq-send") if dice.random() < 0.5 else ():
+                    for pid in installation.named("eq-send") if rng.random() < 0.5 else ():
                         kill(pid, signal.SIGSTOP)
-                    time.sleep(dice.choice([0.2, 1.0, 3.0]))
+                    time.sleep(rng.choice([0.2, 1.0, 3.0]))
                     installation.kill_all()
                 calls.disarm(fault)
                 sent += load.sent

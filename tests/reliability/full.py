@@ -17,7 +17,7 @@ from tests.reliability.report import Report, Row
 from tests.reliability.sink import MIXED, Sink
 from tests.support.mail_system import free_port
 
-WAYS = ("kept", "each", "inject", "queue")
+SEND_METHODS = ("kept", "each", "inject", "queue")
 FULL_S, FREE_S = 3.0, 3.0
 SIZE_MB, INODES = 400, 20_000
 """Enough for all mail of a run: only what is put there on purpose fills the disk."""
@@ -81,7 +81,7 @@ def _fill(kind: str, disk: Path, image: Path, seed: int, times: int) -> Row:
     troubles, acknowledged = list[str](), 0
     with mounted(image, disk), Sink(free_port(), seed, MIXED) as sink, installed(disk, sink.port) as installation:
         installation.start()
-        with Load(installation.home, installation.port, seed, ways=WAYS) as load:
+        with Load(installation.home, installation.port, seed, ways=SEND_METHODS) as load:
             for _ in range(times):
                 for happens in (_go_on, _crash, _terminate):
                     time.sleep(FREE_S)
@@ -123,7 +123,7 @@ def _make_read_only(disk: Path, image: Path, seed: int) -> Row:
             installed(disk, sink.port) as installation,
         ):
             installation.start()
-            with Load(installation.home, installation.port, seed, ways=WAYS) as load:
+            with Load(installation.home, installation.port, seed, ways=SEND_METHODS) as load:
                 time.sleep(FREE_S)
                 device = _device(disk)
                 Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")

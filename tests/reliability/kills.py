@@ -23,12 +23,12 @@ GIVE_UP_S = 600.0
 class Killer:
     """Kills processes of an installation; counts what was killed by name, and what was done by kind."""
 
-    def __init__(self, installation: Installation, dice: random.Random) -> None:
+    def __init__(self, installation: Installation, rng: random.Random) -> None:
         self.killed: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.troubles: list[str] = []
         self._it = installation
-        self._dice = dice
+        self._rng = rng
 
     @property
     def count(self) -> int:
@@ -41,7 +41,7 @@ class Killer:
             self.done["start again"] += 1
             self.start()
             return
-        action = self._dice.choices(list(ACTIONS), [weight for weight, _ in ACTIONS.values()])[0]
+        action = self._rng.choices(list(ACTIONS), [weight for weight, _ in ACTIONS.values()])[0]
         self.done[action] += 1
         ACTIONS[action][1](self)
 
@@ -54,10 +54,10 @@ class Killer:
         while time.monotonic() < deadline:
             if not self._it.is_up:
                 self._it.begin()
-            if self._dice.random() < KILLED_DURING_START:
-                time.sleep(self._dice.random() * 0.5)
+            if self._rng.random() < KILLED_DURING_START:
+                time.sleep(self._rng.random() * 0.5)
                 self.done["kill during start"] += 1
-                self._kill(*self._some(self._it.processes(), every=self._dice.random() < 0.3))
+                self._kill(*self._some(self._it.processes(), every=self._rng.random() < 0.3))
             if self._it.answers():
                 return
             if self._it.is_up:
@@ -72,17 +72,17 @@ class Killer:
         for pid, name in self._services().items():
             by_name[name].append(pid)
         if by_name:
-            self._kill(self._dice.choice(by_name[self._dice.choice(sorted(by_name))]))
+            self._kill(self._rng.choice(by_name[self._rng.choice(sorted(by_name))]))
 
     def several(self) -> None:
         """Two to four services at the same moment."""
         pids = list(self._services())
-        self._kill(*self._dice.sample(pids, min(len(pids), self._dice.randrange(2, 5))))
+        self._kill(*self._rng.sample(pids, min(len(pids), self._rng.randrange(2, 5))))
 
     def everything(self) -> None:
         """All processes, in any order, as a power cut that keeps what the kernel has."""
         pids = list(self._it.processes())
-        self._dice.shuffle(pids)
+        self._rng.shuffle(pids)
         self._kill(*pids)
         self.killed["late"] += self._it.kill_all()
         self.start()
@@ -92,15 +92,15 @@ class Killer:
         self._kill(self._it.pid)
         assert self._it.process is not None
         self._it.process.wait()
-        time.sleep(self._dice.choice([0, 0, 0.05, 0.5]))
+        time.sleep(self._rng.choice([0, 0, 0.05, 0.5]))
         self.start()
 
     def terminate(self) -> None:
         """TERM, and in most cases a kill while the services are ending."""
         assert self._it.process is not None
         self._it.process.terminate()
-        time.sleep(self._dice.choice([0.3, 2.0]) * self._dice.random())
-        fate = self._dice.random()
+        time.sleep(self._rng.choice([0.3, 2.0]) * self._rng.random())
+        fate = self._rng.random()
         if self._it.is_up and fate < 0.7:
             self.done["kill during TERM"] += 1
             self._kill(*self._some(self._it.processes(), every=fate > 0.4))
@@ -120,7 +120,7 @@ class Killer:
 
     def _some(self, processes: dict[int, str], every: bool) -> list[int]:
         pids = list(processes)
-        return pids if every else pids and [self._dice.choice(pids)]
+        return pids if every else pids and [self._rng.choice(pids)]
 
     def _kill(self, *pids: int) -> None:
         names = self._it.processes()
@@ -142,14 +142,14 @@ ACTIONS: dict[str, tuple[int, Callable[[Killer], None]]] = {
 
 def run(folder: Path, seed: int, kills: int) -> Report:
     """Kill so many processes under load, drain, stop, and look."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     with Sink(free_port(), seed) as sink, installed(folder / "kills", sink.port) as installation:
         installation.start()
-        killer = Killer(installation, dice)
+        killer = Killer(installation, rng)
         load = Load(installation.home, installation.port, seed)
         with load:
             while killer.count < kills:
-                time.sleep(dice.uniform(*PAUSE_S))
+                time.sleep(rng.uniform(*PAUSE_S))
                 killer.step()
         findings = outcome(installation, sink, load.sent)
         findings.troubles += killer.troubles

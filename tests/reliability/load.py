@@ -54,18 +54,18 @@ def hash_of(identifier: str) -> int:
     return sum(identifier.encode())
 
 
-def choose_recipients(identifier: str, dice: random.Random) -> tuple[str, ...]:
+def choose_recipients(identifier: str, rng: random.Random) -> tuple[str, ...]:
     """One recipient, or now and then several of different kinds."""
-    kind = dice.choices([*LOCAL, "several", "sink"], [*LOCAL.values(), SEVERAL, TO_SINK])[0]
+    kind = rng.choices([*LOCAL, "several", "sink"], [*LOCAL.values(), SEVERAL, TO_SINK])[0]
     if kind == "several":
         return f"{USER}@{ME}", remote(identifier), f"{USER}-two@{ME}", NOBODY, remote(identifier, 1)
     return (remote(identifier),) if kind == "sink" else (kind,)
 
 
-def choose_size(dice: random.Random) -> int:
+def choose_size(rng: random.Random) -> int:
     """Most messages are small; some are about as long as a packet of the queue's wire, some longer."""
-    low, high = dice.choices([(50, 5_000), (64_000, 67_000), (60_000, 200_000)], [95, 2, 3])[0]
-    return dice.randrange(low, high)
+    low, high = rng.choices([(50, 5_000), (64_000, 67_000), (60_000, 200_000)], [95, 2, 3])[0]
+    return rng.randrange(low, high)
 
 
 class Client(threading.Thread):
@@ -77,8 +77,8 @@ class Client(threading.Thread):
         self.recipients: Callable[[str, random.Random], tuple[str, ...]] = choose_recipients
         self._home = home
         self._port = port
-        self._submit = WAYS[way]
-        self._dice = random.Random(f"{seed} {name}")
+        self._submit = SEND_METHODS[way]
+        self._rng = random.Random(f"{seed} {name}")
         self._pause_s = pause_s
         self._stopping = threading.Event()
         self._connection: smtplib.SMTP | None = None
@@ -89,11 +89,11 @@ class Client(threading.Thread):
         while not self._stopping.is_set():
             count += 1
             identifier = f"{self.name}.{count}"
-            text = make(identifier, choose_size(self._dice), self._dice)
-            recipients = self.recipients(identifier, self._dice)
+            text = make(identifier, choose_size(self._rng), self._rng)
+            recipients = self.recipients(identifier, self._rng)
             verdict = self._submit(self, recipients, text)
             self.sent.append(Sent(identifier, recipients, verdict, time.monotonic()))
-            self._stopping.wait(self._dice.random() * 2 * self._pause_s if verdict == ACKNOWLEDGED else 0.05)
+            self._stopping.wait(self._rng.random() * 2 * self._pause_s if verdict == ACKNOWLEDGED else 0.05)
         self._hang_up()
 
     def stop(self) -> None:
@@ -171,7 +171,7 @@ class Client(threading.Thread):
             self._connection = None
 
 
-WAYS: dict[str, Callable[[Client, tuple[str, ...], str], str]] = {
+SEND_METHODS: dict[str, Callable[[Client, tuple[str, ...], str], str]] = {
     "kept": Client.over_kept_session,
     "each": Client.over_session_each,
     "inject": Client.by_inject,

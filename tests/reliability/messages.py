@@ -16,12 +16,12 @@ class Seen(NamedTuple):
     whole: bool
 
 
-def make(identifier: str, size: int, dice: random.Random) -> str:
+def make(identifier: str, size: int, rng: random.Random) -> str:
     """A message with a body of about `size` characters, in lines that end in LF."""
     lines: list[str] = []
     length = 0
     while length < size:
-        lines.append(f"{identifier} {len(lines)} " + f"{dice.getrandbits(32):08x}" * _LINE_WORDS)
+        lines.append(f"{identifier} {len(lines)} " + f"{rng.getrandbits(32):08x}" * _LINE_WORDS)
         length += len(lines[-1]) + 1
     body = "".join(f"{line}\n" for line in lines)
     head = f"From: load@example.net\nTo: box@example.org\nSubject: {identifier}\nX-Id: {identifier}\n\n"

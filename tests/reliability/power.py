@@ -59,12 +59,12 @@ class Disk:
         self._record = open(record, "rb")  # noqa: SIM115
         self._done = 0
 
-    def moments(self, first: float, last: float, count: int, dice: random.Random) -> list[float]:
+    def moments(self, first: float, last: float, count: int, rng: random.Random) -> list[float]:
         """When to cut: every other moment is just after a write, when there is something to lose."""
         writes = [entry.time for entry in self._entries if entry.kind == WRITE and first < entry.time < last]
-        return sorted(dice.choice(writes) if place % 2 else dice.uniform(first, last) for place in range(count))
+        return sorted(rng.choice(writes) if place % 2 else rng.uniform(first, last) for place in range(count))
 
-    def cut(self, moment: float, later: str, dice: random.Random, target: Path) -> int:
+    def cut(self, moment: float, later: str, rng: random.Random, target: Path) -> int:
         """Write the image of a cut to `target`; the number of writes whose fate was open.  Moments only grow."""
         flushed, end = self._done, self._done
         while end < len(self._entries) and self._entries[end].time <= moment:
@@ -78,21 +78,21 @@ class Disk:
         copy_image(self._image, target)
         with open(target, "r+b", buffering=0) as file:
             for entry in self._entries[flushed:end]:
-                self._perhaps(entry, file.fileno(), later, dice)
+                self._perhaps(entry, file.fileno(), later, rng)
         return end - flushed
 
     def _apply(self, entry: Entry, fd: int) -> None:
         if entry.kind == WRITE:
             os.pwrite(fd, self._bytes(entry), entry.offset)
 
-    def _perhaps(self, entry: Entry, fd: int, later: str, dice: random.Random) -> None:
+    def _perhaps(self, entry: Entry, fd: int, later: str, rng: random.Random) -> None:
         if later != "torn":
-            if dice.random() < LATER[later]:
+            if rng.random() < LATER[later]:
                 self._apply(entry, fd)
         elif entry.kind == WRITE:
             data = self._bytes(entry)
             for start in range(0, len(data), SECTOR):
-                if dice.random() < LATER[later]:
+                if rng.random() < LATER[later]:
                     os.pwrite(fd, data[start : start + SECTOR], entry.offset + start)
 
     def _bytes(self, entry: Entry) -> bytes:
@@ -137,7 +137,7 @@ def cut_power(folder: Path, seed: int, kind: str, cuts: int, seconds: float) -> 
 
 def _run(installation: Installation, seed: int, seconds: float) -> Recording:
     """The run that is recorded: load, and now and then a kill, a stop or a retry."""
-    dice = random.Random(f"{seed} run")
+    rng = random.Random(f"{seed} run")
     with Sink(installation.sink_port, seed, MIXED) as sink:
         try:
             installation.start()
@@ -145,19 +145,19 @@ def _run(installation: Installation, seed: int, seconds: float) -> Recording:
             with load:
                 deadline = time.monotonic() + seconds
                 while time.monotonic() < deadline:
-                    time.sleep(min(dice.uniform(2, 5), max(0.1, deadline - time.monotonic())))
-                    _disturb(installation, dice)
+                    time.sleep(min(rng.uniform(2, 5), max(0.1, deadline - time.monotonic())))
+                    _disturb(installation, rng)
         finally:
             installation.kill_all()
         return Recording(load.sent, list(sink.deliveries))
 
 
-def _disturb(installation: Installation, dice: random.Random) -> None:
-    what = dice.choices(["kill all", "stop", "kill one", "retry"], [2, 2, 3, 3])[0]
+def _disturb(installation: Installation, rng: random.Random) -> None:
+    what = rng.choices(["kill all", "stop", "kill one", "retry"], [2, 2, 3, 3])[0]
     if what == "retry":
         installation.signal(signal.SIGALRM)
     elif what == "kill one":
-        kill(dice.choice(installation.named("eq-queue", "eq-send") or [installation.pid]))
+        kill(rng.choice(installation.named("eq-queue", "eq-send") or [installation.pid]))
     elif what == "stop":
         installation.stop()
     else:
@@ -167,14 +167,14 @@ def _disturb(installation: Installation, dice: random.Random) -> None:
 
 
 def _cuts(folder: Path, images: Path, disk: Disk, port: int, ran: Recording, seed: int, cuts: int) -> list[Row]:
-    dice = random.Random(f"{seed} cuts")
+    rng = random.Random(f"{seed} cuts")
     times = sorted(item.time for item in ran.sent)
     rows = {later: Row(later, Findings()) for later in LATER}
     kinds = (list(LATER) * cuts)[:cuts]
-    dice.shuffle(kinds)
+    rng.shuffle(kinds)
     with Sink(port, seed) as sink:
-        for place, (moment, later) in enumerate(zip(disk.moments(times[0], times[-1], cuts, dice), kinds, strict=True)):
-            open_writes = disk.cut(moment, later, dice, images / "cut")
+        for place, (moment, later) in enumerate(zip(disk.moments(times[0], times[-1], cuts, rng), kinds, strict=True)):
+            open_writes = disk.cut(moment, later, rng, images / "cut")
             before = ran.until(moment)
             sink.deliveries = before.deliveries
             try:

@@ -21,13 +21,13 @@ def run(folder: Path, seed: int, times: int) -> Report:
     """So many clean stops, and as many dirty ones."""
     report = Report("restart", seed)
     for kind in ("clean", "dirty"):
-        dice = random.Random(f"{seed} {kind}")
+        rng = random.Random(f"{seed} {kind}")
         troubles: list[str] = []
         with Sink(free_port(), seed, MIXED) as sink, installed(folder / kind, sink.port) as installation:
             installation.start()
             with Load(installation.home, installation.port, seed) as load:
                 for _ in range(times):
-                    time.sleep(dice.uniform(0.5, 2.5))
+                    time.sleep(rng.uniform(0.5, 2.5))
                     if kind == "dirty":
                         installation.kill_all()
                     else:

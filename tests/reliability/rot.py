@@ -57,29 +57,29 @@ def flip(data: bytes, offset: int, bits: int = 1) -> bytes:
 
 
 def _in_record(place: int) -> Callable[[Used, random.Random], bytes]:
-    def do(used: Used, dice: random.Random) -> bytes:
+    def do(used: Used, rng: random.Random) -> bytes:
         start = used.starts[place]
         end = min(bound for bound in (*used.starts, used.end) if bound > start)
-        return flip(used.data, dice.randrange(start + journal.OVERHEAD, end), 1 << dice.randrange(8))
+        return flip(used.data, rng.randrange(start + journal.OVERHEAD, end), 1 << rng.randrange(8))
 
     return do
 
 
 def _in_head(offset: int) -> Callable[[Used, random.Random], bytes]:
-    return lambda used, dice: flip(used.data, used.starts[len(used.starts) // 2] + offset, 1 << dice.randrange(8))
+    return lambda used, rng: flip(used.data, used.starts[len(used.starts) // 2] + offset, 1 << rng.randrange(8))
 
 
 def _in_header(offset: int) -> Callable[[Used, random.Random], bytes]:
-    return lambda used, dice: flip(used.data, offset, 1 << dice.randrange(8))
+    return lambda used, rng: flip(used.data, offset, 1 << rng.randrange(8))
 
 
-def _page_of_zeros(used: Used, dice: random.Random) -> bytes:
+def _page_of_zeros(used: Used, rng: random.Random) -> bytes:
     start = used.end // 4 // _PAGE * _PAGE
     return used.data[:start] + bytes(_PAGE) + used.data[start + _PAGE :]
 
 
-def _anywhere(used: Used, dice: random.Random) -> bytes:
-    return flip(used.data, dice.randrange(journal.HEADER_SIZE, used.end), 1 << dice.randrange(8))
+def _anywhere(used: Used, rng: random.Random) -> bytes:
+    return flip(used.data, rng.randrange(journal.HEADER_SIZE, used.end), 1 << rng.randrange(8))
 
 
 DAMAGES = (
@@ -101,7 +101,7 @@ DAMAGES = (
 def run(folder: Path, seed: int, times: int, ways: int = len(DAMAGES)) -> Report:
     """Damage a full journal in the first so many ways so many times, start, and look what arrives and what is said."""
     report = Report("rot", seed)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     with memory_folder(folder / "images") as images, Sink(free_port(), seed, ACCEPT) as sink:
         base = make_image(images / "base", "ext4", IMAGE_MB)
         disk = folder / "disk"
@@ -111,7 +111,7 @@ def run(folder: Path, seed: int, times: int, ways: int = len(DAMAGES)) -> Report
             row = Row(damage.name, Findings(), {"times": 0, "may be lost": 0, "missing": 0, "said": 0})
             for _ in range(times):
                 with mounted(copy_image(base, images / "damaged"), disk):
-                    row.add(_look(Installation(disk, sink.port), sink, sent, damage, dice))
+                    row.add(_look(Installation(disk, sink.port), sink, sent, damage, rng))
             report.rows.append(row)
     return report
 
@@ -122,7 +122,7 @@ def _fill(installation: Installation, seed: int) -> list[Sent]:
     (scheduler,) = installation.named("eq-send")
     kill(scheduler, signal.SIGSTOP)
     client = Client(installation.home, installation.port, "rot", "kept", seed, 0)
-    client.recipients = lambda _identifier, _dice: (f"{USER}@{ME}",)
+    client.recipients = lambda _identifier, _rng: (f"{USER}@{ME}",)
     client.start()
     until(lambda: sum(sent.verdict == ACKNOWLEDGED for sent in client.sent) >= MESSAGES, "messages", 120)
     client.stop()
@@ -131,11 +131,11 @@ def _fill(installation: Installation, seed: int) -> list[Sent]:
     return client.sent
 
 
-def _look(installation: Installation, sink: Sink, sent: list[Sent], damage: Damage, dice: random.Random) -> Row:
+def _look(installation: Installation, sink: Sink, sent: list[Sent], damage: Damage, rng: random.Random) -> Row:
     path, used = _segment(installation.home / "queue/journal")
     with open(path, "r+b") as file:
         file.truncate(0)
-        file.write(damage.do(used, dice))
+        file.write(damage.do(used, rng))
     begin = installation.log_size()
     try:
         installation.start()

@@ -47,7 +47,7 @@ class Sink:
         self.port = port
         self.mode = mode
         self.deliveries: list[Delivery] = []
-        self._dice = random.Random(f"{seed} sink")
+        self._rng = random.Random(f"{seed} sink")
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="sink", daemon=True)
@@ -89,11 +89,11 @@ class Sink:
         if self.mode != MIXED:
             return None
         kinds = TROUBLE[stage]
-        kind = self._dice.choices([None, *kinds], [100 - sum(kinds.values()), *kinds.values()])[0]
+        kind = self._rng.choices([None, *kinds], [100 - sum(kinds.values()), *kinds.values()])[0]
         if kind == "hang up":
             raise _HangUp
         if kind == "slow":
-            await asyncio.sleep(self._dice.random() * 3)
+            await asyncio.sleep(self._rng.random() * 3)
             return None
         return kind if isinstance(kind, bytes) else None
 

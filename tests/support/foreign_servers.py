@@ -60,7 +60,7 @@ class Relay:
 
 
 @dataclass
-class Foreign:
+class ForeignServer:
     """A running server: NAME.test is its domain; `port` offers STARTTLS if it may, `tls_port` is TLS from the start."""
 
     name: str
@@ -159,7 +159,7 @@ class Foreign:
 @contextmanager
 def foreign(
     name: str, relay: Relay | None = None, *, offers_tls: bool = True, open_relay: bool = False
-) -> Iterator[Foreign]:
+) -> Iterator[ForeignServer]:
     """A running server of this name: postfix, exim or opensmtpd; `open_relay`: it relays for 127.0.0.1 without AUTH."""
     server = _started(name, relay, offers_tls, open_relay)
     try:
@@ -168,10 +168,10 @@ def foreign(
         server.stop()
 
 
-def _started(name: str, relay: Relay | None, offers_tls: bool, open_relay: bool) -> Foreign:
+def _started(name: str, relay: Relay | None, offers_tls: bool, open_relay: bool) -> ForeignServer:
     """Start the server, again if it dies: another test that adds an account takes our /etc/passwd from below it."""
     for attempt in range(1, _ATTEMPTS + 1):
-        server = Foreign(name, relay, offers_tls, open_relay)
+        server = ForeignServer(name, relay, offers_tls, open_relay)
         try:
             server.start()
             return server
@@ -217,11 +217,11 @@ def _unpack(package: str, folder: Path) -> None:
 
 # ------------------------------------------------------------------ what each of them wants to be told
 
-Told = tuple[list[str | Path], dict[str, Path]]
+StartCommand = tuple[list[str | Path], dict[str, Path]]
 """The command that runs a server in the foreground, and what it shall find at which path."""
 
 
-def _postfix(it: Foreign) -> Told:
+def _postfix(it: ForeignServer) -> StartCommand:
     programs, folder = it.binaries / "usr", it.folder
     for name in ("spool", "data", "sasl"):
         (folder / name).mkdir()
@@ -291,7 +291,7 @@ def _postfix(it: Foreign) -> Told:
     return ["sh", "-c", script, "sh", it.binaries, folder, *words], {}
 
 
-def _sasl_user(it: Foreign) -> None:
+def _sasl_user(it: ForeignServer) -> None:
     """Write Cyrus SASL's own table of users, and what of it Postfix is to use."""
     table = it.folder / "sasldb2"
     (it.folder / "sasl/smtpd.conf").write_text(
@@ -305,7 +305,7 @@ def _sasl_user(it: Foreign) -> None:
     table.chmod(0o644)
 
 
-def _exim(it: Foreign) -> Told:
+def _exim(it: ForeignServer) -> StartCommand:
     spool = it.folder / "spool"
     spool.mkdir()
     os.chown(spool, ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
@@ -393,7 +393,7 @@ login:
     return [program, "-C", it.folder / "exim.conf", "-bdf", "-q2s"], {}
 
 
-def _opensmtpd(it: Foreign) -> Told:
+def _opensmtpd(it: ForeignServer) -> StartCommand:
     folder = it.folder
     state = {"/var/spool": "spool/smtpd", "/var/lib": "lib/opensmtpd/empty", "/run": "run", "/usr/libexec": "libexec"}
     for path in state.values():
@@ -431,4 +431,8 @@ match {may_relay} for any action "onward"
 
 
 PACKAGE_OF = {"postfix": "postfix", "exim": "exim4-daemon-light", "opensmtpd": "opensmtpd"}
-CONFIGURE: dict[str, Callable[[Foreign], Told]] = {"postfix": _postfix, "exim": _exim, "opensmtpd": _opensmtpd}
+CONFIGURE: dict[str, Callable[[ForeignServer], StartCommand]] = {
+    "postfix": _postfix,
+    "exim": _exim,
+    "opensmtpd": _opensmtpd,
+}

@@ -34,7 +34,7 @@ touch {folder}/is-ready
 """
 
 
-class Island:
+class IsolatedRoot:
     """A machine whose first process runs `first`, shell commands of which the last one begins with exec."""
 
     def __init__(self, folder: Path, first: str) -> None:

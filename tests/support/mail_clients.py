@@ -17,17 +17,17 @@ from typing import NamedTuple
 
 from tests.conftest import eqmail
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
-from tests.support.mail_system import House, free_port, make_maildir, until
+from tests.support.mail_system import MailSystem, free_port, make_maildir, until
 
 ME = "mail.example.org"
 BOX = f"box@{ME}"
 SENDER = "sender@example.net"
 PASSWORD = "clear secret"
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 HELD_BACK_S = 0.2
 
 
-class Way(NamedTuple):
+class SendMethod(NamedTuple):
     """How a message is sent: TLS (starttls, first or none), a method of AUTH or none, and an extension to be used."""
 
     tls: str = ""
@@ -45,19 +45,19 @@ class Way(NamedTuple):
         return "ESMTP" + "S" * bool(self.tls) + "A" * bool(self.auth)
 
 
-WAYS = {
-    "plain": Way(),
-    "STARTTLS": Way("starttls"),
-    "TLS first": Way("first"),
-    "PLAIN": Way("starttls", "PLAIN"),
-    "LOGIN": Way("starttls", "LOGIN"),
-    "CRAM-MD5": Way("", "CRAM-MD5"),
-    "PIPELINING": Way(uses="PIPELINING"),
-    "CHUNKING": Way(uses="CHUNKING"),
+SEND_METHODS = {
+    "plain": SendMethod(),
+    "STARTTLS": SendMethod("starttls"),
+    "TLS first": SendMethod("first"),
+    "PLAIN": SendMethod("starttls", "PLAIN"),
+    "LOGIN": SendMethod("starttls", "LOGIN"),
+    "CRAM-MD5": SendMethod("", "CRAM-MD5"),
+    "PIPELINING": SendMethod(uses="PIPELINING"),
+    "CHUNKING": SendMethod(uses="CHUNKING"),
 }
 
 
-class ClientHouse(House):
+class ClientMailSystem(MailSystem):
     """Our services on three ports: for everybody, with TLS from the first byte, and for those who say who they are."""
 
     def __init__(self, home: Path) -> None:
@@ -88,16 +88,16 @@ class ClientHouse(House):
             )  # fmt: skip
         until(self.answers, "an SMTP greeting")
 
-    def port_for(self, way: Way) -> int:
+    def port_for(self, method: SendMethod) -> int:
         """Where a client that goes this way has to connect."""
-        return self.tls_port if way.tls == "first" else self.submission_port if way.auth else self.port
+        return self.tls_port if method.tls == "first" else self.submission_port if method.auth else self.port
 
 
-class Errand(NamedTuple):
+class SendJob(NamedTuple):
     """One message to send: where to, which way, its subject, and a folder of the client's own."""
 
     port: int
-    way: Way
+    method: SendMethod
     subject: str
     authority: Path
     folder: Path
@@ -111,98 +111,98 @@ class Errand(NamedTuple):
 def run(command: list[str], text: str = "", **environ: str) -> None:
     """Run a client that has to succeed."""
     done = subprocess.run(
-        command, input=text, capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        command, input=text, capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
         env=os.environ | environ,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
 
 
-def swaks(errand: Errand) -> None:
+def swaks(job: SendJob) -> None:
     """swaks, which checks no certificate unless it is told to."""
-    way = errand.way
-    words = {"": [], "starttls": ["--tls"], "first": ["--tls-on-connect"]}[way.tls]
-    if way.tls:
-        words += ["--tls-verify", "--tls-ca-path", str(errand.authority)]
-    if way.auth:
-        words += ["--auth", way.auth, "--auth-user", way.user, "--auth-password", PASSWORD]
-    if way.uses:
+    method = job.method
+    words = {"": [], "starttls": ["--tls"], "first": ["--tls-on-connect"]}[method.tls]
+    if method.tls:
+        words += ["--tls-verify", "--tls-ca-path", str(job.authority)]
+    if method.auth:
+        words += ["--auth", method.auth, "--auth-user", method.user, "--auth-password", PASSWORD]
+    if method.uses:
         words += ["--pipeline"]
-    (errand.folder / "text").write_text(errand.text)
-    words += ["--helo", "client.test", "--from", SENDER, "--to", BOX, "--data", f"@{errand.folder}/text"]
-    run(["swaks", "--server", "127.0.0.1", "--port", str(errand.port), *words])
+    (job.folder / "text").write_text(job.text)
+    words += ["--helo", "client.test", "--from", SENDER, "--to", BOX, "--data", f"@{job.folder}/text"]
+    run(["swaks", "--server", "127.0.0.1", "--port", str(job.port), *words])
 
 
-def curl(errand: Errand) -> None:
+def curl(job: SendJob) -> None:
     """curl, whose libcurl many programs send mail with."""
-    way = errand.way
-    scheme = "smtps" if way.tls == "first" else "smtp"
-    words = ["--ssl-reqd"] if way.tls == "starttls" else []
-    if way.tls:
-        words += ["--cacert", str(errand.authority)]
-    if way.auth:
-        words += ["--user", f"{way.user}:{PASSWORD}", "--login-options", f"AUTH={way.auth}"]
+    method = job.method
+    scheme = "smtps" if method.tls == "first" else "smtp"
+    words = ["--ssl-reqd"] if method.tls == "starttls" else []
+    if method.tls:
+        words += ["--cacert", str(job.authority)]
+    if method.auth:
+        words += ["--user", f"{method.user}:{PASSWORD}", "--login-options", f"AUTH={method.auth}"]
     words += ["--mail-from", SENDER, "--mail-rcpt", BOX, "--crlf", "--upload-file", "-"]
-    run(["curl", "-sS", f"{scheme}://127.0.0.1:{errand.port}/client.test", *words], errand.text)
+    run(["curl", "-sS", f"{scheme}://127.0.0.1:{job.port}/client.test", *words], job.text)
 
 
-def msmtp(errand: Errand) -> None:
+def msmtp(job: SendJob) -> None:
     """msmtp, a sendmail for those who have no mail system."""
-    way = errand.way
+    method = job.method
     settings = {
         "host": "127.0.0.1",
-        "port": errand.port,
+        "port": job.port,
         "from": SENDER,
         "domain": "client.test",
-        "tls": "on" if way.tls else "off",
-        "tls_starttls": "on" if way.tls == "starttls" else "off",
-        "tls_trust_file": errand.authority,
-        "auth": way.auth.lower() or "off",
-    } | ({"user": way.user, "passwordeval": f"echo {PASSWORD}"} if way.auth else {})
-    path = errand.folder / "msmtprc"
+        "tls": "on" if method.tls else "off",
+        "tls_starttls": "on" if method.tls == "starttls" else "off",
+        "tls_trust_file": job.authority,
+        "auth": method.auth.lower() or "off",
+    } | ({"user": method.user, "passwordeval": f"echo {PASSWORD}"} if method.auth else {})
+    path = job.folder / "msmtprc"
     path.write_text("account default\n" + "".join(f"{name} {value}\n" for name, value in settings.items()))
     path.chmod(0o600)
-    run(["msmtp", "-C", str(path), "--", BOX], errand.text)
+    run(["msmtp", "-C", str(path), "--", BOX], job.text)
 
 
-def mutt(errand: Errand) -> None:
+def mutt(job: SendJob) -> None:
     """mutt with the SMTP client that is built into it."""
-    way = errand.way
-    scheme, who = "smtps" if way.tls == "first" else "smtp", f"{way.user}@" if way.auth else ""
+    method = job.method
+    scheme, who = "smtps" if method.tls == "first" else "smtp", f"{method.user}@" if method.auth else ""
     settings = {
-        "smtp_url": f"{scheme}://{who}127.0.0.1:{errand.port}/",
+        "smtp_url": f"{scheme}://{who}127.0.0.1:{job.port}/",
         "smtp_pass": PASSWORD,
-        "smtp_authenticators": way.auth.lower(),
-        "ssl_starttls": "yes" if way.tls else "no",
-        "ssl_force_tls": "yes" if way.tls else "no",
-        "ssl_ca_certificates_file": errand.authority,
-        "certificate_file": errand.authority,
+        "smtp_authenticators": method.auth.lower(),
+        "ssl_starttls": "yes" if method.tls else "no",
+        "ssl_force_tls": "yes" if method.tls else "no",
+        "ssl_ca_certificates_file": job.authority,
+        "certificate_file": job.authority,
         "from": SENDER,
         "hostname": "client.test",
         "copy": "no",
     }
-    path = errand.folder / "muttrc"
+    path = job.folder / "muttrc"
     path.write_text("".join(f'set {name}="{value}"\n' for name, value in settings.items()))
-    body = errand.text.split("\n\n", 1)[1]
-    run(["mutt", "-n", "-F", str(path), "-s", errand.subject, "--", BOX], body, HOME=str(errand.folder), TERM="dumb")
+    body = job.text.split("\n\n", 1)[1]
+    run(["mutt", "-n", "-F", str(path), "-s", job.subject, "--", BOX], body, HOME=str(job.folder), TERM="dumb")
 
 
-def python(errand: Errand) -> None:
+def python(job: SendJob) -> None:
     """Python's smtplib."""
-    way = errand.way
+    method = job.method
     context = ssl.create_default_context()
-    context.load_verify_locations(errand.authority)
-    if way.tls == "first":
-        client: smtplib.SMTP = smtplib.SMTP_SSL("127.0.0.1", errand.port, "client.test", context=context)
+    context.load_verify_locations(job.authority)
+    if method.tls == "first":
+        client: smtplib.SMTP = smtplib.SMTP_SSL("127.0.0.1", job.port, "client.test", context=context)
     else:
-        client = smtplib.SMTP("127.0.0.1", errand.port, "client.test")
+        client = smtplib.SMTP("127.0.0.1", job.port, "client.test")
     with client:
-        if way.tls == "starttls":
+        if method.tls == "starttls":
             client.starttls(context=context)
         client.ehlo()
-        if way.auth:
-            client.user, client.password = way.user, PASSWORD
-            client.auth(way.auth, getattr(client, "auth_" + way.auth.lower().replace("-", "_")))
-        client.sendmail(SENDER, [BOX], errand.text)
+        if method.auth:
+            client.user, client.password = method.user, PASSWORD
+            client.auth(method.auth, getattr(client, "auth_" + method.auth.lower().replace("-", "_")))
+        client.sendmail(SENDER, [BOX], job.text)
 
 
 class Client(NamedTuple):
@@ -212,13 +212,13 @@ class Client(NamedTuple):
     """
 
     name: str
-    send: Callable[[Errand], None]
+    send: Callable[[SendJob], None]
     ways: tuple[str, ...]
     hello: str = "ESMTP"
 
-    def received(self, way: str) -> str:
+    def received(self, method: str) -> str:
         """What the Received line has to say when it went this way."""
-        return self.hello if way == "plain" else WAYS[way].received
+        return self.hello if method == "plain" else SEND_METHODS[method].received
 
 
 _NO_EXTRAS = ("plain", "STARTTLS", "TLS first", "PLAIN", "LOGIN", "CRAM-MD5")
@@ -235,7 +235,7 @@ CLIENTS = {
 }
 
 
-class Tap:
+class RecordingProxy:
     """Stands between a client and our server and writes down what the client said before it had the next answer.
 
     Answers are held back for a moment, so that what a client says without waiting for them is heard in time.
@@ -245,7 +245,7 @@ class Tap:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._server = port
-        self.heard: list[bytes] = [b""]
+        self.client_data: list[bytes] = [b""]
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()
 
@@ -261,22 +261,22 @@ class Tap:
             back.join()
 
     def _hear(self, data: bytes) -> None:
-        self.heard[-1] += data
+        self.client_data[-1] += data
 
     def _answer(self, _data: bytes) -> None:
         time.sleep(HELD_BACK_S)
-        self.heard.append(b"")
+        self.client_data.append(b"")
 
     def close(self) -> None:
         """The client has ended."""
         self._listener.close()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(TIMEOUT_S)
 
     def was_used(self, extension: str) -> bool:
         """Whether the client made use of PIPELINING or CHUNKING."""
         if extension == "CHUNKING":
-            return any(b"BDAT " in piece for piece in self.heard)
-        return any(b"RCPT TO" in piece and (b"MAIL FROM" in piece or b"\nDATA" in piece) for piece in self.heard)
+            return any(b"BDAT " in piece for piece in self.client_data)
+        return any(b"RCPT TO" in piece and (b"MAIL FROM" in piece or b"\nDATA" in piece) for piece in self.client_data)
 
 
 def _copy(source: socket.socket, target: socket.socket, tell: Callable[[bytes], None]) -> None:
@@ -290,22 +290,22 @@ def _copy(source: socket.socket, target: socket.socket, tell: Callable[[bytes], 
 
 
 @contextmanager
-def client_house(home: Path) -> Iterator[ClientHouse]:
+def client_mail_system(home: Path) -> Iterator[ClientMailSystem]:
     """A house for clients in a new home."""
     assert eqmail("--home", home, "setup", "--single-user").returncode == 0
     assert eqmail("--home", home, "config-fast", ME).returncode == 0
-    house = ClientHouse(home)
+    mail_system = ClientMailSystem(home)
     try:
-        yield house
+        yield mail_system
     finally:
-        house.stop()
+        mail_system.stop()
 
 
 def table() -> str:
     """The clients and the ways that they went, as a table of Markdown."""
-    rows = [["client", *WAYS], ["---"] * (len(WAYS) + 1)]
+    rows = [["client", *SEND_METHODS], ["---"] * (len(SEND_METHODS) + 1)]
     rows += [
-        [client.name, *(client.received(way) if way in client.ways else "-" for way in WAYS)]
+        [client.name, *(client.received(method) if method in client.ways else "-" for method in SEND_METHODS)]
         for client in CLIENTS.values()
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

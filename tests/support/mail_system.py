@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eqmail_core.service.status import READY, parse_status
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 """Far longer than anything takes: a busy machine is no fault."""
 
 
@@ -29,15 +29,15 @@ def free_port() -> int:
             return port
 
 
-def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:
     """Wait until `condition` holds; fail with `what` when it does not in time."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"not in {patience_s:g} s: {what}"
+        assert time.monotonic() < deadline, f"not in {timeout_s:g} s: {what}"
         time.sleep(0.02)
 
 
-class House:
+class MailSystem:
     """The services of one home, with the resident SMTP service on a free port of 127.0.0.1."""
 
     installation: Path | None = None
@@ -108,12 +108,12 @@ class House:
             found |= {pid: parents[pid][1] for pid in level}
         return found
 
-    def stop(self, patience_s: float = PATIENCE_S) -> None:
+    def stop(self, timeout_s: float = TIMEOUT_S) -> None:
         """TERM, as an init script does; nothing may be left."""
         assert self.process is not None
         below = self.services()
         self.process.terminate()
-        assert self.process.wait(patience_s) == 0, self.log()[-3000:]
+        assert self.process.wait(timeout_s) == 0, self.log()[-3000:]
 
         def left() -> list[int]:
             return [pid for pid in below if os.path.exists(f"/proc/{pid}") and not _is_zombie(pid)]

@@ -4,7 +4,7 @@ import socket
 from typing import Any
 
 
-class StingySocket(socket.socket):
+class PartialSocket(socket.socket):
     """Takes over `sock`; `send` takes at most `size` bytes.  Counts what it took in part, and what it refused."""
 
     def __init__(self, sock: socket.socket, size: int) -> None:

@@ -12,7 +12,7 @@ from eqmail_core.ipc.packet_socket import connect_to, listen_at
 from eqmail_core.queue.service.service import QueueService, new_loop
 from eqmail_core.site.site import Site
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 def make_site(home: Path) -> Site:
@@ -37,12 +37,12 @@ def make_site(home: Path) -> Site:
 class Scheduler:
     """The scheduler's end: keeps what is admitted."""
 
-    def __init__(self, desk: "Desk", held: list[int] | None = None) -> None:
+    def __init__(self, harness: "QueueHarness", held: list[int] | None = None) -> None:
         self.admitted: list[tuple[admission_wire.Admission, int]] = []
         self.answers: list[bytes] = []
         self.is_closed = False
         self.channel = AsyncChannel(
-            desk.loop, connect_to(desk.path), self._on_packet, self._on_close, takes_descriptors=True
+            harness.loop, connect_to(harness.path), self._on_packet, self._on_close, takes_descriptors=True
         )
         self.channel.send(admission_wire.serials(admission_wire.HELLO, held or []))
 
@@ -65,7 +65,7 @@ class Scheduler:
         self.channel.close()
 
 
-class Desk:
+class QueueHarness:
     """A running service; `until` lets it run."""
 
     def __init__(self, site: Site) -> None:
@@ -80,7 +80,7 @@ class Desk:
             while not condition():
                 await asyncio.sleep(0.001)
 
-        self.loop.run_until_complete(asyncio.wait_for(wait(), PATIENCE_S))
+        self.loop.run_until_complete(asyncio.wait_for(wait(), TIMEOUT_S))
 
     def receive(self, sock: socket.socket) -> bytes:
         """The next packet for a client."""

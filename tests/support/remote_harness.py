@@ -43,14 +43,14 @@ ZONE = {
 }
 
 
-class House:
+class RemoteHome:
     """A home with control files, and a message; runs plays with deliveries of its own."""
 
     def __init__(self, home: Path, names: NameServer) -> None:
         self.site = Site(home=str(home), single_user=True)
         self.names = names
         self.name_servers = ["127.0.0.1"]
-        self.dns_patience_s = 10.0
+        self.dns_timeout_s = 10.0
         self.environ: dict[bytes, bytes] = {}
         self.implicit_tls_port = 465
         self.owner = os.getuid()
@@ -74,7 +74,7 @@ class House:
     def run(self, play: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
         async def whole() -> Result:
             watch = ConnectionTimer(asyncio.get_running_loop(), tick_s=0.02)
-            resolver = AsyncResolver(self.name_servers, self.names.port, self.dns_patience_s)
+            resolver = AsyncResolver(self.name_servers, self.names.port, self.dns_timeout_s)
             source = SettingsSource(self.site, self.environ)
             slow_hosts = TcptoCache(str(self.tcpto))
             port = self.implicit_tls_port
@@ -90,12 +90,12 @@ class House:
         """Put another text in the place of the message."""
         (self.home / "message").write_bytes(text)
 
-    def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test", wishes: bytes = b"") -> list[Report]:
+    def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test", dsn: bytes = b"") -> list[Report]:
         """Deliver to one recipient after the other."""
 
         async def play(deliveries: RemoteDeliveries) -> list[Report]:
             return [
-                await deliveries.deliver(DeliveryRequest(number, 1, b"", sender, recipient, wishes), self.message)
+                await deliveries.deliver(DeliveryRequest(number, 1, b"", sender, recipient, dsn), self.message)
                 for number, recipient in enumerate(recipients)
             ]
 

@@ -84,23 +84,23 @@ class RecordedInjector:
             then(self.code, 999)
 
 
-class RecordedKeeper:
+class RecordedMessageStore:
     """Notes what the queue service is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.notices: list[tuple[str, int]] = []
 
     def delivered(self, serial: int) -> None:
-        self.told.append(("finished", serial))
+        self.notices.append(("finished", serial))
 
     def needs_spill(self, serial: int) -> None:
-        self.told.append(("waits", serial))
+        self.notices.append(("waits", serial))
 
     def spilled(self, serial: int) -> None:
-        self.told.append(("placed", serial))
+        self.notices.append(("placed", serial))
 
 
-class PatientWorker:
+class ManualWorker:
     """Does its work when told to, so that things can happen meanwhile; `eager` does it at once."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class PatientWorker:
         return lambda: then(result)
 
 
-class Stage:
+class SchedulerHarness:
     """Everything put together, with `example.org` local and `virt.org` virtual."""
 
     def __init__(self, root: Path, limits: tuple[int, int] = (10, 20), lifetime_s: int = 604800) -> None:
@@ -132,18 +132,20 @@ class Stage:
                 os.makedirs(f"{paths.root}/{name}/{part}")
         os.makedirs(f"{paths.root}/bounce")
         self.now = float(NOW)
-        self.ledger = QueueFiles(paths)
+        self.queue_files = QueueFiles(paths)
         self.log = Log(LogLines())
         self.local, self.remote = RecordedDeliverer(), RecordedDeliverer()
         self.cleaner = RecordedCleaner(paths)
         self.injector = RecordedInjector()
-        self.keeper = RecordedKeeper()
-        self.worker = PatientWorker()
+        self.message_store = RecordedMessageStore()
+        self.worker = ManualWorker()
         postmaster = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
-        self.ending = MessageCompletion(self.ledger, self.log, self.cleaner, self.injector, postmaster, lambda: b"DATE")
+        self.ending = MessageCompletion(
+            self.queue_files, self.log, self.cleaner, self.injector, postmaster, lambda: b"DATE"
+        )
         self.routes = Routes(b"me.org", [b"example.org"], [], {b"virt.org": b"v"})
         self.scheduler = Scheduler(
-            self.ledger,
+            self.queue_files,
             self.log,
             self.routes,
             RetrySchedule(lifetime_s),
@@ -151,13 +153,13 @@ class Stage:
             limits,
             self.ending.add,
         )
-        preparation = Preprocessor(self.ledger, self.log.lines)
-        self.held = MemoryQueue(self.scheduler, self.ending, preparation, self.keeper, self.worker, limit=100)
+        preparation = Preprocessor(self.queue_files, self.log.lines)
+        self.held = MemoryQueue(self.scheduler, self.ending, preparation, self.message_store, self.worker, limit=100)
         self.spilling = self.held.spiller
-        self.arrivals = QueueScanner(
+        self.scanner = QueueScanner(
             self.scheduler, self.ending, preparation, self.cleaner, self.worker, self.held.is_held
         )
-        self.desk = SchedulerControl(self.scheduler, self.ending, self.held)
+        self.control = SchedulerControl(self.scheduler, self.ending, self.held)
         self._serial = 0
 
     def turn(self, seconds: float = 0.0) -> None:
@@ -165,7 +167,7 @@ class Stage:
         self.now += seconds
         for _ in range(200):
             self.spilling.pump(self.now)
-            more = self.arrivals.pump(int(self.now))
+            more = self.scanner.pump(int(self.now))
             more |= self.scheduler.pump(self.now)
             more |= self.ending.pump(self.now)
             if not more:
@@ -249,4 +251,4 @@ class Stage:
         self.turn()
 
 
-__all__ = ["LOCAL", "NOW", "REMOTE", "Stage"]
+__all__ = ["LOCAL", "NOW", "REMOTE", "SchedulerHarness"]

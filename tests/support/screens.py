@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import eqmail
-from tests.support.isolated_root import Island
+from tests.support.isolated_root import IsolatedRoot
 
 SHOWN = "/var/qmail"
 OTHER = "/var/netqmail"
@@ -104,20 +104,20 @@ class Stage:
 class FreshMachine(Stage):
     """A machine on which nothing is installed yet; its home is really /var/qmail."""
 
-    def __init__(self, island: Island) -> None:
-        self._island = island
+    def __init__(self, isolated_root: IsolatedRoot) -> None:
+        self._isolated_root = isolated_root
         self.home = Path(SHOWN)
         self.names = {"home": self.home, "new": self.home, "other": Path(OTHER), "files": Path(FRESH_FILES)}
 
     def run(self, words: str) -> tuple[int, str]:
         """Run one command; its exit code and all that it said."""
         command = shlex.join([sys.executable, "-m", "eqmail_setup", *shlex.split(words.format(**self.names))])
-        said, _, code = self._island.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
+        said, _, code = self._isolated_root.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
         return int(code), self.shown(said)
 
     def left(self) -> list[str]:
         """What lies in the home."""
-        return sorted(self._island.run(f"ls -A {SHOWN}").split())
+        return sorted(self._isolated_root.run(f"ls -A {SHOWN}").split())
 
 
 def screens(folder: Path) -> str:
@@ -136,11 +136,11 @@ def screens(folder: Path) -> str:
 
 def build_page(folder: Path) -> str:
     """The build page from top to bottom, twice, then rollback."""
-    island = Island(folder, "exec sleep infinity")
+    isolated_root = IsolatedRoot(folder, "exec sleep infinity")
     try:
-        return _build_page(FreshMachine(island))
+        return _build_page(FreshMachine(isolated_root))
     finally:
-        island.sink()
+        isolated_root.sink()
 
 
 def _build_page(stage: FreshMachine) -> str:

@@ -34,7 +34,7 @@ class ScriptedMilter:
             b"A": None,
             b"Q": None,
         }
-        self.heard: list[list[tuple[bytes, bytes]]] = []
+        self.received: list[list[tuple[bytes, bytes]]] = []
         if address:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(address)
@@ -63,11 +63,11 @@ class ScriptedMilter:
 
     def letters(self, connection: int = 0) -> bytes:
         """What was asked on a connection, without macros."""
-        return b"".join(letter for letter, _ in self.heard[connection] if letter != b"D")
+        return b"".join(letter for letter, _ in self.received[connection] if letter != b"D")
 
     def payloads(self, letter: bytes, connection: int = 0) -> list[bytes]:
         """What came with a letter."""
-        return [payload for other, payload in self.heard[connection] if other == letter]
+        return [payload for other, payload in self.received[connection] if other == letter]
 
     def _accept(self) -> None:
         while True:
@@ -76,15 +76,15 @@ class ScriptedMilter:
             except OSError:
                 return
             self._connections.append(connection)
-            self.heard.append([])
-            threading.Thread(target=self._serve, args=(connection, self.heard[-1]), daemon=True).start()
+            self.received.append([])
+            threading.Thread(target=self._serve, args=(connection, self.received[-1]), daemon=True).start()
 
-    def _serve(self, connection: socket.socket, heard: list[tuple[bytes, bytes]]) -> None:
+    def _serve(self, connection: socket.socket, received: list[tuple[bytes, bytes]]) -> None:
         stream = connection.makefile("rb")
         try:
             while len(length := stream.read(4)) == 4:
                 text = stream.read(struct.unpack("!I", length)[0])
-                heard.append((text[:1], text[1:]))
+                received.append((text[:1], text[1:]))
                 self._answer(connection, text[:1])
         except (OSError, ValueError):
             pass

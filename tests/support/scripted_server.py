@@ -34,7 +34,7 @@ class ScriptedServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.create_server((host, port), family=family)
         self.port: int = self.listener.getsockname()[1]
-        self.heard: list[bytearray] = []
+        self.received: list[bytearray] = []
         self.callers: list[str] = []
         self.messages = 0
         self._open: list[socket.socket] = []
@@ -61,11 +61,11 @@ class ScriptedServer:
         for client in self._open:
             client.close()
 
-    def wait_until_heard(self, part: bytes, connection: int = -1, seconds: float = 60.0) -> None:
+    def wait_until_received(self, part: bytes, connection: int = -1, seconds: float = 60.0) -> None:
         """Wait until a connection has sent `part`."""
         end = time.monotonic() + seconds
-        while len(self.heard) <= max(connection, 0) or part not in self.heard[connection]:
-            assert time.monotonic() < end, f"{part!r} not in {self.heard!r}"
+        while len(self.received) <= max(connection, 0) or part not in self.received[connection]:
+            assert time.monotonic() < end, f"{part!r} not in {self.received!r}"
             time.sleep(0.005)
 
     def upgrade(self, client: socket.socket, number: int) -> socket.socket:
@@ -78,9 +78,9 @@ class ScriptedServer:
                 client, caller = self.listener.accept()
             except OSError:
                 return
-            number = len(self.heard)
+            number = len(self.received)
             self.callers.append(caller[0])
-            self.heard.append(bytearray())
+            self.received.append(bytearray())
             self._open.append(client)
             script = DEFAULT | self.scripts[min(number, len(self.scripts) - 1)]
             thread = threading.Thread(target=self._serve, args=(client, number, script))
@@ -106,7 +106,7 @@ class ScriptedServer:
         stream = client.makefile("rb")
         in_data = False
         while line := stream.readline():
-            self.heard[number] += line
+            self.received[number] += line
             verb = "final" if in_data else line[:4].decode("latin-1").lower()
             if in_data and line != b".\r\n":
                 continue
@@ -122,7 +122,7 @@ class ScriptedServer:
             in_data = verb == "data" and reply[0] in "23"
 
 
-class OverfedServer(ScriptedServer):
+class EarlyRefusalServer(ScriptedServer):
     """Refuses a message when it has the first bytes of it, and leaves without reading the rest."""
 
     def _converse(self, client: socket.socket, number: int, script: Script) -> None:

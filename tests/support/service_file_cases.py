@@ -25,7 +25,7 @@ SERVERS = ("smtp", "smtps", "submission", "qmtp", "pop3")
 class Case(NamedTuple):
     """One folder of recorded files."""
 
-    flavour: str
+    manager: str
     services: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
 
@@ -64,8 +64,8 @@ def site_in(root: Path, single_user: bool = False) -> Site:
 
 def pieces_of(case: Case, root: Path, single_user: bool = False) -> list[ServiceFile]:
     """The files of a case."""
-    wishes = ServiceOptions(case.pairs, tuple(SERVICES))
-    return compose(MANAGERS[case.flavour], site_in(root, single_user), wishes, case.services, str(root))
+    options = ServiceOptions(case.pairs, tuple(SERVICES))
+    return compose(MANAGERS[case.manager], site_in(root, single_user), options, case.services, str(root))
 
 
 def texts_of(case: Case, root: Path, single_user: bool = False) -> dict[str, bytes]:

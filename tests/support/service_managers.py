@@ -12,7 +12,7 @@ from tests.support.mail_system import free_port, messages, until
 from tests.support.requirements import demand_namespaces, demand_programs
 
 RECIPIENT = "ann@mail.example.org"
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 def demand(*programs: str) -> None:
@@ -22,7 +22,7 @@ def demand(*programs: str) -> None:
         demand_namespaces("mount")
 
 
-class Town:
+class ManagedInstallation:
     """One installation, a port, and a scratch folder for service files."""
 
     def __init__(self, home: Path, folder: Path, eqmail: Callable[..., subprocess.CompletedProcess[str]]) -> None:
@@ -76,7 +76,7 @@ class Town:
             return ""
 
     def demand_greeting(self) -> None:
-        until(lambda: self.greeting().startswith("220 mail.example.org"), f"a greeting{self.logs()}", PATIENCE_S)
+        until(lambda: self.greeting().startswith("220 mail.example.org"), f"a greeting{self.logs()}", TIMEOUT_S)
 
     def demand_delivery(self) -> str:
         """Send one message with swaks and wait for it; its text."""
@@ -94,14 +94,14 @@ class Town:
 
     def demand_arrival(self, mark: str) -> str:
         """Wait for the message with this mark; its text."""
-        until(lambda: self._with(mark), f"delivery of {mark}{self.logs()}", PATIENCE_S)
+        until(lambda: self._with(mark), f"delivery of {mark}{self.logs()}", TIMEOUT_S)
         (text,) = self._with(mark)
         return text
 
     def demand_silence(self) -> None:
         """Nobody listens any more, and no process of ours is left."""
-        until(lambda: not self.greeting(), "an end of the service", PATIENCE_S)
-        until(lambda: not self.processes(), f"an end of {self.processes()}", PATIENCE_S)
+        until(lambda: not self.greeting(), "an end of the service", TIMEOUT_S)
+        until(lambda: not self.processes(), f"an end of {self.processes()}", TIMEOUT_S)
 
     def accounts(self) -> dict[str, str]:
         """The name of every process of the installation, with its user."""
@@ -115,7 +115,7 @@ class Town:
 
     def demand_services(self) -> None:
         """All services of the MTA run."""
-        until(lambda: {"eq-queue", "eq-send"} <= set(self.accounts()), f"the services{self.logs()}", PATIENCE_S)
+        until(lambda: {"eq-queue", "eq-send"} <= set(self.accounts()), f"the services{self.logs()}", TIMEOUT_S)
 
     def processes(self) -> dict[int, str]:
         """Every process that has to do with the home or the scratch folder, but us and our parents."""

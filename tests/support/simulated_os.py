@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eqmail_core.queue import files as ledger
+from eqmail_core.queue import files as queue_files
 from eqmail_core.queue import message_match, scan
 from eqmail_core.queue import preprocess as preparation
 from eqmail_core.queue import scan as queue_part
@@ -22,7 +22,7 @@ from eqmail_core.scheduler.memory import queue as memory
 from eqmail_core.system import files
 from tests.support.simulated_disk import SimDisk
 
-MODULES = (files, ledger, memory, message_match, ports, preparation, queue_change, queue_damage, queue_part, scan)
+MODULES = (files, queue_files, memory, message_match, ports, preparation, queue_change, queue_damage, queue_part, scan)
 
 START_NS = 1_700_000_000_000_000_000
 TICK_NS = 1000

@@ -26,7 +26,7 @@ FOLDERS = ["q/pid", "q/journal", *(f"q/{name}/{part}" for name in SPLIT for part
 SEGMENT = 8192
 
 
-class World:
+class MailHistory:
     def __init__(self) -> None:
         self.sent: dict[bytes, list[bytes]] = {}
         self.acknowledged: set[bytes] = set()
@@ -34,8 +34,8 @@ class World:
         self.forgotten: set[bytes] = set()
         self.arrived: Counter[tuple[bytes, bytes]] = Counter()
 
-    def copy(self) -> "World":
-        other = World()
+    def copy(self) -> "MailHistory":
+        other = MailHistory()
         other.sent = dict(self.sent)
         other.acknowledged, other.refused = set(self.acknowledged), set(self.refused)
         other.forgotten, other.arrived = set(self.forgotten), Counter(self.arrived)
@@ -51,11 +51,11 @@ class World:
         return {body for body in self.acknowledged for it in self.sent[body] if not self.arrived[body, it]}
 
 
-class Stage:
+class SimLoop:
     """Everything that could happen next; `step` lets one of it happen."""
 
     def __init__(self) -> None:
-        self.workers = (Hand(), Hand())
+        self.workers = (SimWorker(), SimWorker())
         self.calls: deque[Call] = deque()
         self.timers: deque[Call] = deque()
         self.lines = [self.calls, *(worker.jobs for worker in self.workers)]
@@ -66,23 +66,23 @@ class Stage:
     def later(self, seconds: float, call: Call) -> None:
         self.timers.append(call)
 
-    def step(self, dice: random.Random) -> bool:
+    def step(self, rng: random.Random) -> bool:
         lines = [it for it in self.lines if it]
         if not lines:
             return False
-        dice.choice(lines).popleft()()
+        rng.choice(lines).popleft()()
         return True
 
-    def settle(self, dice: random.Random, timers: bool = True) -> None:
+    def settle(self, rng: random.Random, timers: bool = True) -> None:
         while True:
-            while self.step(dice):
+            while self.step(rng):
                 pass
             if not self.timers or not timers:
                 return
             self.timers.popleft()()
 
 
-class Hand:
+class SimWorker:
     """A worker whose jobs run when the stage says so."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Hand:
         self.jobs.append(do)
 
 
-class WatchedKeeper(MessageStore):
+class WatchedMessageStore(MessageStore):
     """Notes whose end is on the disk."""
 
     forgotten: Callable[[AcceptedMessage], None]
@@ -113,44 +113,46 @@ class WatchedKeeper(MessageStore):
         super()._removed(message)
 
 
-class House:
+class SimQueueService:
     """One life of the service, from recovery on."""
 
-    def __init__(self, disk: SimDisk, world: World, goes_direct: bool = False, budget: int = 10**6) -> None:
-        self.disk, self.world, self.stage = disk, world, Stage()
+    def __init__(self, disk: SimDisk, history: MailHistory, goes_direct: bool = False, budget: int = 10**6) -> None:
+        self.disk, self.history, self.sim_loop = disk, history, SimLoop()
         self.body_of: dict[int, bytes] = {}
         self.birth = 1
         self.admitted: list[AcceptedMessage] = []
         self.is_stopped = False
         journal, pool = Journal(disk, PATHS.journal, SEGMENT), NumberPool(disk, PATHS)
-        self.keeper = WatchedKeeper(disk, PATHS, pool, journal, self.stage.workers, self.stage, budget, goes_direct)
-        self.keeper.forgotten = self._note_end
-        self.found = recover(disk, PATHS, pool, journal, self.keeper, 1)
+        self.store = WatchedMessageStore(
+            disk, PATHS, pool, journal, self.sim_loop.workers, self.sim_loop, budget, goes_direct
+        )
+        self.store.forgotten = self._note_end
+        self.found = recover(disk, PATHS, pool, journal, self.store, 1)
         assert not self.found.lost
         journal.prepare()
 
     # Bringing messages.
 
     def submit(self, body: bytes, recipients: list[bytes], in_file: bool) -> None:
-        self.world.sent[body] = recipients
+        self.history.sent[body] = recipients
         envelope = b"Fs@x\0" + b"".join(b"T%b\0" % it for it in recipients)
         try:
-            number = self.keeper.take_number()
+            number = self.store.take_number()
             if in_file:
-                fd = self.disk.open(self.keeper.path_for(number), os.O_WRONLY | os.O_TRUNC)
+                fd = self.disk.open(self.store.path_for(number), os.O_WRONLY | os.O_TRUNC)
                 self.disk.write(fd, body[:700])
                 self.disk.write(fd, body[700:])
                 self.disk.close(fd)
         except OSError:
-            self.world.refused.add(body)
+            self.history.refused.add(body)
             return
         kept = None if in_file else body
         message = AcceptedMessage(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
 
         def answer(code: int, it: AcceptedMessage) -> None:
-            (self.world.refused if code else self.world.acknowledged).add(body)
+            (self.history.refused if code else self.history.acknowledged).add(body)
 
-        self.keeper.accept(message, answer)
+        self.store.accept(message, answer)
         self.body_of[message.serial] = body
 
     # The scheduler.
@@ -158,19 +160,19 @@ class House:
     def admit(self, message: AcceptedMessage) -> None:
         body = message.body
         if body is None:
-            body = self.disk.content(self.keeper.path_for(message.number)) or b""
-        assert body in self.world.sent, f"torn: {body[:60]!r}"
+            body = self.disk.content(self.store.path_for(message.number)) or b""
+        assert body in self.history.sent, f"torn: {body[:60]!r}"
         assert len(body) == message.size
         self.body_of[message.serial] = body
         self.admitted.append(message)
 
     def finish(self, message: AcceptedMessage) -> None:
         if self.disk.exists(PATHS.info(message.number)):
-            self.keeper.spilled(message.serial)
+            self.store.spilled(message.serial)
             return
         for recipient in split_envelope(message.envelope)[1]:
-            self.world.deliver(self.body_of[message.serial], recipient)
-        self.keeper.delivered(message.serial)
+            self.history.deliver(self.body_of[message.serial], recipient)
+        self.store.delivered(message.serial)
 
     def let_wait(self, message: AcceptedMessage) -> None:
         number, serial = message.number, message.serial
@@ -178,12 +180,12 @@ class House:
         def written(ok: bool) -> None:
             if ok:
                 self.write_lists(number, split_envelope(message.envelope)[1])
-                self.keeper.spilled(serial)
+                self.store.spilled(serial)
 
         if self.disk.exists(PATHS.info(number)):
-            self.keeper.spilled(serial)
+            self.store.spilled(serial)
         else:
-            self.keeper.needs_spill(serial, written)
+            self.store.needs_spill(serial, written)
 
     def write_lists(self, number: int, recipients: list[bytes]) -> None:
         for path, text in (
@@ -222,7 +224,7 @@ class House:
             assert body is not None, f"info/{number} without mess/{number}"
             lists = self.disk.content(PATHS.channel("local", number)) or b""
             for record in lists.split(b"\0")[:-1]:
-                self.world.deliver(body, record[1:])
+                self.history.deliver(body, record[1:])
             for path in (PATHS.channel("local", number), PATHS.info(number)):
                 if self.disk.exists(path):
                     self.disk.unlink(path)
@@ -242,30 +244,30 @@ class House:
                     [path(number).rpartition("/")[0] for path in (PATHS.intd, PATHS.todo, PATHS.mess)]
                 )
 
-        self.keeper.clean(b"%b/%d/%d" % (what, number % 2, number), cleaned)
+        self.store.clean(b"%b/%d/%d" % (what, number % 2, number), cleaned)
 
-    def finish_all(self, dice: random.Random) -> None:
+    def finish_all(self, rng: random.Random) -> None:
         """Everything that is in the queue goes where it has to."""
-        self.stage.settle(dice)
+        self.sim_loop.settle(rng)
         self.sweep_lists()
-        self.keeper.scheduler_connected(self, set())
+        self.store.scheduler_connected(self, set())
         for _ in range(3):
-            self.stage.settle(dice)
+            self.sim_loop.settle(rng)
             admitted, self.admitted = self.admitted, []
             for message in admitted:
                 self.finish(message)
-            self.stage.settle(dice)
+            self.sim_loop.settle(rng)
             self.scan_todo()
-            self.stage.settle(dice)
+            self.sim_loop.settle(rng)
             self.deliver_files()
-            self.stage.settle(dice)
+            self.sim_loop.settle(rng)
 
-    def stop(self, dice: random.Random) -> None:
+    def stop(self, rng: random.Random) -> None:
         def stopped() -> None:
             self.is_stopped = True
 
-        self.keeper.stop(stopped)
-        self.stage.settle(dice)
+        self.store.stop(stopped)
+        self.sim_loop.settle(rng)
         assert self.is_stopped
 
     # Looking.
@@ -283,9 +285,9 @@ class House:
         for folder in SPLIT if self.disk.ordered else [name for name in SPLIT if name != "intd"]:
             for number in self.numbers(folder):
                 files.setdefault(number, set()).add(folder)
-        held = {message.number for message in self.keeper._held.values()}
+        held = {message.number for message in self.store._held.values()}
         return [(number, them) for number, them in files.items() if classify(them, number in held) is None]
 
     def _note_end(self, message: AcceptedMessage) -> None:
         if message.number_fate != STAYS and self.body_of.get(message.serial):
-            self.world.forgotten.add(self.body_of[message.serial])
+            self.history.forgotten.add(self.body_of[message.serial])

@@ -25,7 +25,7 @@ from eqmail_core.scheduler.queue_scanner import QueueScanner
 from eqmail_core.scheduler.scheduler import Scheduler
 from tests.support.simulated_os import SimOs, TimedDisk
 from tests.support.simulated_queue import FOLDERS as QUEUE_FOLDERS
-from tests.support.simulated_queue import PATHS, Hand, House, World
+from tests.support.simulated_queue import PATHS, MailHistory, SimQueueService, SimWorker
 
 FOLDERS = [*QUEUE_FOLDERS, "q/bounce"]
 
@@ -33,17 +33,19 @@ FOLDERS = [*QUEUE_FOLDERS, "q/bounce"]
 LATER_S = 140_000
 
 
-class Services(House):
+class Services(SimQueueService):
     """One life of both services, from recovery on."""
 
-    def __init__(self, disk: TimedDisk, world: World, sim_os: SimOs, dice: random.Random, budget: int = 10**6) -> None:
+    def __init__(
+        self, disk: TimedDisk, history: MailHistory, sim_os: SimOs, rng: random.Random, budget: int = 10**6
+    ) -> None:
         sim_os.disk = disk
         self._sim_os = sim_os
         self.timed = disk
-        self.dice = dice
+        self.rng = rng
         self.is_hasty = False
         self.scheduler: SimScheduler | None = None
-        super().__init__(disk, world, budget=budget)
+        super().__init__(disk, history, budget=budget)
 
     @property
     def now(self) -> float:
@@ -68,9 +70,9 @@ class Services(House):
         for line in scheduler.lines:
             line.clear()
         gone = {id(line) for line in scheduler.lines}
-        self.stage.lines = [line for line in self.stage.lines if id(line) not in gone]
-        self.keeper.scheduler_disconnected(scheduler)
-        for message in self.keeper._held.values():
+        self.sim_loop.lines = [line for line in self.sim_loop.lines if id(line) not in gone]
+        self.store.scheduler_disconnected(scheduler)
+        for message in self.store._held.values():
             if message.scheduler is scheduler:
                 message.scheduler = None
 
@@ -81,13 +83,13 @@ class Services(House):
             self.start_scheduler()
         assert self.scheduler is not None
         for _ in range(4):
-            self.stage.settle(self.dice)
+            self.sim_loop.settle(self.rng)
             self.wait(LATER_S)
             self.scheduler.core.now = int(self.now)
             self.scheduler.core.retry_all()
-            self.scheduler.arrivals.triggered()
+            self.scheduler.scanner.triggered()
             self.scheduler.wake()
-        self.stage.settle(self.dice)
+        self.sim_loop.settle(self.rng)
 
     def leftovers(self) -> list[str]:
         """What is in a queue that should be empty.
@@ -98,7 +100,7 @@ class Services(House):
         left = [path for path in self.disk.paths() if not path.startswith(("q/pid/", "q/journal/"))]
         if self.disk.ordered or self.scheduler is None:
             return left
-        held = {number for lane in self.scheduler.core.channels for number, due in lane.due if due >= HELD_UNTIL}
+        held = {number for channel in self.scheduler.core.channels for number, due in channel.due if due >= HELD_UNTIL}
         return [path for path in left if "/intd/" not in path and int(path.rpartition("/")[2]) not in held]
 
 
@@ -107,32 +109,32 @@ class SimScheduler:
 
     alive = True
 
-    def __init__(self, house: Services) -> None:
-        self._house = house
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self.is_alive = True
         self.calls: deque[Call] = deque()
         self.to_queue: deque[Call] = deque()
         self.from_queue: deque[Call] = deque()
         self.deliveries: deque[Call] = deque()
-        self._hand = Hand()
-        self.lines = [self.calls, self.to_queue, self.from_queue, self.deliveries, self._hand.jobs]
-        house.stage.lines += self.lines
-        self.ledger = QueueFiles(PATHS)
+        self._sim_worker = SimWorker()
+        self.lines = [self.calls, self.to_queue, self.from_queue, self.deliveries, self._sim_worker.jobs]
+        services.sim_loop.lines += self.lines
+        self.queue_files = QueueFiles(PATHS)
         self.log = Log(LogLines())
         self.said: list[bytes] = []
         postmaster = BounceConfig(b"MAILER-DAEMON", b"x", b"postmaster@x")
-        self._ending = MessageCompletion(self.ledger, self.log, self, self, postmaster, lambda: b"DATE")
-        routes, patience = Routes(b"x", [b"x"], [], {}), RetrySchedule(10**9)
-        self.core = Scheduler(self.ledger, self.log, routes, patience, (self, self), (3, 3), self._ending.add)
+        self._ending = MessageCompletion(self.queue_files, self.log, self, self, postmaster, lambda: b"DATE")
+        routes, schedule = Routes(b"x", [b"x"], [], {}), RetrySchedule(10**9)
+        self.core = Scheduler(self.queue_files, self.log, routes, schedule, (self, self), (3, 3), self._ending.add)
         self.core.worker = self
-        preparation = Preprocessor(self.ledger, self.log.lines)
+        preparation = Preprocessor(self.queue_files, self.log.lines)
         self.memory = MemoryQueue(self.core, self._ending, preparation, self, self, limit=20)
-        self.arrivals = QueueScanner(self.core, self._ending, preparation, self, self, self.memory.is_held)
+        self.scanner = QueueScanner(self.core, self._ending, preparation, self, self, self.memory.is_held)
         self._wakes = False
 
     def start(self) -> None:
-        self.arrivals.find_old(int(self._house.now))
-        self.to_queue.append(lambda: self._house.keeper.scheduler_connected(self, set()))
+        self.scanner.find_old(int(self._services.now))
+        self.to_queue.append(lambda: self._services.store.scheduler_connected(self, set()))
         self.wake()
 
     def wake(self) -> None:
@@ -142,9 +144,9 @@ class SimScheduler:
 
     def _turn(self) -> None:
         self._wakes = False
-        now = self._house.now
+        now = self._services.now
         self.memory.spiller.pump(now)
-        more = self.arrivals.pump(int(now))
+        more = self.scanner.pump(int(now))
         more |= self.core.pump(now)
         more |= self._ending.pump(now)
         self.said += self.log.take().splitlines()
@@ -159,14 +161,14 @@ class SimScheduler:
     # The link: what the queue service says.
 
     def admit(self, message: AcceptedMessage) -> None:
-        disk = self._house.timed
+        disk = self._services.timed
         if message.body is not None:
             fd = disk.memory(message.body)
         else:
-            fd = disk.open(self._house.keeper.path_for(message.number), 0)
-        self._house.body_of.setdefault(message.serial, bytes(disk.read_at(fd, message.size, 0)))
+            fd = disk.open(self._services.store.path_for(message.number), 0)
+        self._services.body_of.setdefault(message.serial, bytes(disk.read_at(fd, message.size, 0)))
         it = Admission(message.serial, message.number, message.size, message.birth, 7, 42, message.envelope)
-        self.from_queue.append(partial(self._hear, lambda: self.memory.admit(it, fd, self._house.now)))
+        self.from_queue.append(partial(self._hear, lambda: self.memory.admit(it, fd, self._services.now)))
 
     def _answer(self, call: Call) -> None:
         if self.is_alive:
@@ -175,30 +177,30 @@ class SimScheduler:
     # Keeper and cleaner: what the queue service is told.
 
     def delivered(self, serial: int) -> None:
-        self.to_queue.append(lambda: self._house.keeper.delivered(serial))
+        self.to_queue.append(lambda: self._services.store.delivered(serial))
 
     def spilled(self, serial: int) -> None:
-        self.to_queue.append(lambda: self._house.keeper.spilled(serial))
+        self.to_queue.append(lambda: self._services.store.spilled(serial))
 
     def needs_spill(self, serial: int) -> None:
         def written(ok: bool) -> None:
             self._answer(lambda: self.memory.spiller.spill_answered(serial, ok))
 
-        self.to_queue.append(lambda: self._house.keeper.needs_spill(serial, written))
+        self.to_queue.append(lambda: self._services.store.needs_spill(serial, written))
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
         number = int(name.rpartition(b"/")[2])
         if name.startswith(b"foop"):
-            assert not self._house.disk.exists(PATHS.info(number)), f"mess/{number} would go before its info"
+            assert not self._services.disk.exists(PATHS.info(number)), f"mess/{number} would go before its info"
 
         def cleaned(answer: bytes) -> None:
-            if not self._house.disk.ordered:
+            if not self._services.disk.ordered:
                 # qmail-clean does not flush, so on such a disk a todo/N of an earlier message could come back.
                 folders = (path(number).rpartition("/")[0] for path in (PATHS.intd, PATHS.todo, PATHS.mess))
-                self._house.disk.sync_folders(list(folders))
+                self._services.disk.sync_folders(list(folders))
             self._answer(lambda: then(answer))
 
-        self.to_queue.append(lambda: self._house.keeper.clean(name, cleaned))
+        self.to_queue.append(lambda: self._services.store.clean(name, cleaned))
 
     # The worker.
 
@@ -207,7 +209,7 @@ class SimScheduler:
             assert error is None, "work does not fail"
             self._hear(lambda: then(result))
 
-        self._hand.run(work, done)
+        self._sim_worker.run(work, done)
 
     # Those who deliver.
 
@@ -218,21 +220,21 @@ class SimScheduler:
         self.deliveries.append(partial(self._hear, lambda: self._attempt(delivery)))
 
     def _attempt(self, delivery: Delivery) -> None:
-        job, house = delivery.job, self._house
+        job, services = delivery.job, self._services
         if job.body is None:
             try:
-                job.body = SharedMessageFd(self.ledger.open_message(job.number))
+                job.body = SharedMessageFd(self.queue_files.open_message(job.number))
             except OSError:
                 self.core.report(delivery, b"Z", b"unable to open message")
                 return
-        body = bytes(house.timed.read_at(job.body.fd, 1 << 20, 0))
+        body = bytes(services.timed.read_at(job.body.fd, 1 << 20, 0))
         if delivery.recipient.startswith(b"bad"):
             self.core.report(delivery, b"D", b"no such user\n")
-        elif not house.is_hasty and house.dice.random() < 0.4:
+        elif not services.is_hasty and services.rng.random() < 0.4:
             self.core.report(delivery, b"Z", b"later\n")
         else:
-            house.world.deliver(body, delivery.recipient)
-            is_durable = house.dice.random() < 0.5
+            services.history.deliver(body, delivery.recipient)
+            is_durable = services.rng.random() < 0.5
             self.core.report(delivery, b"K", b"", is_durable)
             if not is_durable:
                 self.deliveries.append(partial(self._hear, lambda: self.core.mark_durable(delivery)))
@@ -250,8 +252,8 @@ class SimScheduler:
         assert failed
         if body == b"".join(LOST_TEXT):
             # a second bounce, because info/N and bounce/N came back without the message
-            assert not self._house.disk.ordered
+            assert not self._services.disk.ordered
         else:
             for recipient in failed:
-                self._house.world.deliver(body, recipient)
+                self._services.history.deliver(body, recipient)
         self.calls.append(partial(self._hear, lambda: then(0, 1)))

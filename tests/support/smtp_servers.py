@@ -130,25 +130,33 @@ class Resident:
         self.complaints: list[bytes] = []
         files = read_tls(home.site, controls, self.complaints.append)
         tls = ServerTlsContexts(files, self.complaints.append) if files else None
-        house = read_policy_config(
+        policy_config = read_policy_config(
             home.site, controls, variables, morercpthosts_lookup(home.site), self.checker, b"25", tls is not None
         )
         relays = NetworkSet(controls.relayclients)
         filters = read_filters(controls, self.complaints.append)
         self.settings = ServerConfig(
-            {self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s, tls, filters=filters
+            {self.port: policy_config},
+            b"mx.test",
+            variables,
+            relays,
+            self.checker,
+            limit,
+            timeout_s,
+            tls,
+            filters=filters,
         )
         self.begins_with_tls = "SMTPS" in environ
         self.loop = asyncio.new_event_loop()
         self.queue = MemoryQueue(self.loop, code)
-        self.desk = ServerContext(self.loop, self.settings, self.queue)
+        self.context = ServerContext(self.loop, self.settings, self.queue)
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Resident":
         self._cwd = os.getcwd()
         os.chdir(self.home.site.home)
         self.server = self.loop.run_until_complete(
-            self.loop.create_server(lambda: AsyncSmtpSession(self.desk, self.begins_with_tls), sock=self.listener)
+            self.loop.create_server(lambda: AsyncSmtpSession(self.context, self.begins_with_tls), sock=self.listener)
         )
         self._thread.start()
         return self
@@ -158,11 +166,11 @@ class Resident:
     ) -> None:
         self.call(self.server.close)
         deadline = time.monotonic() + 60
-        while self.desk.sessions and time.monotonic() < deadline:
-            for session in list(self.desk.sessions):
+        while self.context.sessions and time.monotonic() < deadline:
+            for session in list(self.context.sessions):
                 self.call(session._transport.abort)
             time.sleep(0.01)
-        self.call(self.desk.write_log)
+        self.call(self.context.write_log)
         self.call(self.loop.stop)
         self._thread.join()
         # Connections of those who were not let in are closed, but the loop may not have come round to it.
@@ -196,14 +204,17 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
     tls = read_tls(home.site, controls, lambda what: None)
-    house = read_policy_config(
+    policy_config = read_policy_config(
         home.site, controls, variables, morercpthosts_lookup(home.site), checker, b"25", tls is not None
     )
-    core = ServerProtocol(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
+    core = ServerProtocol(policy_config.rules, b"unknown", lambda: b"<1.2@mx.test>")
     filters = read_filters(controls, lambda what: None)
-    serve, reception = BlockingSmtpSession, SmtpPolicy(house, variables, lambda: b"NOW")
+    serve, reception = BlockingSmtpSession, SmtpPolicy(policy_config, variables, lambda: b"NOW")
     if filters is not None:
-        serve, reception = FilteredBlockingSession, BlockingFilteredPolicy(house, variables, lambda: b"NOW", filters)
+        serve, reception = (
+            FilteredBlockingSession,
+            BlockingFilteredPolicy(policy_config, variables, lambda: b"NOW", filters),
+        )
     ours, theirs = socket.socketpair()
     ours.settimeout(60)
     conversation = serve(
@@ -219,7 +230,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     codes: list[int] = []
 
     def work() -> None:
-        codes.append(conversation.run(house.rules.size_limit))
+        codes.append(conversation.run(policy_config.rules.size_limit))
         theirs.close()
 
     cwd = os.getcwd()

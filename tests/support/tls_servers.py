@@ -72,5 +72,5 @@ class TlsServer(ScriptedServer):
         secured = self.context.wrap_socket(client, server_side=True)
         self._open.append(secured)
         self.secured.append(secured)
-        self.heard[number] += TLS_BEGINS
+        self.received[number] += TLS_BEGINS
         return secured

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 from tests.system.test_kills import ME, Client
 
 KILLS = int(os.environ.get("KILLS", "8"))
 VICTIMS = ("eq-agent", "eq-lspawn", "eq-remote", "eq-send")
-NEW_HOUSE_EVERY = 10
+NEW_INSTALLATION_EVERY = 10
 """A service that dies young is started again later and later, up to a minute; a start of the house begins anew."""
 AWAY = "box@away.test"
 
@@ -57,14 +57,14 @@ def _accept(listener: socket.socket, marks: list[str]) -> None:
         threading.Thread(target=_serve, args=(client, marks), daemon=True).start()
 
 
-def _kill_one(house: House, dice: random.Random, killed: Counter[str]) -> None:
+def _kill_one(mail_system: MailSystem, rng: random.Random, killed: Counter[str]) -> None:
     """Kill one of the victims that live now, each kind as often as the others."""
-    living = [(pid, name) for pid, name in sorted(house.services().items()) if name in VICTIMS]
+    living = [(pid, name) for pid, name in sorted(mail_system.services().items()) if name in VICTIMS]
     if not living:
         return
-    kind = dice.choice(sorted({name for _, name in living}))
+    kind = rng.choice(sorted({name for _, name in living}))
     try:
-        os.kill(dice.choice([pid for pid, name in living if name == kind]), signal.SIGKILL)
+        os.kill(rng.choice([pid for pid, name in living if name == kind]), signal.SIGKILL)
     except ProcessLookupError:
         return
     killed[kind] += 1
@@ -81,18 +81,18 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
         (private_home / "control/rcpthosts").write_text(f"{ME}\naway.test\n")
         (private_home / "control/remoteworkers").write_text("2\n")
         (private_home / "control/smtproutes").write_text(f"away.test:127.0.0.1:{sink.getsockname()[1]}\n")
-        house = House(private_home)
-        clients = [Client(house, f"d{number}", (f"box@{ME}", AWAY)) for number in range(2)]
+        mail_system = MailSystem(private_home)
+        clients = [Client(mail_system, f"d{number}", (f"box@{ME}", AWAY)) for number in range(2)]
         for client in clients:
             client.start()
-        dice = random.Random(20261123)
+        rng = random.Random(20261123)
         killed: Counter[str] = Counter()
         while sum(killed.values()) < KILLS:
-            time.sleep(dice.uniform(0.1, 0.5))
-            _kill_one(house, dice, killed)
-            if sum(killed.values()) % NEW_HOUSE_EVERY == 0:
-                house.stop()
-                house.start()
+            time.sleep(rng.uniform(0.1, 0.5))
+            _kill_one(mail_system, rng, killed)
+            if sum(killed.values()) % NEW_INSTALLATION_EVERY == 0:
+                mail_system.stop()
+                mail_system.start()
         for client in clients:
             client.stopping.set()
         for client in clients:
@@ -108,8 +108,8 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
 
         def none_missing_after_a_nudge() -> bool:
             """What a kill deferred would wait for minutes: ALRM has it tried now."""
-            assert house.process is not None
-            house.process.send_signal(signal.SIGALRM)
+            assert mail_system.process is not None
+            mail_system.process.send_signal(signal.SIGALRM)
             time.sleep(1)
             return missing() == (0, 0)
 
@@ -117,9 +117,9 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
             until(none_missing_after_a_nudge, "every acknowledged message", 60 + 2 * KILLS)
         except AssertionError:
             lost = missing()
-            house.kill()
-            raise AssertionError(f"{lost} of {len(acknowledged)} lost\n{house.log()[-3000:]}") from None
-        house.stop()
+            mail_system.kill()
+            raise AssertionError(f"{lost} of {len(acknowledged)} lost\n{mail_system.log()[-3000:]}") from None
+        mail_system.stop()
     assert all(text.endswith("y\n") for text in messages(maildir))
     extra = [sum(counts.values()) - len(counts) for counts in (filed(), Counter(relayed))]
     report = f"{sum(killed.values())} kills {dict(killed)}: {len(acknowledged)} acknowledged, 0 lost, "
@@ -131,14 +131,14 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
 def test_a_stop_waits_for_no_service_that_is_dead(private_home: Path) -> None:
     """The scheduler has orders in the backlog of a service that is not started again: they are put off."""
     (private_home / "control/locals").write_text("nowhere.test\n")
-    house = House(private_home)
+    mail_system = MailSystem(private_home)
     for count in range(1, 6):
-        until(lambda: "eq-remote" in house.services().values(), "a remote service")
-        (pid,) = (pid for pid, name in house.services().items() if name == "eq-remote")
+        until(lambda: "eq-remote" in mail_system.services().values(), "a remote service")
+        (pid,) = (pid for pid, name in mail_system.services().items() if name == "eq-remote")
         os.kill(pid, signal.SIGKILL)
-        until(lambda seen=count: house.log().count("alert: remote died") == seen, "its burial")  # type: ignore[misc]
+        until(lambda seen=count: mail_system.log().count("alert: remote died") == seen, "its burial")  # type: ignore[misc]
     # now it is away for some seconds
-    house.send([f"box@{ME}"], "Subject: x\n\n")
-    until(lambda: "starting delivery 1:" in house.log(), "an order")
-    house.stop()
-    assert "deferral: Lost_the_connection_to_the_delivery_service" in house.log()
+    mail_system.send([f"box@{ME}"], "Subject: x\n\n")
+    until(lambda: "starting delivery 1:" in mail_system.log(), "an order")
+    mail_system.stop()
+    assert "deferral: Lost_the_connection_to_the_delivery_service" in mail_system.log()

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 ME = "mail.example.org"
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
@@ -24,7 +24,7 @@ class Peer(threading.Thread):
     def __init__(self, *offers: str) -> None:
         super().__init__(daemon=True)
         self.offers = offers
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.start()
@@ -41,7 +41,7 @@ class Peer(threading.Thread):
     def _serve(self, file: socket.SocketIO) -> None:
         file.write(b"220 peer\r\n")
         while line := file.readline().decode():
-            self.heard.append(line.strip())
+            self.received.append(line.strip())
             word = line.split()[0].upper()
             if word == "EHLO":
                 lines = ["peer", *self.offers, "8BITMIME"]
@@ -72,10 +72,10 @@ class Box:
         (alias / ".qmail-sender").write_text("./Reports/\n")
         (home / "control/rcpthosts").write_text(f"{ME}\nfar.example\n")
         (home / "control/smtproutes").write_text(":127.0.0.1:1\n")
-        self.house = House(home)
+        self.mail_system = MailSystem(home)
 
     def send(self, recipients: dict[str, list[str]], *options: str, text: str = TEXT) -> None:
-        with smtplib.SMTP("127.0.0.1", self.house.port, "client.example.net", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", self.mail_system.port, "client.example.net", timeout=60) as client:
             client.ehlo()
             assert client.has_extn("dsn") and client.has_extn("smtputf8")
             assert client.mail(f"sender@{ME}", list(options))[0] == 250
@@ -84,7 +84,7 @@ class Box:
             assert client.data(text.encode())[0] == 250
 
     def reports(self, count: int) -> list[Message]:
-        until(lambda: len(messages(self.reports_dir)) >= count, f"{count} reports:\n{self.house.log()[-3000:]}")
+        until(lambda: len(messages(self.reports_dir)) >= count, f"{count} reports:\n{self.mail_system.log()[-3000:]}")
         return [message_from_string(text) for text in messages(self.reports_dir)]
 
 
@@ -100,14 +100,14 @@ def status(report: Message) -> tuple[Message, list[Message]]:
 def box(private_home: Path) -> Iterator[Box]:
     it = Box(private_home)
     yield it
-    if it.house.process is not None and it.house.process.poll() is None:
-        it.house.stop()
+    if it.mail_system.process is not None and it.mail_system.process.poll() is None:
+        it.mail_system.stop()
 
 
 def route_to(box: Box, peer: Peer) -> None:
     (box.home / "control/smtproutes").write_text(f":127.0.0.1:{peer.port}\n")
-    box.house.stop()
-    box.house.start()
+    box.mail_system.stop()
+    box.mail_system.start()
 
 
 def test_the_sender_of_local_mail_hears_of_it(box: Box) -> None:
@@ -130,18 +130,18 @@ def test_the_sender_of_local_mail_hears_of_it(box: Box) -> None:
     }
     assert "body" not in str(report)
     assert len(messages(box.maildir)) == 1
-    box.house.stop()
+    box.mail_system.stop()
 
 
 def test_a_server_that_knows_such_words_takes_over(box: Box) -> None:
     peer = Peer("DSN", "SMTPUTF8")
     route_to(box, peer)
-    wishes = {"a@far.example": ["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;A@far.example"]}
-    box.send(wishes, "ENVID=QQ2", "SMTPUTF8", text="Subject: grüße\r\n\r\nbody\r\n")
-    until(lambda: "DATA" in peer.heard, "the mail at the peer")
-    assert f"MAIL FROM:<sender@{ME}> ENVID=QQ2 SMTPUTF8" in peer.heard
-    assert "RCPT TO:<a@far.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A@far.example" in peer.heard
-    box.house.stop()
+    dsn = {"a@far.example": ["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;A@far.example"]}
+    box.send(dsn, "ENVID=QQ2", "SMTPUTF8", text="Subject: grüße\r\n\r\nbody\r\n")
+    until(lambda: "DATA" in peer.received, "the mail at the peer")
+    assert f"MAIL FROM:<sender@{ME}> ENVID=QQ2 SMTPUTF8" in peer.received
+    assert "RCPT TO:<a@far.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A@far.example" in peer.received
+    box.mail_system.stop()
     assert not messages(box.reports_dir)
     peer.listener.close()
 
@@ -153,7 +153,7 @@ def test_others_do_not_and_get_no_message_beyond_ascii(box: Box) -> None:
     [report] = box.reports(1)
     _, [passed_on] = status(report)
     assert passed_on["Action"] == "relayed"
-    assert "RCPT TO:<a@far.example>" in peer.heard
+    assert "RCPT TO:<a@far.example>" in peer.received
     box.send({"b@far.example": ["NOTIFY=FAILURE"]}, "SMTPUTF8", text="Subject: grüße\r\n\r\nbody\r\n")
     until(lambda: len(messages(box.reports_dir)) == 2, "the second report")
     failed = next(it for it in box.reports(2) if "#5.6.7" in str(it))
@@ -179,18 +179,20 @@ def arrange(box: Box, name: str, *lines: str) -> None:
     (box.home / f"alias/.qmail-{name}").write_text("".join(f"{line}\n" for line in lines))
 
 
-def heard(box: Box, peer: Peer, count: int) -> list[str]:
+def received(box: Box, peer: Peer, count: int) -> list[str]:
     """The commands about envelopes, once so many recipients were named and everything has ended."""
-    until(lambda: sum(it.startswith("RCPT") for it in peer.heard) == count, f"RCPT:\n{box.house.log()[-2000:]}")
-    box.house.stop()
-    return sorted(it for it in peer.heard if it[:4] in ("MAIL", "RCPT"))
+    until(
+        lambda: sum(it.startswith("RCPT") for it in peer.received) == count, f"RCPT:\n{box.mail_system.log()[-2000:]}"
+    )
+    box.mail_system.stop()
+    return sorted(it for it in peer.received if it[:4] in ("MAIL", "RCPT"))
 
 
 def test_an_address_that_stands_for_another_hands_on_all_wishes(box: Box, peer: Peer) -> None:
     """RFC 3461 section 5.2.7.2."""
     arrange(box, "one", "&a@far.example")
     box.send({f"one@{ME}": ASKED}, "ENVID=QQ5", "RET=HDRS")
-    assert heard(box, peer, 1) == [
+    assert received(box, peer, 1) == [
         f"MAIL FROM:<sender@{ME}> RET=HDRS ENVID=QQ5",
         f"RCPT TO:<a@far.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Joe@{ME}",
     ]
@@ -205,7 +207,7 @@ def test_an_address_that_stands_for_several_tells_of_that_itself(box: Box, peer:
     _, [recipient] = status(report)
     assert (recipient["Action"], recipient["Original-Recipient"]) == ("expanded", f"rfc822; Joe@{ME}")
     rest = [f"RCPT TO:<{box}@far.example> NOTIFY=FAILURE ORCPT=rfc822;Joe@{ME}" for box in "ab"]
-    assert [it for it in heard(box, peer, 2) if it.startswith("RCPT")] == rest
+    assert [it for it in received(box, peer, 2) if it.startswith("RCPT")] == rest
 
 
 def test_a_list_is_where_the_message_arrives(box: Box, peer: Peer) -> None:
@@ -216,7 +218,7 @@ def test_a_list_is_where_the_message_arrives(box: Box, peer: Peer) -> None:
     [report] = box.reports(1)
     _, [recipient] = status(report)
     assert recipient["Action"] == "delivered"
-    assert heard(box, peer, 1) == [f"MAIL FROM:<list-owner@{ME}>", "RCPT TO:<a@far.example>"]
+    assert received(box, peer, 1) == [f"MAIL FROM:<list-owner@{ME}>", "RCPT TO:<a@far.example>"]
 
 
 @pytest.mark.parametrize("line", ["|forward a@far.example", "|condredirect a@far.example true"])
@@ -227,7 +229,7 @@ def test_programs_pass_on_what_is_left_to_wish(box: Box, peer: Peer, line: str) 
     [report] = box.reports(1)
     _, [recipient] = status(report)
     assert recipient["Action"] == "delivered"
-    assert heard(box, peer, 1) == [
+    assert received(box, peer, 1) == [
         f"MAIL FROM:<sender@{ME}> ENVID=QQ8",
         f"RCPT TO:<a@far.example> NOTIFY=NEVER ORCPT=rfc822;Joe@{ME}",
     ]
@@ -246,16 +248,16 @@ def test_a_message_that_waits_keeps_its_wishes(box: Box, how: str) -> None:
     peer = Peer("DSN")
     (box.home / "control/smtproutes").write_text(f":127.0.0.1:{peer.port}\n")
     if how == "stop":
-        box.house.stop()
+        box.mail_system.stop()
     else:
-        box.house.kill()
+        box.mail_system.kill()
     for root, _, files in os.walk(box.home / "queue/remote"):
         for name in files:
             os.utime(Path(root) / name, (0, 0))
-    box.house.start()
-    until(lambda: "DATA" in peer.heard, "the mail at the peer:\n" + box.house.log()[-2000:])
-    assert f"MAIL FROM:<sender@{ME}> ENVID=QQ4" in peer.heard
-    assert "RCPT TO:<a@far.example> NOTIFY=SUCCESS ORCPT=rfc822;A@far.example" in peer.heard
+    box.mail_system.start()
+    until(lambda: "DATA" in peer.received, "the mail at the peer:\n" + box.mail_system.log()[-2000:])
+    assert f"MAIL FROM:<sender@{ME}> ENVID=QQ4" in peer.received
+    assert "RCPT TO:<a@far.example> NOTIFY=SUCCESS ORCPT=rfc822;A@far.example" in peer.received
     peer.listener.close()
 
 
@@ -263,8 +265,8 @@ def test_a_message_in_the_journal_keeps_its_wishes_over_a_kill(box: Box) -> None
     """Everything dies as soon as the client has its answer; what was accepted is delivered as it was asked for."""
     for number in range(5):
         box.send({f"joe@{ME}": ["NOTIFY=SUCCESS"]}, f"ENVID=kill{number}")
-    box.house.kill()
-    box.house.start()
+    box.mail_system.kill()
+    box.mail_system.start()
     wanted = {f"kill{number}" for number in range(5)}
     until(
         lambda: (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, until
+from tests.support.mail_system import MailSystem, until
 from tests.support.scripted_milter import ScriptedMilter
 
 pytestmark = pytest.mark.root
@@ -44,10 +44,10 @@ def test_they_are_asked_by_the_services(real_home: Path, beside: None) -> None:
         milter.script[b"E"] = [b"i\0\0\0\1X-Milter\0was here\0", b"c"]
         (real_home / "control/milters").write_text(f"{milter.address}\n")
         (real_home / "control/smtpchecks").write_text("doorman\n")
-        house = House(real_home)
+        mail_system = MailSystem(real_home)
         try:
             milter.script[b"R"] = b"y550 5.1.1 not him\0"
-            with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
+            with smtplib.SMTP("127.0.0.1", mail_system.port, timeout=60) as client:
                 client.ehlo("me.test")
                 assert client.mail("a@slow.test")[0] == 451
                 assert client.mail("a@b.test")[0] == 250
@@ -55,17 +55,17 @@ def test_they_are_asked_by_the_services(real_home: Path, beside: None) -> None:
                 milter.script[b"R"] = b"c"
                 assert client.rcpt("nobody@mail.example.org")[0] == 250
                 assert client.data("Subject: x\r\n\r\nhello\r\n")[0] == 250
-            heard = [payload for one in range(len(milter.heard)) for payload in milter.payloads(b"L", one)]
-            assert any(payload.startswith(b"X-Doorman\x00127.0.0.1") for payload in heard)
+            received = [payload for one in range(len(milter.received)) for payload in milter.payloads(b"L", one)]
+            assert any(payload.startswith(b"X-Doorman\x00127.0.0.1") for payload in received)
             (real_home / "control/milters").unlink()
             (real_home / "control/smtpchecks").unlink()
-            house.stop()
-            house.start()
-            count = len(milter.heard)
-            with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
+            mail_system.stop()
+            mail_system.start()
+            count = len(milter.received)
+            with smtplib.SMTP("127.0.0.1", mail_system.port, timeout=60) as client:
                 client.ehlo("me.test")
                 assert client.mail("a@slow.test")[0] == 250
-            assert len(milter.heard) == count
-            until(lambda: "message accepted" in house.log(), "the line of an accepted message")
+            assert len(milter.received) == count
+            until(lambda: "message accepted" in mail_system.log(), "the line of an accepted message")
         finally:
-            house.stop()
+            mail_system.stop()

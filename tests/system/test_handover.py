@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.smtpd.test_sessions import said
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 ME = "mail.example.org"
 VARIABLES = {
@@ -33,14 +33,14 @@ VARIABLES = {
 class Client:
     """One client, and the program that a server started for it."""
 
-    def __init__(self, house: House, *checker: str, **environ: str) -> None:
+    def __init__(self, mail_system: MailSystem, *checker: str, **environ: str) -> None:
         self._log: str | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.sock = socket.create_connection(listener.getsockname(), 30)
             theirs, _ = listener.accept()
         with theirs:
             self.program = subprocess.Popen(
-                [house.home / "bin/qmail-smtpd", *checker],
+                [mail_system.home / "bin/qmail-smtpd", *checker],
                 stdin=theirs,
                 stdout=theirs,
                 stderr=subprocess.PIPE,
@@ -89,14 +89,14 @@ def home(private_home: Path) -> Path:
 
 
 @pytest.fixture
-def house(home: Path) -> Iterator[House]:
-    house = House(home)
-    yield house
-    house.stop()
+def mail_system(home: Path) -> Iterator[MailSystem]:
+    mail_system = MailSystem(home)
+    yield mail_system
+    mail_system.stop()
 
 
-def smtpd_of(house: House) -> int:
-    return next(pid for pid, name in house.services().items() if name == "eq-smtpd")
+def smtpd_of(mail_system: MailSystem) -> int:
+    return next(pid for pid, name in mail_system.services().items() if name == "eq-smtpd")
 
 
 def told(text: str) -> str:
@@ -146,13 +146,13 @@ DIALOGUES = {
 
 
 @pytest.mark.parametrize("name", DIALOGUES)
-def test_the_client_cannot_tell_who_serves_it(name: str, house: House) -> None:
-    (house.home / "plugins").write_text('[mail]\n:echo "E550 $WORD, $TCPREMOTEINFO"\n')
+def test_the_client_cannot_tell_who_serves_it(name: str, mail_system: MailSystem) -> None:
+    (mail_system.home / "plugins").write_text('[mail]\n:echo "E550 $WORD, $TCPREMOTEINFO"\n')
     checker, environ, words = DIALOGUES[name]
     outcomes = []
     for extra in ({"NOHANDOVER": ""}, {}):
-        before = set(messages(house.home / "alias/Maildir"))
-        with Client(house, *checker, **environ, **extra) as client:
+        before = set(messages(mail_system.home / "alias/Maildir"))
+        with Client(mail_system, *checker, **environ, **extra) as client:
             if "SMTPS" not in environ:
                 client.greeted()
                 assert client.is_handed_over == (not extra)
@@ -162,8 +162,8 @@ def test_the_client_cannot_tell_who_serves_it(name: str, house: House) -> None:
             code, log = client.end()
         text = ""
         if "354 " in replies and "bare" not in name:
-            until(lambda before=before: set(messages(house.home / "alias/Maildir")) - before, "a message")  # type: ignore[misc]
-            (text,) = set(messages(house.home / "alias/Maildir")) - before
+            until(lambda before=before: set(messages(mail_system.home / "alias/Maildir")) - before, "a message")  # type: ignore[misc]
+            (text,) = set(messages(mail_system.home / "alias/Maildir")) - before
         outcomes.append((replies, told(log), told(text), code))
     assert outcomes[0] == outcomes[1]
 
@@ -172,9 +172,9 @@ def test_tls_works_in_a_client_that_was_handed_over(home: Path) -> None:
     put_certificate(home / "control/servercert.pem", ME)
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
-    house = House(home)
+    mail_system = MailSystem(home)
     try:
-        with Client(house) as client:
+        with Client(mail_system) as client:
             client.greeted()
             assert client.is_handed_over
             client.ask(b"EHLO c")
@@ -185,7 +185,7 @@ def test_tls_works_in_a_client_that_was_handed_over(home: Path) -> None:
                 )
                 assert b"221 " in said(secure)
             assert client.end()[0] == 0
-        with Client(house, SMTPS="") as client, context.wrap_socket(client.sock, server_hostname=ME) as secure:
+        with Client(mail_system, SMTPS="") as client, context.wrap_socket(client.sock, server_hostname=ME) as secure:
             assert secure.recv(100).startswith(b"220 ")
             assert client.is_handed_over
             secure.sendall(b"QUIT\r\n")
@@ -194,101 +194,101 @@ def test_tls_works_in_a_client_that_was_handed_over(home: Path) -> None:
         until(lambda: messages(home / "alias/Maildir"), "a message")
         assert "with ESMTPS (" in messages(home / "alias/Maildir")[0]
     finally:
-        house.stop()
+        mail_system.stop()
 
 
-def test_other_ciphers_than_those_of_the_service_are_the_programs_own_business(house: House) -> None:
-    with Client(house, TLSCIPHERS="ECDHE-RSA-AES128-GCM-SHA256") as client:
+def test_other_ciphers_than_those_of_the_service_are_the_programs_own_business(mail_system: MailSystem) -> None:
+    with Client(mail_system, TLSCIPHERS="ECDHE-RSA-AES128-GCM-SHA256") as client:
         assert not client.greeted().is_handed_over
 
 
-def test_a_client_on_pipes_is_not_handed_over(house: House) -> None:
-    ended = subprocess.run([house.home / "bin/qmail-smtpd"], input=b"QUIT\r\n", capture_output=True, check=False)
+def test_a_client_on_pipes_is_not_handed_over(mail_system: MailSystem) -> None:
+    ended = subprocess.run([mail_system.home / "bin/qmail-smtpd"], input=b"QUIT\r\n", capture_output=True, check=False)
     assert ended.stdout.startswith(b"220 mail.example.org")
     assert ended.returncode == 0
 
 
 def test_a_service_that_listens_anyway_takes_clients_over_unasked(home: Path) -> None:
     (home / "control/smtphandover").unlink()
-    house = House(home)
-    with Client(house) as client:
+    mail_system = MailSystem(home)
+    with Client(mail_system) as client:
         assert client.greeted().is_handed_over
-    house.stop()
+    mail_system.stop()
 
 
 def test_without_the_service_the_program_serves_its_client(home: Path) -> None:
     (home / "control/smtphandover").write_text("0\n")
-    house = House(home)
-    with Client(house) as client:
+    mail_system = MailSystem(home)
+    with Client(mail_system) as client:
         assert not client.greeted().is_handed_over
         assert client.ask(b"QUIT").startswith(b"221 ")
         assert client.end() == (0, "")
-    house.stop()
+    mail_system.stop()
     (home / "control/smtphandover").write_text("1\n")
-    house.start()
-    house.stop()
+    mail_system.start()
+    mail_system.stop()
     assert (home / "run/smtp.sock").exists()
-    with Client(house) as client:
+    with Client(mail_system) as client:
         assert not client.greeted().is_handed_over
 
 
-def test_a_service_that_does_not_answer_is_not_waited_for_for_long(house: House) -> None:
-    smtpd = smtpd_of(house)
+def test_a_service_that_does_not_answer_is_not_waited_for_for_long(mail_system: MailSystem) -> None:
+    smtpd = smtpd_of(mail_system)
     os.kill(smtpd, signal.SIGSTOP)
     try:
-        with Client(house) as client:
+        with Client(mail_system) as client:
             assert not client.greeted().is_handed_over
             assert client.ask(b"QUIT").startswith(b"221 ")
             assert client.end()[0] == 0
     finally:
         os.kill(smtpd, signal.SIGCONT)
-    with Client(house) as client:
+    with Client(mail_system) as client:
         assert client.greeted().is_handed_over
 
 
 def test_where_the_service_has_no_room_the_program_serves_its_client(home: Path) -> None:
     (home / "control/smtpconcurrency").write_text("1\n")
-    house = House(home)
+    mail_system = MailSystem(home)
     try:
-        with Client(house) as first, Client(house) as second:
+        with Client(mail_system) as first, Client(mail_system) as second:
             first.greeted()
             second.greeted()
             assert sorted((first.is_handed_over, second.is_handed_over)) == [False, True]
-            with socket.create_connection(("127.0.0.1", house.port), 30) as third:
+            with socket.create_connection(("127.0.0.1", mail_system.port), 30) as third:
                 assert said(third) == b"421 too many connections (#4.3.2)\r\n"
     finally:
-        house.stop()
+        mail_system.stop()
 
 
 def test_clients_of_one_address_are_counted_together(home: Path) -> None:
     (home / "control/smtpperaddress").write_text("1\n")
-    house = House(home)
+    mail_system = MailSystem(home)
     try:
-        with Client(house, TCPREMOTEIP="127.0.0.1") as first, Client(house) as other:
+        with Client(mail_system, TCPREMOTEIP="127.0.0.1") as first, Client(mail_system) as other:
             assert first.greeted().is_handed_over
             assert other.greeted().is_handed_over
-            with socket.create_connection(("127.0.0.1", house.port), 30) as third:
+            with socket.create_connection(("127.0.0.1", mail_system.port), 30) as third:
                 assert said(third) == b"421 too many connections from your address (#4.7.0)\r\n"
-            with Client(house, TCPREMOTEIP="127.0.0.1") as fourth:
+            with Client(mail_system, TCPREMOTEIP="127.0.0.1") as fourth:
                 assert not fourth.greeted().is_handed_over
-        until(house.answers, "a free place")
+        until(mail_system.answers, "a free place")
     finally:
-        house.stop()
+        mail_system.stop()
 
 
-def test_ending_the_program_ends_the_conversation(house: House) -> None:
-    with Client(house) as client:
+def test_ending_the_program_ends_the_conversation(mail_system: MailSystem) -> None:
+    with Client(mail_system) as client:
         client.greeted()
         client.ask(b"MAIL FROM:<a@b>")
         client.program.terminate()
         assert said(client.sock) == b""
-    assert house.answers()
+    assert mail_system.answers()
 
 
-def test_a_service_that_dies_takes_the_conversation_along_and_the_program_says_so(house: House) -> None:
-    with Client(house) as client:
+def test_a_service_that_dies_takes_the_conversation_along_and_the_program_says_so(mail_system: MailSystem) -> None:
+    with Client(mail_system) as client:
         assert client.greeted().is_handed_over
-        os.kill(smtpd_of(house), signal.SIGKILL)
+        os.kill(smtpd_of(mail_system), signal.SIGKILL)
         try:
             assert said(client.sock) == b""
         except ConnectionResetError:
@@ -296,37 +296,37 @@ def test_a_service_that_dies_takes_the_conversation_along_and_the_program_says_s
         code, log = client.end()
         assert code == 1
         assert "the resident service went away" in log
-    until(house.answers, "the next service")
-    with Client(house) as client:
+    until(mail_system.answers, "the next service")
+    with Client(mail_system) as client:
         assert client.greeted().is_handed_over
 
 
 def test_a_stop_lets_a_message_end(home: Path) -> None:
-    house = House(home)
-    with Client(house) as client, Client(house) as idle:
+    mail_system = MailSystem(home)
+    with Client(mail_system) as client, Client(mail_system) as idle:
         client.greeted()
         idle.greeted()
         client.sock.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<box@mail.example.org>\r\nDATA\r\n")
         until(lambda: b"354" in client.sock.recv(1000), "the go-ahead")
-        assert house.process is not None
-        house.process.terminate()
+        assert mail_system.process is not None
+        mail_system.process.terminate()
         assert said(idle.sock).startswith(b"421 ")
         assert idle.end()[0] == 0
         client.sock.sendall(b"Subject: last\r\n\r\n.\r\n")
         assert said(client.sock).startswith(b"250 ok")
         assert client.end()[0] == 0
-        assert house.process.wait(60) == 0
+        assert mail_system.process.wait(60) == 0
 
 
-def test_no_file_and_no_descriptor_is_left_of_clients(house: House) -> None:
+def test_no_file_and_no_descriptor_is_left_of_clients(mail_system: MailSystem) -> None:
     def held() -> int:
-        return len(os.listdir(f"/proc/{smtpd_of(house)}/fd"))
+        return len(os.listdir(f"/proc/{smtpd_of(mail_system)}/fd"))
 
-    with Client(house) as client:
+    with Client(mail_system) as client:
         client.greeted()
-    until(lambda: house.answers(), "an answer")
+    until(lambda: mail_system.answers(), "an answer")
     before = held()
     for _ in range(5):
-        with Client(house) as client:
+        with Client(mail_system) as client:
             client.greeted()
     until(lambda: held() <= before, "an end of all descriptors")

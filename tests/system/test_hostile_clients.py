@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import eqmail
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"
@@ -30,7 +30,7 @@ SPEECHES = {
 LONG = b"x" * 997 + b"\r\n"
 
 
-class HostileHouse(House):
+class HostileMailSystem(MailSystem):
     """A house that takes everything, and can tell what is left of it."""
 
     def __init__(self, home: Path) -> None:
@@ -90,63 +90,63 @@ def hang_up(client: socket.socket, rudely: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileHouse]:
+def mail_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileMailSystem]:
     home = tmp_path_factory.mktemp("hostile") / "home"
     assert eqmail("--home", home, "setup", "--single-user").returncode == 0
     assert eqmail("--home", home, "config-fast", ME).returncode == 0
-    house = HostileHouse(home)
-    house.send([f"box@{ME}"], "Subject: first\n\n")
-    until(house.delivered, "the first message")
-    yield house
-    house.stop()
-    assert not house.queue_files() and not list((home / "queue/pid").rglob("*/*"))
+    mail_system = HostileMailSystem(home)
+    mail_system.send([f"box@{ME}"], "Subject: first\n\n")
+    until(mail_system.delivered, "the first message")
+    yield mail_system
+    mail_system.stop()
+    assert not mail_system.queue_files() and not list((home / "queue/pid").rglob("*/*"))
 
 
 @pytest.fixture
-def before(house: HostileHouse) -> Iterator[dict[str, int]]:
+def before(mail_system: HostileMailSystem) -> Iterator[dict[str, int]]:
     """The descriptors of the services while nobody is there; afterwards they are the same."""
-    descriptors = house.descriptors()
-    until(lambda: house.delivered() and not house.queue_files(), "rest")
+    descriptors = mail_system.descriptors()
+    until(lambda: mail_system.delivered() and not mail_system.queue_files(), "rest")
     yield descriptors
-    house.is_as_before(descriptors)
+    mail_system.is_as_before(descriptors)
 
 
 @pytest.mark.parametrize("name", SPEECHES)
 def test_a_client_that_goes_after_any_byte_leaves_nothing(
-    name: str, house: HostileHouse, before: dict[str, int]
+    name: str, mail_system: HostileMailSystem, before: dict[str, int]
 ) -> None:
-    speech, arrived = SPEECHES[name], house.delivered()
+    speech, arrived = SPEECHES[name], mail_system.delivered()
     for cut in range(len(speech)):
-        client = house.connect()
+        client = mail_system.connect()
         client.sendall(speech[:cut])
         hang_up(client, cut % 2 == 1)
-    with house.connect() as client:
+    with mail_system.connect() as client:
         client.sendall(speech + b"QUIT\r\n")
         while client.recv(4096):
             pass
-    until(lambda: house.delivered() > arrived, "the whole one")
-    house.is_as_before(before)
-    assert house.delivered() == arrived + 1
+    until(lambda: mail_system.delivered() > arrived, "the whole one")
+    mail_system.is_as_before(before)
+    assert mail_system.delivered() == arrived + 1
 
 
-def test_under_tls_too(house: HostileHouse, before: dict[str, int]) -> None:
+def test_under_tls_too(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
     """Cut anywhere in what goes over the wire: words before TLS, its handshake, and what it carries."""
-    arrived, cut = house.delivered(), 0
-    while not speak_tls(house, cut):
+    arrived, cut = mail_system.delivered(), 0
+    while not speak_tls(mail_system, cut):
         cut += 5
     assert cut > 500
-    until(lambda: house.delivered() > arrived, "the whole one")
-    house.is_as_before(before)
-    assert house.delivered() == arrived + 1
+    until(lambda: mail_system.delivered() > arrived, "the whole one")
+    mail_system.is_as_before(before)
+    assert mail_system.delivered() == arrived + 1
 
 
-def speak_tls(house: HostileHouse, allowed: int) -> bool:
+def speak_tls(mail_system: HostileMailSystem, allowed: int) -> bool:
     """Send a message with STARTTLS, but go after so many bytes on the wire; True if it was sent as a whole."""
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-    client, rudely = house.connect(), allowed % 2 == 1
+    client, rudely = mail_system.connect(), allowed % 2 == 1
 
     def send(data: bytes) -> None:
         nonlocal allowed
@@ -183,33 +183,39 @@ def speak_tls(house: HostileHouse, allowed: int) -> bool:
 
 
 @pytest.mark.parametrize("way", ["DATA", "BDAT"])
-def test_half_of_a_long_message_leaves_nothing(way: str, house: HostileHouse, before: dict[str, int]) -> None:
-    arrived = house.delivered()
+def test_half_of_a_long_message_leaves_nothing(
+    way: str, mail_system: HostileMailSystem, before: dict[str, int]
+) -> None:
+    arrived = mail_system.delivered()
     for count in (60, 65, 66, 67, 100, 300, 1200, 3000):
-        client = house.connect()
+        client = mail_system.connect()
         body = LONG * count
         client.sendall(HELLO + ENVELOPE + (b"DATA\r\n" if way == "DATA" else b"BDAT %d LAST\r\n" % (len(body) + 1)))
         client.sendall(body)
         hang_up(client, count % 2 == 1)
-    house.is_as_before(before)
-    assert house.delivered() == arrived
+    mail_system.is_as_before(before)
+    assert mail_system.delivered() == arrived
 
 
-def test_nor_does_one_that_leaves_the_program(house: HostileHouse, before: dict[str, int]) -> None:
+def test_nor_does_one_that_leaves_the_program(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
     """qmail-smtpd as tcpserver runs it."""
-    arrived, speech = house.delivered(), SPEECHES["DATA"]
+    arrived, speech = mail_system.delivered(), SPEECHES["DATA"]
     environ = {"PATH": os.environ["PATH"], "TCPREMOTEIP": "127.0.0.1", "TCPLOCALPORT": "25"}
     for cut in [*range(0, len(speech), 16), len(speech) - 1]:
         ours, theirs = socket.socketpair()
         with theirs:
             program = subprocess.Popen(
-                [house.home / "bin/qmail-smtpd"], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=environ
+                [mail_system.home / "bin/qmail-smtpd"],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                env=environ,
             )
         ours.sendall(speech[:cut])
         ours.close()
         assert program.wait(60) in (0, 1)
-    house.is_as_before(before)
-    assert house.delivered() == arrived
+    mail_system.is_as_before(before)
+    assert mail_system.delivered() == arrived
 
 
 SENT_BYTES = 16 << 20
@@ -229,13 +235,15 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_client_without_end_occupies_little(name: str, house: HostileHouse, before: dict[str, int]) -> None:
+def test_a_client_without_end_occupies_little(
+    name: str, mail_system: HostileMailSystem, before: dict[str, int]
+) -> None:
     """It does not listen to what it is told, either."""
     first, more = FLOODS[name]
-    pid = house.process_of("eq-smtpd")
+    pid = mail_system.process_of("eq-smtpd")
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     start = peak_kib(pid)
-    client = house.connect()
+    client = mail_system.connect()
     client.settimeout(5)
     sent = client.send(HELLO + first)
     try:
@@ -254,15 +262,15 @@ def peak_kib(pid: int) -> int:
     )
 
 
-def test_a_crowd_keeps_nobody_waiting(house: HostileHouse, before: dict[str, int]) -> None:
+def test_a_crowd_keeps_nobody_waiting(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
     """500 clients that say nothing and 200 that say a byte now and then."""
-    arrived = house.delivered()
-    idle = [house.connect() for _ in range(500)]
-    dribbling = [house.connect() for _ in range(200)]
+    arrived = mail_system.delivered()
+    idle = [mail_system.connect() for _ in range(500)]
+    dribbling = [mail_system.connect() for _ in range(200)]
     for number in range(10):
         for client in dribbling:
             client.sendall(SPEECHES["DATA"][number : number + 1])
-        house.send([f"box@{ME}"], f"Subject: {number}\n\nhello\n")
-    until(lambda: house.delivered() == arrived + 10, "all messages")
+        mail_system.send([f"box@{ME}"], f"Subject: {number}\n\nhello\n")
+    until(lambda: mail_system.delivered() == arrived + 10, "all messages")
     for client in idle + dribbling:
         hang_up(client, False)

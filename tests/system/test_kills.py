@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 KILLS = 56
 ALL_AT_ONCE_EVERY = 8
@@ -26,9 +26,9 @@ ME = "mail.example.org"
 class Client(threading.Thread):
     """Sends numbered messages until it is told to stop; remembers which were acknowledged."""
 
-    def __init__(self, house: House, name: str, recipients: tuple[str, ...] = (f"box@{ME}",)) -> None:
+    def __init__(self, mail_system: MailSystem, name: str, recipients: tuple[str, ...] = (f"box@{ME}",)) -> None:
         super().__init__(name=name, daemon=True)
-        self.house = house
+        self.mail_system = mail_system
         self.recipients = recipients
         self.stopping = threading.Event()
         self.acknowledged: list[str] = []
@@ -37,7 +37,7 @@ class Client(threading.Thread):
     def run(self) -> None:
         while not self.stopping.is_set():
             try:
-                with smtplib.SMTP("127.0.0.1", self.house.port, "load.example.net", timeout=60) as client:
+                with smtplib.SMTP("127.0.0.1", self.mail_system.port, "load.example.net", timeout=60) as client:
                     while not self.stopping.is_set():
                         self.sent += 1
                         mark = f"{self.name}-{self.sent}"
@@ -65,23 +65,23 @@ def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Calla
     (alias / ".qmail-postmaster").write_text("./Maildir/\n")
     later, is_open = make_maildir(alias / "Later"), alias / "open"
     (alias / ".qmail-later").write_text(f"|test -e {is_open} || exit 111\n./Later/\n")
-    house = House(private_home)
-    clients = [Client(house, f"c{number}", (f"box@{ME}", f"later@{ME}")) for number in range(4)]
+    mail_system = MailSystem(private_home)
+    clients = [Client(mail_system, f"c{number}", (f"box@{ME}", f"later@{ME}")) for number in range(4)]
     for client in clients:
         client.start()
-    dice = random.Random(20261123)
+    rng = random.Random(20261123)
     killed: Counter[str] = Counter()
     for count in range(1, KILLS + 1):
-        time.sleep(dice.uniform(0.1, 0.7))
+        time.sleep(rng.uniform(0.1, 0.7))
         if count % ALL_AT_ONCE_EVERY == 0:
-            house.kill()
+            mail_system.kill()
             killed["everything"] += 1
-            house.start()
+            mail_system.start()
             continue
-        below = house.services()
+        below = mail_system.services()
         if below:
-            name = dice.choice(sorted(set(below.values())))
-            pid = dice.choice(sorted(pid for pid, its in below.items() if its == name))
+            name = rng.choice(sorted(set(below.values())))
+            pid = rng.choice(sorted(pid for pid, its in below.items() if its == name))
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -105,8 +105,8 @@ def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Calla
 
     def none_missing_after_a_nudge() -> bool:
         """Deferred messages would wait for minutes: ALRM has them tried now."""
-        assert house.process is not None
-        house.process.send_signal(signal.SIGALRM)
+        assert mail_system.process is not None
+        mail_system.process.send_signal(signal.SIGALRM)
         time.sleep(1)
         return not missing()
 
@@ -115,15 +115,15 @@ def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Calla
         until(lambda: not left_over(private_home / "queue"), "an empty queue", 60)
     except AssertionError:
         lost, left = sorted(missing()), left_over(private_home / "queue")
-        house.kill()
+        mail_system.kill()
         raise AssertionError(
-            f"{len(lost)} of {len(acknowledged)} lost: {lost[:10]}; left: {left}\n{house.log()[-3000:]}"
+            f"{len(lost)} of {len(acknowledged)} lost: {lost[:10]}; left: {left}\n{mail_system.log()[-3000:]}"
         ) from None
-    house.stop()
+    mail_system.stop()
     torn = [text for where in (maildir, later) for text in messages(where) if not text.endswith("y\n")]
     assert not torn
     assert not left_over(private_home / "queue")
-    assert " is younger than " not in house.log()
+    assert " is younger than " not in mail_system.log()
     twice = sum(count - 1 for where in (maildir, later) for count in arrived(where).values())
     report = (
         f"{sum(killed.values())} kills {dict(killed)}: {len(acknowledged)} acknowledged, 0 lost, {twice} extra copies"
@@ -140,7 +140,7 @@ def test_a_crash_right_after_a_spill_delivers_once(private_home: Path) -> None:
     is_open, copies = alias / "open", alias / "copies"
     # A program has no file name by which a second copy would replace the first.
     (alias / ".qmail-later").write_text(f"|test -e {is_open} || exit 111; cat >>{copies}\n")
-    house = House(private_home)
+    mail_system = MailSystem(private_home)
 
     def placed() -> list[Path]:
         return [path for path in (queue / "info").rglob("*") if path.name.isdigit()]
@@ -148,20 +148,20 @@ def test_a_crash_right_after_a_spill_delivers_once(private_home: Path) -> None:
     for round_ in range(3):
         before = len(placed())
         for count in range(5):
-            house.send([f"later@{ME}"], f"Subject: x\n\nX-Mark: {round_}-{count}\n")
+            mail_system.send([f"later@{ME}"], f"Subject: x\n\nX-Mark: {round_}-{count}\n")
         until(lambda before=before: len(placed()) == before + 5, "the messages on the disk")  # type: ignore[misc]
-        house.kill()
-        house.start()
+        mail_system.kill()
+        mail_system.start()
     is_open.touch()
 
     def is_empty_after_a_nudge() -> bool:
-        assert house.process is not None
-        house.process.send_signal(signal.SIGALRM)
+        assert mail_system.process is not None
+        mail_system.process.send_signal(signal.SIGALRM)
         time.sleep(0.5)
         return not left_over(queue)
 
     until(is_empty_after_a_nudge, "an empty queue", 120)
-    house.stop()
+    mail_system.stop()
     counts = Counter(re.findall(r"^X-Mark: (\S+)$", copies.read_text(), re.M))
     assert counts == {f"{round_}-{count}": 1 for round_ in range(3) for count in range(5)}
     assert not [path for path in (queue / "mess").rglob("*") if path.is_file()]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import eqmail
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 ME = "mail.example.org"
@@ -35,17 +35,17 @@ def joe() -> Iterator[pwd.struct_passwd]:
 
 
 @pytest.fixture(scope="module")
-def house(real_home: Path) -> Iterator[House]:
-    running = House(real_home)
+def mail_system(real_home: Path) -> Iterator[MailSystem]:
+    running = MailSystem(real_home)
     yield running
     running.stop()
 
 
-def test_every_service_has_its_own_account(house: House, joe: pwd.struct_passwd) -> None:
-    house.send([f"{USER}@{ME}", f"{USER}+who@{ME}"], "Subject: wake the carrier and the agent\n\n")
-    until(lambda: {"eq-carrier", "eq-agent"} <= set(house.services().values()), "carrier and agent")
+def test_every_service_has_its_own_account(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
+    mail_system.send([f"{USER}@{ME}", f"{USER}+who@{ME}"], "Subject: wake the carrier and the agent\n\n")
+    until(lambda: {"eq-carrier", "eq-agent"} <= set(mail_system.services().values()), "carrier and agent")
     owners: dict[str, set[str]] = {}
-    for pid, name in house.services().items():
+    for pid, name in mail_system.services().items():
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except FileNotFoundError:
@@ -68,9 +68,9 @@ def test_every_service_has_its_own_account(house: House, joe: pwd.struct_passwd)
     }
 
 
-def test_swaks_reaches_the_users_maildir(house: House, joe: pwd.struct_passwd) -> None:
+def test_swaks_reaches_the_users_maildir(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
     maildir = Path(joe.pw_dir) / "Maildir"
-    command = ["swaks", "--server", f"127.0.0.1:{house.port}", "--from", "a@example.net", "--to", f"{USER}@{ME}"]
+    command = ["swaks", "--server", f"127.0.0.1:{mail_system.port}", "--from", "a@example.net", "--to", f"{USER}@{ME}"]
     run = subprocess.run([*command, "--header", "Subject: by swaks"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     until(lambda: any("Subject: by swaks" in text for text in messages(maildir)), "the message")
@@ -79,16 +79,16 @@ def test_swaks_reaches_the_users_maildir(house: House, joe: pwd.struct_passwd) -
     assert "invoked from network" in path.read_text()
 
 
-def test_inject_as_a_user(house: House, joe: pwd.struct_passwd) -> None:
+def test_inject_as_a_user(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
     maildir = Path(joe.pw_dir) / "Maildir"
-    program = f"echo to: {USER} | {house.home}/bin/qmail-inject"
+    program = f"echo to: {USER} | {mail_system.home}/bin/qmail-inject"
     run = subprocess.run(["su", "-s", "/bin/sh", USER, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     until(lambda: any(f"invoked by uid {joe.pw_uid}" in text for text in messages(maildir)), "the message")
 
 
-def test_programs_run_as_the_user_with_nothing_inherited(house: House, joe: pwd.struct_passwd) -> None:
-    house.send([f"{USER}+who@{ME}"], "Subject: who\n\n")
+def test_programs_run_as_the_user_with_nothing_inherited(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
+    mail_system.send([f"{USER}+who@{ME}"], "Subject: who\n\n")
     seen = Path(joe.pw_dir) / "who"
     until(lambda: seen.exists() and seen.read_text().count("\n") == 4, "the program's output")
     name, groups, mask, descriptors = seen.read_text().split()
@@ -96,16 +96,16 @@ def test_programs_run_as_the_user_with_nothing_inherited(house: House, joe: pwd.
     assert int(descriptors) <= 5
 
 
-def test_a_stranger_cannot_give_orders(house: House, joe: pwd.struct_passwd) -> None:
+def test_a_stranger_cannot_give_orders(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
     """Only the scheduler's account may connect to the delivering services, and only it is the scheduler."""
     code = (
         "import socket, sys\n"
         f"for name in ('local', 'remote'):\n"
         "    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-        f"    try: s.connect('{house.home}/run/' + name + '.sock'); print('connected to', name)\n"
+        f"    try: s.connect('{mail_system.home}/run/' + name + '.sock'); print('connected to', name)\n"
         "    except PermissionError: pass\n"
         "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-        f"s.connect('{house.home}/run/queue.sock'); s.settimeout(60); s.send(b'H')\n"
+        f"s.connect('{mail_system.home}/run/queue.sock'); s.settimeout(60); s.send(b'H')\n"
         "print('answer', s.recv(100))\n"
     )
     run = subprocess.run(
@@ -117,18 +117,18 @@ def test_a_stranger_cannot_give_orders(house: House, joe: pwd.struct_passwd) -> 
     assert run.stdout == "answer b''\n", run.stdout + run.stderr
 
 
-def test_setup_again_and_check(house: House) -> None:
-    again = eqmail("--home", house.home, "setup")
+def test_setup_again_and_check(mail_system: MailSystem) -> None:
+    again = eqmail("--home", mail_system.home, "setup")
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    queue = house.home / "queue/mess"
+    queue = mail_system.home / "queue/mess"
     queue.chmod(0o777)
     try:
-        found = eqmail("--home", house.home, "check")
+        found = eqmail("--home", mail_system.home, "check")
         assert found.returncode == 1
         assert [line for line in (found.stdout + found.stderr).splitlines() if "queue/mess" in line and "0777" in line]
     finally:
         queue.chmod(0o750)
-    assert eqmail("--home", house.home, "check").returncode == 0
+    assert eqmail("--home", mail_system.home, "check").returncode == 0
 
 
 def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
@@ -139,11 +139,11 @@ def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
     assert eqmail("--home", home, "config-fast", ME).returncode == 0
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=44m,mode=755", "tmpfs", home / "queue"], check=True)
     maildir = Path(joe.pw_dir) / "Maildir"
-    house = None
+    mail_system = None
     try:
         assert eqmail("--home", home, "setup").returncode == 0
-        house = House(home)
-        house.send([f"{USER}@{ME}"], "Subject: before\n\nbody\n")
+        mail_system = MailSystem(home)
+        mail_system.send([f"{USER}@{ME}"], "Subject: before\n\nbody\n")
         until(lambda: any("Subject: before" in text for text in messages(maildir)), "the first message")
         filler = home / "queue/filler"
         fd = os.open(filler, os.O_WRONLY | os.O_CREAT)
@@ -153,7 +153,7 @@ def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
         os.close(fd)
         large = "Subject: large\n\n" + ("z" * 70 + "\n") * 20000
         with pytest.raises(smtplib.SMTPDataError) as refused:
-            house.send([f"{USER}@{ME}"], large)
+            mail_system.send([f"{USER}@{ME}"], large)
         assert refused.value.smtp_code in (451, 452) and b"disk full" in refused.value.smtp_error
         envelope = f"Fa@example.net\0T{USER}@{ME}\0\0".encode()
         reading, writing = os.pipe()
@@ -163,14 +163,14 @@ def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
         os.close(reading)
         assert run.returncode == 53
         filler.unlink()
-        house.send([f"{USER}@{ME}"], large.replace("Subject: large", "Subject: after"))
+        mail_system.send([f"{USER}@{ME}"], large.replace("Subject: large", "Subject: after"))
         until(lambda: any("Subject: after" in text for text in messages(maildir)), "the message after")
         assert not any("Subject: large" in text for text in messages(maildir))
-        house.stop()
-        house = None
+        mail_system.stop()
+        mail_system = None
         assert not list((home / "queue/todo").rglob("*/[0-9]*")) and not list((home / "queue/pid").iterdir())
     finally:
-        if house:
-            house.kill()
+        if mail_system:
+            mail_system.kill()
         subprocess.run(["umount", home / "queue"], check=False)
         shutil.rmtree(home, ignore_errors=True)

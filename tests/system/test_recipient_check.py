@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 ME = "mail.example.org"
@@ -82,7 +82,7 @@ def users() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def house(real_home: Path, users: Path) -> Iterator[House]:
+def mail_system(real_home: Path, users: Path) -> Iterator[MailSystem]:
     control = real_home / "control"
     before = {name: (control / name).read_bytes() for name in CONTROLS if (control / name).exists()}
     for name, text in CONTROLS.items():
@@ -93,7 +93,7 @@ def house(real_home: Path, users: Path) -> Iterator[House]:
     assign = real_home / "users/assign"
     assign.write_text(f"+all-:alias:{alias.pw_uid}:{alias.pw_gid}:{real_home}/alias:-:all-:\n.\n")
     subprocess.run([real_home / "bin/qmail-newu"], check=True, env={"EQMAIL_HOME": str(real_home)})
-    running = House(real_home)
+    running = MailSystem(real_home)
     yield running
     running.stop()
     for path in (catch_all, assign, real_home / "users/cdb"):
@@ -104,24 +104,24 @@ def house(real_home: Path, users: Path) -> Iterator[House]:
             (control / name).write_bytes(before[name])
 
 
-def resident(house: House, recipients: list[str]) -> list[int]:
-    with smtplib.SMTP("127.0.0.1", house.port, "client.example.net", timeout=60) as client:
+def resident(mail_system: MailSystem, recipients: list[str]) -> list[int]:
+    with smtplib.SMTP("127.0.0.1", mail_system.port, "client.example.net", timeout=60) as client:
         client.ehlo()
         client.mail("a@example.net")
         return [client.rcpt(recipient)[0] for recipient in recipients]
 
 
-def on_descriptors(house: House, recipients: list[str]) -> list[int]:
+def on_descriptors(mail_system: MailSystem, recipients: list[str]) -> list[int]:
     """Ask bin/qmail-smtpd, as qmaild."""
     qmaild = pwd.getpwnam("qmaild")
     talk = "EHLO c\r\nMAIL FROM:<a@example.net>\r\n"
     talk += "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in recipients) + "QUIT\r\n"
     run = subprocess.run(
-        [str(house.home / "bin/qmail-smtpd")],
+        [str(mail_system.home / "bin/qmail-smtpd")],
         input=talk.encode(),
         capture_output=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "EQMAIL_HOME": str(house.home), "TCPREMOTEIP": "192.0.2.1"},
+        env={"PATH": "/usr/bin:/bin", "EQMAIL_HOME": str(mail_system.home), "TCPREMOTEIP": "192.0.2.1"},
         user=qmaild.pw_uid,
         group=qmaild.pw_gid,
         extra_groups=[],
@@ -132,55 +132,55 @@ def on_descriptors(house: House, recipients: list[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("ask", [resident, on_descriptors])
-def test_recipients_are_looked_up(house: House, ask: object) -> None:
+def test_recipients_are_looked_up(mail_system: MailSystem, ask: object) -> None:
     assert callable(ask)
-    assert dict(zip(RECIPIENTS, ask(house, list(RECIPIENTS)), strict=True)) == RECIPIENTS
+    assert dict(zip(RECIPIENTS, ask(mail_system, list(RECIPIENTS)), strict=True)) == RECIPIENTS
 
 
-def test_a_message_takes_only_the_recipients_that_are_known(house: House, users: Path) -> None:
-    with smtplib.SMTP("127.0.0.1", house.port, "client.example.net", timeout=60) as client:
+def test_a_message_takes_only_the_recipients_that_are_known(mail_system: MailSystem, users: Path) -> None:
+    with smtplib.SMTP("127.0.0.1", mail_system.port, "client.example.net", timeout=60) as client:
         refused = client.sendmail("a@example.net", [f"{USER}@{ME}", f"nobody@{ME}"], "Subject: hello\r\n\r\n")
     assert refused == {f"nobody@{ME}": (550, b"sorry, no mailbox here by that name (#5.1.1)")}
     until(lambda: messages(users / USER / "Maildir"), "the message")
 
 
-def test_what_a_user_arranges_counts_within_seconds(house: House, users: Path) -> None:
+def test_what_a_user_arranges_counts_within_seconds(mail_system: MailSystem, users: Path) -> None:
     late = users / USER / ".qmail-late"
-    assert resident(house, [f"{USER}+late@{ME}"]) == [UNKNOWN]
+    assert resident(mail_system, [f"{USER}+late@{ME}"]) == [UNKNOWN]
     late.write_text("")
-    until(lambda: resident(house, [f"{USER}+late@{ME}"]) == [KNOWN], "the new address")
+    until(lambda: resident(mail_system, [f"{USER}+late@{ME}"]) == [KNOWN], "the new address")
     late.unlink()
-    until(lambda: resident(house, [f"{USER}+late@{ME}"]) == [UNKNOWN], "the address to be gone")
+    until(lambda: resident(mail_system, [f"{USER}+late@{ME}"]) == [UNKNOWN], "the address to be gone")
 
 
-def test_nobody_but_the_server_may_ask(house: House) -> None:
-    status = os.stat(house.home / "run/lookup.sock")
+def test_nobody_but_the_server_may_ask(mail_system: MailSystem) -> None:
+    status = os.stat(mail_system.home / "run/lookup.sock")
     assert (status.st_uid, status.st_mode & 0o777) == (pwd.getpwnam("qmaild").pw_uid, 0o600)
     script = (
         "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
-        f"s.connect('{house.home}/run/lookup.sock')"
+        f"s.connect('{mail_system.home}/run/lookup.sock')"
     )
     run = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, user=USER, text=True, check=False)
     assert "PermissionError" in run.stderr
 
 
-def test_nonsense_is_hung_up_on_and_nobody_else_notices(house: House) -> None:
+def test_nonsense_is_hung_up_on_and_nobody_else_notices(mail_system: MailSystem) -> None:
     for nonsense in (b"x", b"Q", b"Q\0\0\0\0", b"Q\0\0\0\0a\0b@c", b"Q\0\0\0\0" + b"a" * 2000 + b"@c"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            sock.connect(str(house.home / "run/lookup.sock"))
+            sock.connect(str(mail_system.home / "run/lookup.sock"))
             sock.settimeout(60)
             sock.send(nonsense)
             assert sock.recv(100) == b""
-    assert resident(house, [f"{USER}@{ME}"]) == [KNOWN]
+    assert resident(mail_system, [f"{USER}@{ME}"]) == [KNOWN]
 
 
-def test_where_nobody_answers_mail_is_accepted(house: House) -> None:
-    spawner = next(pid for pid, name in house.services().items() if name == "eq-lspawn")
+def test_where_nobody_answers_mail_is_accepted(mail_system: MailSystem) -> None:
+    spawner = next(pid for pid, name in mail_system.services().items() if name == "eq-lspawn")
     os.kill(spawner, signal.SIGSTOP)
     try:
-        assert resident(house, [f"nobody-home@{ME}"]) == [KNOWN]
-        assert "smtpd: warning: nobody answers" in house.log()
+        assert resident(mail_system, [f"nobody-home@{ME}"]) == [KNOWN]
+        assert "smtpd: warning: nobody answers" in mail_system.log()
     finally:
         os.kill(spawner, signal.SIGCONT)
     os.kill(spawner, signal.SIGKILL)
-    until(lambda: resident(house, [f"nobody-again@{ME}"]) == [UNKNOWN], "the new spawner")
+    until(lambda: resident(mail_system, [f"nobody-again@{ME}"]) == [UNKNOWN], "the new spawner")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_system import House, until
+from tests.support.mail_system import MailSystem, until
 
 PLACES = 4
 
@@ -72,59 +72,59 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def house(private_home: Path, sink: Sink) -> Iterator[House]:
+def mail_system(private_home: Path, sink: Sink) -> Iterator[MailSystem]:
     control = private_home / "control"
     (control / "remoteworkers").write_text("2\n")
     (control / "concurrencyremote").write_text(f"{PLACES}\n")
     (control / "remotelimits").write_text("*:concurrency=20\n")
     (control / "smtproutes").write_text(f":127.0.0.1:{sink.port}\n")
-    it = House(private_home)
+    it = MailSystem(private_home)
     yield it
     if it.process is not None and it.process.poll() is None:
         it.kill()
 
 
-def workers(house: House) -> list[int]:
-    return sorted(pid for pid, name in house.services().items() if name == "eq-remote")
+def workers(mail_system: MailSystem) -> list[int]:
+    return sorted(pid for pid, name in mail_system.services().items() if name == "eq-remote")
 
 
-def status(house: House) -> str:
+def status(mail_system: MailSystem) -> str:
     """The last status line of the log."""
-    return [line for line in house.log().splitlines() if line.startswith("status: ")][-1]
+    return [line for line in mail_system.log().splitlines() if line.startswith("status: ")][-1]
 
 
-def give(house: House, count: int) -> list[str]:
+def give(mail_system: MailSystem, count: int) -> list[str]:
     """Messages for other hosts, each its own destination."""
     names = [f"r{index}" for index in range(count)]
     for name in names:
-        house.inject(["-fsender@example.net", f"{name}@{name}.example"], "Subject: x\n\nbody\n")
+        mail_system.inject(["-fsender@example.net", f"{name}@{name}.example"], "Subject: x\n\nbody\n")
     return names
 
 
-def test_the_places_are_those_of_all_workers_together(house: House, sink: Sink) -> None:
-    assert len(workers(house)) == 2
-    names = give(house, 10)
+def test_the_places_are_those_of_all_workers_together(mail_system: MailSystem, sink: Sink) -> None:
+    assert len(workers(mail_system)) == 2
+    names = give(mail_system, 10)
     # An eighth of the places, and one at least, is kept for destinations that have shown that they answer.
     until(lambda: sink.waiting == PLACES - 1, "all places to be taken")
     sink.go.set()
     until(lambda: sorted(sink.accepted) == sorted(names), "every message")
     assert sink.most <= PLACES
-    until(lambda: status(house).endswith(f"remote 0/{PLACES}"), "every place to be free")
-    house.stop()
+    until(lambda: status(mail_system).endswith(f"remote 0/{PLACES}"), "every place to be free")
+    mail_system.stop()
 
 
-def test_a_killed_worker_loses_no_message_and_no_place(house: House, sink: Sink) -> None:
-    names = give(house, 2)
+def test_a_killed_worker_loses_no_message_and_no_place(mail_system: MailSystem, sink: Sink) -> None:
+    names = give(mail_system, 2)
     until(lambda: sink.waiting == 2, "a delivery by each worker")
-    os.kill(workers(house)[0], signal.SIGKILL)
-    until(lambda: "Lost_the_connection_to_the_delivery_service" in house.log(), "a deferral")
-    assert house.log().count("Lost_the_connection") == 1, "the other worker goes on"
-    until(lambda: status(house).endswith(f"remote 1/{PLACES}"), "its place to be free")
+    os.kill(workers(mail_system)[0], signal.SIGKILL)
+    until(lambda: "Lost_the_connection_to_the_delivery_service" in mail_system.log(), "a deferral")
+    assert mail_system.log().count("Lost_the_connection") == 1, "the other worker goes on"
+    until(lambda: status(mail_system).endswith(f"remote 1/{PLACES}"), "its place to be free")
     sink.go.set()
-    until(lambda: house.log().count(": success: ") == 1, "the other one's message")
-    until(lambda: len(workers(house)) == 2, "a new worker")
-    assert house.process is not None
-    house.process.send_signal(signal.SIGALRM)
-    until(lambda: house.log().count(": success: ") == 2, "the message of the dead one")
+    until(lambda: mail_system.log().count(": success: ") == 1, "the other one's message")
+    until(lambda: len(workers(mail_system)) == 2, "a new worker")
+    assert mail_system.process is not None
+    mail_system.process.send_signal(signal.SIGALRM)
+    until(lambda: mail_system.log().count(": success: ") == 2, "the message of the dead one")
     assert set(sink.accepted) == set(names)
-    house.stop()
+    mail_system.stop()

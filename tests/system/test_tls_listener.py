@@ -10,7 +10,7 @@ import pytest
 from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.supervisor import start
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
-from tests.support.mail_system import House, free_port, make_maildir, messages, until
+from tests.support.mail_system import MailSystem, free_port, make_maildir, messages, until
 
 ME = "mail.example.org"
 
@@ -23,7 +23,7 @@ def test_an_address_can_be_marked_as_tls() -> None:
         start.listen_on("tls:127.0.0.1")
 
 
-class TlsHouse(House):
+class TlsMailSystem(MailSystem):
     """Listens on a second port, where TLS comes first."""
 
     def start(self) -> None:
@@ -45,15 +45,16 @@ def test_other_clients_deliver_both_ways(private_home: Path) -> None:
     put_certificate(private_home / "control/servercert.pem", ME, "127.0.0.1")
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
-    house = TlsHouse(private_home)
+    mail_system = TlsMailSystem(private_home)
     try:
-        with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", mail_system.port, timeout=60) as client:
             client.starttls(context=context)
             client.sendmail("a@example.net", [f"box@{ME}"], "Subject: one\n\n1\n")
-        with smtplib.SMTP_SSL("127.0.0.1", house.tls_port, timeout=60, context=context) as client:
+        with smtplib.SMTP_SSL("127.0.0.1", mail_system.tls_port, timeout=60, context=context) as client:
             client.sendmail("a@example.net", [f"box@{ME}"], "Subject: two\n\n2\n")
+        address = f"127.0.0.1:{mail_system.port}"
         answer = subprocess.run(
-            ["openssl", "s_client", "-starttls", "smtp", "-crlf", "-quiet", "-connect", f"127.0.0.1:{house.port}"],
+            ["openssl", "s_client", "-starttls", "smtp", "-crlf", "-quiet", "-connect", address],
             input=b"QUIT\n", capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         assert answer.stdout.endswith(b"221 mail.example.org\r\n"), answer.stderr
@@ -62,4 +63,4 @@ def test_other_clients_deliver_both_ways(private_home: Path) -> None:
             assert " with ESMTPS (TLS_" in text
             assert " encrypted) (TLSv1.3); " in text
     finally:
-        house.stop()
+        mail_system.stop()

@@ -49,13 +49,13 @@ def ask_briefly(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     return asking(request.param, server, 0.3)
 
 
-def asking(kind: str, server: NameServer, patience_s: float) -> Ask:
+def asking(kind: str, server: NameServer, limit_s: float) -> Ask:
     if kind == "blocking":
-        return BlockingResolver(["127.0.0.1"], server.port, timeout_s=patience_s).answer
+        return BlockingResolver(["127.0.0.1"], server.port, timeout_s=limit_s).answer
 
     def answer(question: DnsQuestion) -> DnsAnswer:
         async def once() -> DnsAnswer:
-            return (await AsyncResolver(["127.0.0.1"], server.port, timeout_s=patience_s).answers([question]))[0]
+            return (await AsyncResolver(["127.0.0.1"], server.port, timeout_s=limit_s).answers([question]))[0]
 
         return asyncio.run(once())
 

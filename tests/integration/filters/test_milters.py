@@ -135,9 +135,9 @@ class TestWhatTheyHear:
             answer = client.send(message=b"A: b\r\n\r\n" + body.replace(b"\n", b"\r\n"))
             assert answer.startswith(b"250 ok ")
             assert client.queued()[0][1] == b"A: b\n\n" + body
-        heard = milter.payloads(b"B")
-        assert b"".join(heard) == body.replace(b"\n", b"\r\n")
-        assert max(map(len, heard)) <= 65535
+        received = milter.payloads(b"B")
+        assert b"".join(received) == body.replace(b"\n", b"\r\n")
+        assert max(map(len, received)) <= 65535
 
     def test_a_message_without_a_header(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"hX-Seen\0yes\0")
@@ -161,7 +161,7 @@ class TestWhatTheyHear:
         with talk(kind, home, NOMILTER="") as client:
             assert client.send().startswith(b"250 ok ")
             assert client.queued()[0][1] == QUEUED
-        assert not milter.heard
+        assert not milter.received
 
     def test_chunks(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("chunking", "\n")
@@ -285,7 +285,7 @@ class TestChanges:
         assert envelope == b"Fother@a.test\0Tk@ours.test\0Tnew@else.test\0\0"
         assert text == QUEUED
 
-    def test_of_wishes(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_of_dsn(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(
             b"e<new@a.test>\0RET=FULL BODY=8BITMIME ENVID=x\0",
             b"2<l@else.test>\0NOTIFY=NEVER ORCPT=rfc822;l@else.test\0",
@@ -509,12 +509,12 @@ class TestManyClients:
     def test_a_client_that_vanishes_leaves_nothing(self, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
         milter.script[letter] = None
         with Resident(home) as server:
-            before = len(server.desk.sessions)
+            before = len(server.context.sessions)
             with server.connect() as sock:
                 sock.sendall(b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n" + MESSAGE + b".\r\n")
-                until(lambda: milter.heard and letter in milter.letters())
+                until(lambda: milter.received and letter in milter.letters())
             milter.ended.acquire(timeout=60)
-            until(lambda: len(server.desk.sessions) == before)
+            until(lambda: len(server.context.sessions) == before)
             assert not server.queued()
 
     def test_a_queue_that_is_slow_gets_a_long_message_whole(self, home: Home, milter: ScriptedMilter) -> None:

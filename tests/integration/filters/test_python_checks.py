@@ -152,13 +152,13 @@ class TestFaults:
     ) -> None:
         home.write("smtpchecks", f"{name} {default}\n")
         with talk(kind, home) as client:
-            heard = client.greeting
-            if heard.startswith(b"220"):
-                heard = client.say(b"MAIL FROM:<a@b>")
-            if heard.startswith(b"250"):
-                heard = client.say(b"RCPT TO:<j@ours.test>")
-            assert heard.startswith(answer)
-            assert b"Error" not in heard and b"Traceback" not in heard
+            received = client.greeting
+            if received.startswith(b"220"):
+                received = client.say(b"MAIL FROM:<a@b>")
+            if received.startswith(b"250"):
+                received = client.say(b"RCPT TO:<j@ours.test>")
+            assert received.startswith(answer)
+            assert b"Error" not in received and b"Traceback" not in received
             if client.server is not None:
                 assert client.server.complaints[0].startswith(words)
 

@@ -25,7 +25,7 @@ class Store:
         self.path = path
         self.replies = {"LHLO": "250-store\r\n250 PIPELINING", "DATA": "354 go", "QUIT": "221 bye", "final": "250 in"}
         self.greeting = "220 store"
-        self.heard = b""
+        self.received = b""
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -42,7 +42,7 @@ class Store:
             sock.sendall(self.greeting.encode() + b"\r\n")
             in_message = False
             for line in lines:
-                self.heard += line
+                self.received += line
                 word = "final" if line == b".\r\n" else line.split()[0].decode() if line.split() else ""
                 if in_message and word != "final":
                     continue
@@ -95,7 +95,7 @@ def test_the_store_gets_envelope_and_lines(
     by_line: Callable[..., bytes], store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert by_line(f"|qmail-lmtp unix:{store.path}") == b"did 0+0+1\n"
-    assert store.heard.startswith(
+    assert store.received.startswith(
         b"LHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<joe@h>\r\nDATA\r\n"
         b"Return-Path: <s@x>\r\nDelivered-To: joe@h\r\nSubject: x\r\n\r\nbody\r\n.\r\n"
     )
@@ -103,7 +103,7 @@ def test_the_store_gets_envelope_and_lines(
 
 
 @pytest.mark.parametrize(
-    ("words", "heard"),
+    ("words", "received"),
     [
         ('"$USER"', b"RCPT TO:<joe>\r\n"),
         ('"${USER}@mail.test"', b"RCPT TO:<joe@mail.test>\r\n"),
@@ -112,17 +112,17 @@ def test_the_store_gets_envelope_and_lines(
     ],
 )
 def test_recipient_and_lines_can_be_chosen(
-    by_line: Callable[..., bytes], store: Store, words: str, heard: bytes
+    by_line: Callable[..., bytes], store: Store, words: str, received: bytes
 ) -> None:
     before, after = (words, "") if words.startswith("-") else ("", words)
     by_line(f"|qmail-lmtp {before} {store.path} {after}")
-    assert heard in store.heard
+    assert received in store.received
 
 
-@pytest.mark.parametrize(("sender", "heard"), [(b"", b"<>"), (b"#@[]", b"<>"), (b"a b@x", b'<"a b"@x>')])
-def test_senders(by_line: Callable[..., bytes], store: Store, sender: bytes, heard: bytes) -> None:
+@pytest.mark.parametrize(("sender", "received"), [(b"", b"<>"), (b"#@[]", b"<>"), (b"a b@x", b'<"a b"@x>')])
+def test_senders(by_line: Callable[..., bytes], store: Store, sender: bytes, received: bytes) -> None:
     by_line(f"|qmail-lmtp {store.path}", sender=sender)
-    assert b"MAIL FROM:" + heard + b"\r\n" in store.heard
+    assert b"MAIL FROM:" + received + b"\r\n" in store.received
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_mistakes_leave_the_mail_waiting(by_line: Callable[..., bytes], line: st
 def test_no_command_is_smuggled_in_an_address(by_line: Callable[..., bytes], store: Store) -> None:
     with pytest.raises(PermanentFailure, match="line break"):
         by_line(f"|qmail-lmtp {store.path}", local=b"joe>\nQUIT\n<x")
-    assert store.heard == b""
+    assert store.received == b""
 
 
 def test_a_silent_store_is_left_at_the_limit(
@@ -202,5 +202,5 @@ def test_the_program_reads_a_pipe(
         os.dup2(saved, 0)
         for fd in (saved, reading):
             os.close(fd)
-    assert b"DATA\r\nSubject: x\r\n\r\nbody\r\n.\r\n" in store.heard
+    assert b"DATA\r\nSubject: x\r\n\r\nbody\r\n.\r\n" in store.received
     assert "accepted message" in capfd.readouterr().out

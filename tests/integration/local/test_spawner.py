@@ -19,7 +19,7 @@ from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet,
 from eqmail_core.local.service import dispatcher as workforce
 from eqmail_core.local.service import spawner
 from eqmail_core.local.service import worker as worker_module
-from eqmail_core.local.service import worker_pool as crew
+from eqmail_core.local.service import worker_pool as pool_module
 from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.worker import NO_BOUND
 from eqmail_core.site.site import Site
@@ -469,7 +469,7 @@ def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
     homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(crew, "SILENCE_S", 0.3)
+    monkeypatch.setattr(pool_module, "SILENCE_S", 0.3)
     service = Service(homes.home, single_user=False)
     try:
         playing = Scheduler(service.path)
@@ -582,7 +582,7 @@ def test_one_user_does_not_get_all_places(homes: RealUsers, monkeypatch: pytest.
 @pytest.mark.root
 def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(crew, "AGENT_SILENCE_S", 2.0)
+    monkeypatch.setattr(pool_module, "AGENT_SILENCE_S", 2.0)
     joe = homes.home / "joe"
     (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
     service = Service(homes.home, single_user=False)
@@ -604,7 +604,7 @@ def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: py
 
 def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(crew, "AGENT_SILENCE_S", 5.0)
+    monkeypatch.setattr(pool_module, "AGENT_SILENCE_S", 5.0)
     for name in ("run", "users", "alias"):
         (tmp_path / name).mkdir(mode=0o755)
     (tmp_path / "alias").chmod(0o755)
@@ -623,14 +623,14 @@ class NoForks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, sign: Path) -> None:
         self.sign = sign
-        fork = crew.fork_with_socket
+        fork = pool_module.fork_with_socket
 
         def fork_or_not(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
             if sign.exists() and name in sign.read_text():
                 raise BlockingIOError(11, "Resource temporarily unavailable")
             return fork(name, act)
 
-        monkeypatch.setattr(crew, "fork_with_socket", fork_or_not)
+        monkeypatch.setattr(pool_module, "fork_with_socket", fork_or_not)
 
     def of(self, *names: str) -> None:
         self.sign.write_text(" ".join(names))

@@ -27,7 +27,7 @@ class Watched:
         self.hired: list[WorkerHandle] = []
         self.gone: list[WorkerHandle] = []
         site = Site(home=str(home), single_user=True)
-        self.crew = WorkerPool(site, b"./Maildir/", {}, self.hired.append, self.gone.append, with_carrier=True)
+        self.pool = WorkerPool(site, b"./Maildir/", {}, self.hired.append, self.gone.append, with_carrier=True)
 
 
 @pytest.fixture
@@ -62,107 +62,107 @@ def order(number: int, uid: int = 1) -> AgentOrder:
 
 
 def test_the_least_recently_used_idle_agent_makes_room(watched: Watched) -> None:
-    crew = watched.crew
-    a, b = crew.agent_for(user(1)), crew.agent_for(user(2))
-    assert crew.agent_for(user(1)) is a
-    crew.agent_for(user(3))
+    pool = watched.pool
+    a, b = pool.agent_for(user(1)), pool.agent_for(user(2))
+    assert pool.agent_for(user(1)) is a
+    pool.agent_for(user(3))
     assert watched.gone == [b]
 
 
 def test_names_of_one_account_share_an_agent(watched: Watched) -> None:
-    assert watched.crew.agent_for(user(1, b"ann")) is watched.crew.agent_for(user(1, b"bob"))
+    assert watched.pool.agent_for(user(1, b"ann")) is watched.pool.agent_for(user(1, b"bob"))
 
 
 def test_a_busy_agent_stays_even_in_a_full_house(watched: Watched) -> None:
     for uid in (1, 2, 3):
-        watched.crew.agent_for(user(uid)).accept(order(uid, uid))
+        watched.pool.agent_for(user(uid)).accept(order(uid, uid))
     assert not watched.gone
 
 
 def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watched) -> None:
-    crew = watched.crew
-    old = crew.agent_for(user(1))
+    pool = watched.pool
+    old = pool.agent_for(user(1))
     for number in range(3):
         old.accept(order(number))
-    assert crew.agent_for(user(1)) is not old
-    crew.expire()
+    assert pool.agent_for(user(1)) is not old
+    pool.expire()
     assert not watched.gone
     old.taken.clear()
-    crew.expire()
+    pool.expire()
     assert watched.gone == [old]
 
 
 def test_an_idle_agent_goes_home(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = watched.crew.agent_for(user(1))
-    watched.crew.expire()
+    agent = watched.pool.agent_for(user(1))
+    watched.pool.expire()
     assert not watched.gone
     monkeypatch.setattr(crew_module, "IDLE_S", 0.0)
-    watched.crew.expire()
+    watched.pool.expire()
     assert watched.gone == [agent]
 
 
 def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: Watched) -> None:
-    crew = watched.crew
-    carrier = crew.worker_for(user(1))
-    assert carrier.is_shared and crew.worker_for(user(2)) is carrier
-    agent = crew.agent_for(user(2))
-    assert not agent.is_shared and crew.worker_for(user(2)) is agent
-    assert crew.worker_for(user(1)) is carrier
+    pool = watched.pool
+    carrier = pool.worker_for(user(1))
+    assert carrier.is_shared and pool.worker_for(user(2)) is carrier
+    agent = pool.agent_for(user(2))
+    assert not agent.is_shared and pool.worker_for(user(2)) is agent
+    assert pool.worker_for(user(1)) is carrier
 
 
 def test_a_carrier_retires_too(watched: Watched) -> None:
-    crew = watched.crew
-    carrier = crew.worker_for(user(1))
+    pool = watched.pool
+    carrier = pool.worker_for(user(1))
     for number in range(3):
         carrier.accept(order(number))
-    assert crew.worker_for(user(1)) is not carrier
+    assert pool.worker_for(user(1)) is not carrier
     for number in range(3):
         os.close(carrier.hand_back(number).fd)
-    crew.expire()
+    pool.expire()
     assert watched.gone == [carrier]
 
 
 def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = watched.crew
-    carrier = crew.worker_for(user(1))
+    pool = watched.pool
+    carrier = pool.worker_for(user(1))
     carrier.accept(order(1, uid=1))
     carrier.ask(2, user(2))
-    assert crew.silent() == []
+    assert pool.silent() == []
     monkeypatch.setattr(crew_module, "SILENCE_S", -1.0)
-    assert crew.silent() == [carrier]
-    crew.kill(carrier)
+    assert pool.silent() == [carrier]
+    pool.kill(carrier)
     assert watched.gone == [carrier]
-    assert not crew.worker_for(user(1)).is_shared and not crew.worker_for(user(2)).is_shared
-    another = crew.worker_for(user(3))
+    assert not pool.worker_for(user(1)).is_shared and not pool.worker_for(user(2)).is_shared
+    another = pool.worker_for(user(3))
     assert another.is_shared and another is not carrier
     later = time.monotonic() + crew_module.SLOW_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    crew.expire()
-    assert crew.worker_for(user(1)).is_shared
+    pool.expire()
+    assert pool.worker_for(user(1)).is_shared
     os.close(carrier.hand_back(1).fd)
 
 
 def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = watched.crew
-    assert crew.worker_for(user(1)).is_shared
-    crew.keep_from_carrier(user(1))
-    assert not crew.worker_for(user(1)).is_shared and crew.worker_for(user(2)).is_shared
+    pool = watched.pool
+    assert pool.worker_for(user(1)).is_shared
+    pool.keep_from_carrier(user(1))
+    assert not pool.worker_for(user(1)).is_shared and pool.worker_for(user(2)).is_shared
     monkeypatch.setattr(crew_module, "IDLE_S", -1.0)
-    crew.expire()
-    assert not crew.worker_for(user(1)).is_shared
+    pool.expire()
+    assert not pool.worker_for(user(1)).is_shared
 
 
 def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew_module, "HUNG", 1)
     monkeypatch.setattr(crew_module, "has_ended", lambda _pid: False)
-    crew = watched.crew
-    crew.kill(crew.worker_for(user(1)))
-    crew.expire()
-    assert not crew.worker_for(user(2)).is_shared
+    pool = watched.pool
+    pool.kill(pool.worker_for(user(1)))
+    pool.expire()
+    assert not pool.worker_for(user(2)).is_shared
 
 
 def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -> None:
@@ -258,13 +258,13 @@ def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_someth
 
 
 def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = watched.crew.agent_for(user(1))
+    agent = watched.pool.agent_for(user(1))
     agent.ask(1, user(1))
-    assert watched.crew.silent() == []
+    assert watched.pool.silent() == []
     monkeypatch.setattr(crew_module, "AGENT_SILENCE_S", -1.0)
-    assert watched.crew.silent() == [agent]
-    watched.crew.kill(agent)
-    assert watched.gone == [agent] and watched.crew.agent_for(user(1)) is not agent
+    assert watched.pool.silent() == [agent]
+    watched.pool.kill(agent)
+    assert watched.gone == [agent] and watched.pool.agent_for(user(1)) is not agent
 
 
 @pytest.mark.parametrize("said", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])

@@ -16,7 +16,7 @@ from eqmail_core.tcpserver.ident import remote_user, user_in
 @contextmanager
 def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
     """A server on a port that reads `size` bytes and answers."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     def serve() -> None:
         client, _ = listener.accept()
@@ -24,7 +24,7 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
             text = b""
             while len(text) < size:
                 text += client.recv(65536)
-            heard.append(text)
+            received.append(text)
             try:
                 client.sendall(answer)
             except OSError:
@@ -34,7 +34,7 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield listener.getsockname()[1], heard
+        yield listener.getsockname()[1], received
         thread.join(60)
 
 
@@ -55,9 +55,9 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
     ],
 )
 def test_the_servers_word_is_an_exit_code(answer: bytes, code: int) -> None:
-    with answering(answer, 5) as (port, heard):
+    with answering(answer, 5) as (port, received):
         assert hand_over([b"::1", b"no.address", b"127.0.0.1"], b"12345", port) == code
-    assert heard == [b"12345"]
+    assert received == [b"12345"]
 
 
 def test_a_server_that_is_not_there_is_passed_over() -> None:
@@ -68,10 +68,10 @@ def test_a_server_that_is_not_there_is_passed_over() -> None:
 
 
 def test_a_host_says_who_runs_the_client() -> None:
-    with answering(b"4242 , 25 : USERID : UNIX : j o e\r\n", 11) as (port, heard):
+    with answering(b"4242 , 25 : USERID : UNIX : j o e\r\n", 11) as (port, received):
         user = remote_user(("127.0.0.1", 25), ("127.0.0.1", 4242), 5.0, port)
     assert user == b"joe"
-    assert heard == [b"4242 , 25\r\n"]
+    assert received == [b"4242 , 25\r\n"]
 
 
 def test_a_host_that_says_a_byte_now_and_then_says_nothing() -> None:

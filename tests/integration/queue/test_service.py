@@ -19,7 +19,7 @@ from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import parse_todo
 from eqmail_core.queue.service.budget import SubmitterBudget
-from tests.support.queue_harness import Desk, make_site
+from tests.support.queue_harness import QueueHarness, make_site
 
 ROOT = Path(__file__).parents[3]
 ENVELOPE = wire.render_envelope(b"s@x", [b"r@x", b"q@x"])
@@ -29,11 +29,11 @@ RECEIVED = rb"Received: \(qmail \d+ invoked by uid %d\); \d+ \w+ \d+ \d\d:\d\d:\
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(make_site(tmp_path))
-    yield desk
-    if not desk.loop.is_closed():
-        desk.close()
+def harness(tmp_path: Path) -> Iterator[QueueHarness]:
+    harness = QueueHarness(make_site(tmp_path))
+    yield harness
+    if not harness.loop.is_closed():
+        harness.close()
 
 
 class Results:
@@ -50,11 +50,11 @@ class Results:
         self.qps.append(qp)
 
 
-def submit(desk: Desk, *messages: bytes) -> Results:
-    link, results = AsyncQueueClient(desk.loop, desk.path), Results()
+def submit(harness: QueueHarness, *messages: bytes) -> Results:
+    link, results = AsyncQueueClient(harness.loop, harness.path), Results()
     for message in messages:
         link.submit(ENVELOPE, message, results)
-    desk.until(lambda: len(results.codes) == len(messages))
+    harness.until(lambda: len(results.codes) == len(messages))
     link.close()
     return results
 
@@ -63,11 +63,11 @@ def content(fd: int) -> bytes:
     return os.pread(fd, 10_000_000, 0)
 
 
-def test_a_message_is_answered_and_handed_to_the_scheduler_sealed(desk: Desk) -> None:
-    scheduler = desk.scheduler()
-    results = submit(desk, MESSAGE)
+def test_a_message_is_answered_and_handed_to_the_scheduler_sealed(harness: QueueHarness) -> None:
+    scheduler = harness.scheduler()
+    results = submit(harness, MESSAGE)
     assert results.codes == [0] and results.qps == [os.getpid()]
-    desk.until(lambda: scheduler.admitted)
+    harness.until(lambda: scheduler.admitted)
     it, fd = scheduler.admitted[0]
     assert (it.number, it.uid, it.qp, it.envelope) == (results.numbers[0], os.getuid(), os.getpid(), ENVELOPE[:-1])
     assert re.fullmatch(RECEIVED + MESSAGE, content(fd))
@@ -77,181 +77,181 @@ def test_a_message_is_answered_and_handed_to_the_scheduler_sealed(desk: Desk) ->
         os.pwrite(fd, b"x", 0)
     scheduler.send(admission.FINISHED, it.serial)
     scheduler.close()
-    desk.stop()
-    assert not desk.files("mess") and not desk.files("pid") and not desk.files("todo")
+    harness.stop()
+    assert not harness.files("mess") and not harness.files("pid") and not harness.files("todo")
 
 
-def test_many_messages_over_one_connection_are_told_apart(desk: Desk) -> None:
-    scheduler = desk.scheduler()
-    results = submit(desk, *(b"message %d\n" % count for count in range(50)))
+def test_many_messages_over_one_connection_are_told_apart(harness: QueueHarness) -> None:
+    scheduler = harness.scheduler()
+    results = submit(harness, *(b"message %d\n" % count for count in range(50)))
     assert results.codes == [0] * 50
     assert len(set(results.numbers)) == len(set(results.qps)) == 50
-    desk.until(lambda: len(scheduler.admitted) == 50)
+    harness.until(lambda: len(scheduler.admitted) == 50)
     assert len({it.serial for it, _ in scheduler.admitted}) == 50
     scheduler.close()
 
 
 @pytest.mark.parametrize("size", [65000, 66000, 300_000])
-def test_a_long_message_arrives_whole(desk: Desk, size: int) -> None:
-    scheduler = desk.scheduler()
+def test_a_long_message_arrives_whole(harness: QueueHarness, size: int) -> None:
+    scheduler = harness.scheduler()
     message = os.urandom(size // 2).hex().encode()
-    assert submit(desk, message).codes == [0]
-    desk.until(lambda: scheduler.admitted)
+    assert submit(harness, message).codes == [0]
+    harness.until(lambda: scheduler.admitted)
     it, fd = scheduler.admitted[0]
     assert re.fullmatch(RECEIVED + re.escape(message), content(fd))
     scheduler.send(admission.FINISHED, it.serial)
     scheduler.close()
-    desk.stop()
-    assert not desk.files("pid")
+    harness.stop()
+    assert not harness.files("pid")
 
 
-def test_a_message_in_pieces_waits_for_its_commit_and_can_be_given_up(desk: Desk) -> None:
-    scheduler = desk.scheduler()
+def test_a_message_in_pieces_waits_for_its_commit_and_can_be_given_up(harness: QueueHarness) -> None:
+    scheduler = harness.scheduler()
     results, ready = Results(), []
-    link = AsyncQueueClient(desk.loop, desk.path)
+    link = AsyncQueueClient(harness.loop, harness.path)
     kept, dropped = (link.open_long(results, lambda: ready.append(1)) for _ in range(2))
     piece = b"z" * 60000
     for _ in range(40):
         if not kept.write(piece):
             count = len(ready)
-            desk.until(lambda count=count: len(ready) > count)
+            harness.until(lambda count=count: len(ready) > count)
         dropped.write(piece)
-        desk.until(lambda: True)
+        harness.until(lambda: True)
     dropped.abort()
     kept.commit(ENVELOPE)
-    desk.until(lambda: results.codes)
+    harness.until(lambda: results.codes)
     assert results.codes == [0]
-    desk.until(lambda: scheduler.admitted)
+    harness.until(lambda: scheduler.admitted)
     assert scheduler.admitted[0][0].size > 40 * 60000
     scheduler.close()
-    desk.stop()
-    assert len(desk.files("mess")) == 1
-    assert not desk.files("pid")
+    harness.stop()
+    assert len(harness.files("mess")) == 1
+    assert not harness.files("pid")
 
 
-def test_without_a_scheduler_a_message_is_queued_as_files(desk: Desk) -> None:
-    results = submit(desk, MESSAGE)
+def test_without_a_scheduler_a_message_is_queued_as_files(harness: QueueHarness) -> None:
+    results = submit(harness, MESSAGE)
     assert results.codes == [0]
-    (mess,), (todo,) = desk.files("mess"), desk.files("todo")
+    (mess,), (todo,) = harness.files("mess"), harness.files("todo")
     assert mess.name == todo.name == str(results.numbers[0]) == str(mess.stat().st_ino)
     assert mess.stat().st_mode & 0o777 == todo.stat().st_mode & 0o777 == 0o644
     known = parse_todo(todo.read_bytes())
     assert (known.uid, known.sender, known.recipients) == (os.getuid(), b"s@x", [b"r@x", b"q@x"])
 
 
-def test_wishes_go_with_their_message_and_into_its_files(desk: Desk) -> None:
-    results, link = Results(), AsyncQueueClient(desk.loop, desk.path)
+def test_wishes_go_with_their_message_and_into_its_files(harness: QueueHarness) -> None:
+    results, link = Results(), AsyncQueueClient(harness.loop, harness.path)
     link.submit(ENVELOPE + b"W E:id 1:n:\0", MESSAGE, results)
     link.submit(ENVELOPE + b"W rubbish\0", MESSAGE, results)
     link.submit(ENVELOPE + b"W U\0", b"x" * 100_000, results)
-    desk.until(lambda: len(results.codes) == 3)
+    harness.until(lambda: len(results.codes) == 3)
     link.close()
     assert results.codes == [0] * 3
-    found = sorted(parse_todo(todo.read_bytes()).dsn for todo in desk.files("todo"))
+    found = sorted(parse_todo(todo.read_bytes()).dsn for todo in harness.files("todo"))
     assert found == [b"", b"W E:id 1:n:", b"W U"]
 
 
-def test_a_message_that_has_to_wait_is_written_and_then_forgotten(desk: Desk) -> None:
-    scheduler = desk.scheduler()
-    submit(desk, MESSAGE)
-    desk.until(lambda: scheduler.admitted)
+def test_a_message_that_has_to_wait_is_written_and_then_forgotten(harness: QueueHarness) -> None:
+    scheduler = harness.scheduler()
+    submit(harness, MESSAGE)
+    harness.until(lambda: scheduler.admitted)
     it, _ = scheduler.admitted[0]
     scheduler.send(admission.WAITS, it.serial)
-    desk.until(lambda: scheduler.answers)
+    harness.until(lambda: scheduler.answers)
     assert admission.split_spill_request(scheduler.answers[0]) == (it.serial, True)
-    (mess,) = desk.files("mess")
+    (mess,) = harness.files("mess")
     assert mess.name == str(it.number) and mess.read_bytes().endswith(MESSAGE)
     scheduler.send(admission.PLACED, it.serial)
     scheduler.channel.send(admission.CLEAN + b"foop/%d\0" % it.number)
     scheduler.channel.send(admission.CLEAN + b"mess/%d\0" % it.number)
-    desk.until(lambda: len(scheduler.answers) == 3)
+    harness.until(lambda: len(scheduler.answers) == 3)
     assert scheduler.answers[1:] == [b"X+", b"Xx"]
-    assert not desk.files("mess")
+    assert not harness.files("mess")
     scheduler.close()
 
 
 def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: Path) -> None:
-    desk = Desk(make_site(tmp_path))
-    scheduler = desk.scheduler()
-    submit(desk, b"small\n", b"waits\n", b"L" * 200_000, b"done\n")
-    desk.until(lambda: len(scheduler.admitted) == 4)
+    harness = QueueHarness(make_site(tmp_path))
+    scheduler = harness.scheduler()
+    submit(harness, b"small\n", b"waits\n", b"L" * 200_000, b"done\n")
+    harness.until(lambda: len(scheduler.admitted) == 4)
     of = {content(fd).split(b"\n", 1)[1][:5]: it for it, fd in scheduler.admitted}
     scheduler.send(admission.WAITS, of[b"waits"].serial)
     scheduler.send(admission.FINISHED, of[b"done\n"].serial)
-    desk.until(lambda: scheduler.answers)
-    submit(desk, b"last\n")  # takes the tombstone along
+    harness.until(lambda: scheduler.answers)
+    submit(harness, b"last\n")  # takes the tombstone along
     scheduler.close()
-    desk.close()
-    desk = Desk(desk.site)
-    scheduler = desk.scheduler()
-    desk.until(lambda: len(scheduler.admitted) == 4)
+    harness.close()
+    harness = QueueHarness(harness.site)
+    scheduler = harness.scheduler()
+    harness.until(lambda: len(scheduler.admitted) == 4)
     again = {content(fd).split(b"\n", 1)[1][:5]: it for it, fd in scheduler.admitted}
     assert set(again) == {b"small", b"waits", b"LLLLL", b"last\n"}
     for name in (b"small", b"waits", b"LLLLL"):
         assert (again[name].serial, again[name].number) == (of[name].serial, of[name].number)
     scheduler.close()
-    desk.stop()
-    assert len(desk.files("mess")) == len(desk.files("todo")) == 4
+    harness.stop()
+    assert len(harness.files("mess")) == len(harness.files("todo")) == 4
 
 
-def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
-    desk.service._policy.config.scheduler = os.getuid() + 1
-    sock = connect_to(desk.path, 60)
+def test_only_the_scheduler_may_say_hello(harness: QueueHarness) -> None:
+    harness.service._policy.config.scheduler = os.getuid() + 1
+    sock = connect_to(harness.path, 60)
     sock.send(admission.HELLO)
-    desk.until(lambda: not desk.service._policy._open_connections)
-    assert desk.receive(sock) == b""
+    harness.until(lambda: not harness.service._policy._open_connections)
+    assert harness.receive(sock) == b""
     sock.close()
 
 
-def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
-    house = desk.service._policy.config
-    house.accounts.clear()
-    house.per_user = 2
-    socks = [connect_to(desk.path, 60) for _ in range(3)]
-    desk.until(lambda: len(desk.service._policy._open_connections) == 2)
-    assert desk.receive(socks[2]) == b""
+def test_a_user_has_so_many_connections_and_no_more(harness: QueueHarness) -> None:
+    policy_config = harness.service._policy.config
+    policy_config.accounts.clear()
+    policy_config.per_user = 2
+    socks = [connect_to(harness.path, 60) for _ in range(3)]
+    harness.until(lambda: len(harness.service._policy._open_connections) == 2)
+    assert harness.receive(socks[2]) == b""
     socks[0].close()
-    desk.until(lambda: len(desk.service._policy._open_connections) == 1)
-    again = connect_to(desk.path, 60)
+    harness.until(lambda: len(harness.service._policy._open_connections) == 1)
+    again = connect_to(harness.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
-    assert wire.split_result(desk.receive(again))[:2] == (7, 0)
+    assert wire.split_result(harness.receive(again))[:2] == (7, 0)
     for sock in (*socks, again):
         sock.close()
 
 
 @pytest.mark.parametrize("packet", [b"S", b"Z\0\0\0\0", b"S\1\0\0\0\xff\0\0\0short", b"B\1"])
-def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
-    sock = connect_to(desk.path, 60)
+def test_nonsense_ends_the_connection_and_nothing_else(harness: QueueHarness, packet: bytes) -> None:
+    sock = connect_to(harness.path, 60)
     sock.send(packet)
-    desk.until(lambda: not desk.service._policy._open_connections)
-    assert desk.receive(sock) == b""
+    harness.until(lambda: not harness.service._policy._open_connections)
+    assert harness.receive(sock) == b""
     sock.close()
-    assert submit(desk, MESSAGE).codes == [0]
+    assert submit(harness, MESSAGE).codes == [0]
 
 
-def test_a_client_that_goes_away_leaves_nothing(desk: Desk) -> None:
-    sock = connect_to(desk.path, 60)
+def test_a_client_that_goes_away_leaves_nothing(harness: QueueHarness) -> None:
+    sock = connect_to(harness.path, 60)
     for _ in range(5):
         sock.send(wire.tagged(wire.BODY, 1, b"x" * 60000))
-    desk.until(lambda: any(path.stat().st_size for path in desk.files("pid")))
+    harness.until(lambda: any(path.stat().st_size for path in harness.files("pid")))
     sock.close()
-    desk.until(lambda: not any(path.stat().st_size for path in desk.files("pid")))
-    desk.stop()
-    assert not desk.files("mess") and not desk.files("pid")
+    harness.until(lambda: not any(path.stat().st_size for path in harness.files("pid")))
+    harness.stop()
+    assert not harness.files("mess") and not harness.files("pid")
 
 
-def test_those_who_bring_too_much_wait_and_lose_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_who_bring_too_much_wait_and_lose_nothing(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eqmail_core.queue.service.listener.MAX_LOAD", 100_000)
-    scheduler = desk.scheduler()
-    assert submit(desk, *([b"y" * 40000] * 300)).codes == [0] * 300
-    desk.until(lambda: len(scheduler.admitted) == 300)
+    scheduler = harness.scheduler()
+    assert submit(harness, *([b"y" * 40000] * 300)).codes == [0] * 300
+    harness.until(lambda: len(scheduler.admitted) == 300)
     scheduler.close()
 
 
 # The light client, as a program.
 
 
-def qmail_queue(desk: Desk, message: bytes, envelope: bytes) -> int:
+def qmail_queue(harness: QueueHarness, message: bytes, envelope: bytes) -> int:
     """Run the program while the service runs here; its exit code."""
     read, write = os.pipe()
     os.write(write, envelope)
@@ -259,7 +259,7 @@ def qmail_queue(desk: Desk, message: bytes, envelope: bytes) -> int:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from eqmail_core.programs.qmail_queue import main\n"
-        f"sys.exit(main([b'qmail-queue'], {{b'EQMAIL_HOME': {desk.site.home.encode()!r}}}))"
+        f"sys.exit(main([b'qmail-queue'], {{b'EQMAIL_HOME': {harness.site.home.encode()!r}}}))"
     )
     done: list[int] = []
 
@@ -270,7 +270,7 @@ def qmail_queue(desk: Desk, message: bytes, envelope: bytes) -> int:
 
     thread = threading.Thread(target=run)
     thread.start()
-    desk.until(lambda: done)
+    harness.until(lambda: done)
     thread.join()
     os.close(read)
     return done[0]
@@ -287,34 +287,34 @@ def qmail_queue(desk: Desk, message: bytes, envelope: bytes) -> int:
         (b"F" + b"s" * 1003 + b"\0\0", 11),
     ],
 )
-def test_qmail_queue_ends_as_ever(desk: Desk, envelope: bytes, code: int) -> None:
-    assert qmail_queue(desk, MESSAGE, envelope) == code
-    assert len(desk.files("todo")) == (code == 0)
+def test_qmail_queue_ends_as_ever(harness: QueueHarness, envelope: bytes, code: int) -> None:
+    assert qmail_queue(harness, MESSAGE, envelope) == code
+    assert len(harness.files("todo")) == (code == 0)
 
 
-def test_qmail_queue_passes_on_a_long_message(desk: Desk) -> None:
+def test_qmail_queue_passes_on_a_long_message(harness: QueueHarness) -> None:
     message = b"0123456789abcde\n" * 20000
-    assert qmail_queue(desk, message, ENVELOPE) == 0
-    (mess,) = desk.files("mess")
+    assert qmail_queue(harness, message, ENVELOPE) == 0
+    (mess,) = harness.files("mess")
     assert re.fullmatch(RECEIVED + message, mess.read_bytes())
 
 
-def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
+def test_two_services_never_work_on_one_queue(harness: QueueHarness) -> None:
     from eqmail_core.queue.service.service import QueueServiceError, lock_queue
 
     with pytest.raises(QueueServiceError):
-        lock_queue(desk.site)
+        lock_queue(harness.site)
 
 
 # What an ordinary user may take.
 
 
-def as_ordinary_user(desk: Desk) -> None:
+def as_ordinary_user(harness: QueueHarness) -> None:
     """From now on our own account is none of the mail accounts."""
-    desk.service._policy.config.accounts.clear()
+    harness.service._policy.config.accounts.clear()
 
 
-def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
+def put(harness: QueueHarness, sock: socket.socket, packet: bytes) -> None:
     """Send a packet while the service runs."""
     sock.setblocking(False)
 
@@ -326,56 +326,58 @@ def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
         except OSError:
             return True
 
-    desk.until(sent)
+    harness.until(sent)
 
 
-def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(desk: Desk) -> None:
-    as_ordinary_user(desk)
-    memory = desk.service._policy.memory
+def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(harness: QueueHarness) -> None:
+    as_ordinary_user(harness)
+    memory = harness.service._policy.memory
     memory._whole, memory._limit_of_one = 4 << 20, 1 << 20
-    sock = connect_to(desk.path, 60)
+    sock = connect_to(harness.path, 60)
     for tag in range(8):
         for _ in range(8):
-            put(desk, sock, wire.tagged(wire.ENVELOPE, tag, b"F" * wire.MAX_PIECE))
+            put(harness, sock, wire.tagged(wire.ENVELOPE, tag, b"F" * wire.MAX_PIECE))
             assert memory.total <= 1 << 20
     for tag in range(8):
-        put(desk, sock, wire.tagged(wire.COMMIT, tag))
-    codes = [wire.split_result(desk.receive(sock))[1] for _ in range(8)]
+        put(harness, sock, wire.tagged(wire.COMMIT, tag))
+    codes = [wire.split_result(harness.receive(sock))[1] for _ in range(8)]
     assert codes.count(q.NO_MEMORY) == 6
     assert memory.total == 0
-    assert submit(desk, MESSAGE).codes == [0]
+    assert submit(harness, MESSAGE).codes == [0]
     sock.close()
 
 
-def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
-    as_ordinary_user(desk)
-    sock = connect_to(desk.path, 60)
+def test_an_ordinary_connection_has_few_unfinished_messages(harness: QueueHarness) -> None:
+    as_ordinary_user(harness)
+    sock = connect_to(harness.path, 60)
     for tag in range(9):
-        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
-        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
-    desk.until(lambda: not desk.service._policy._open_connections)
-    assert desk.service._policy.places.total == desk.service._policy.memory.total == 0
+        put(harness, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
+        put(harness, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
+    harness.until(lambda: not harness.service._policy._open_connections)
+    assert harness.service._policy.places.total == harness.service._policy.memory.total == 0
     sock.close()
 
 
-def test_what_lies_idle_goes_when_another_needs_its_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_ordinary_user(desk)
-    reception = desk.service._policy
+def test_what_lies_idle_goes_when_another_needs_its_place(
+    harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_ordinary_user(harness)
+    reception = harness.service._policy
     reception.places._limit_of_one = 4
     now = reception.now()
     monkeypatch.setattr(reception, "now", lambda: now)
-    idle = [connect_to(desk.path, 60) for _ in range(2)]
+    idle = [connect_to(harness.path, 60) for _ in range(2)]
     for sock in idle:
         sock.send(wire.tagged(wire.BODY, 1, b"begun"))
-    desk.until(lambda: reception.places.total == 4)
-    third = connect_to(desk.path, 60)
-    assert desk.receive(third) == b""
+    harness.until(lambda: reception.places.total == 4)
+    third = connect_to(harness.path, 60)
+    assert harness.receive(third) == b""
     third.close()
     now += 301
-    fourth = connect_to(desk.path, 60)
+    fourth = connect_to(harness.path, 60)
     fourth.send(wire.whole(7, ENVELOPE, MESSAGE))
-    assert wire.split_result(desk.receive(fourth))[:2] == (7, 0)
-    assert [wire.split_result(desk.receive(sock))[1] for sock in idle] == [q.TIMEOUT, q.TIMEOUT]
+    assert wire.split_result(harness.receive(fourth))[:2] == (7, 0)
+    assert [wire.split_result(harness.receive(sock))[1] for sock in idle] == [q.TIMEOUT, q.TIMEOUT]
     for sock in (*idle, fourth):
         sock.close()
 
@@ -401,19 +403,19 @@ def test_mail_accounts_have_a_reserve() -> None:
         b"?",
     ],
 )
-def test_a_bad_packet_of_the_scheduler_never_ends_the_service(desk: Desk, packet: bytes) -> None:
-    scheduler = desk.scheduler()
+def test_a_bad_packet_of_the_scheduler_never_ends_the_service(harness: QueueHarness, packet: bytes) -> None:
+    scheduler = harness.scheduler()
     scheduler.channel.send(packet)
-    desk.until(lambda: scheduler.channel.waiting == 0)
-    assert submit(desk, MESSAGE).codes == [0]
+    harness.until(lambda: scheduler.channel.waiting == 0)
+    assert submit(harness, MESSAGE).codes == [0]
     scheduler.close()
-    assert desk.service.error is None
+    assert harness.service.error is None
 
 
-def test_a_bad_greeting_never_ends_the_service(desk: Desk) -> None:
-    sock = connect_to(desk.path, 60)
+def test_a_bad_greeting_never_ends_the_service(harness: QueueHarness) -> None:
+    sock = connect_to(harness.path, 60)
     sock.send(admission.HELLO + b"123")
-    assert desk.receive(sock) == b""
+    assert harness.receive(sock) == b""
     sock.close()
-    assert submit(desk, MESSAGE).codes == [0]
-    assert desk.service.error is None
+    assert submit(harness, MESSAGE).codes == [0]
+    assert harness.service.error is None

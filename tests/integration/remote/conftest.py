@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.remote.delivery import Report
 from tests.support.name_server import NameServer
-from tests.support.remote_harness import ZONE, Deliver, House
+from tests.support.remote_harness import ZONE, Deliver, RemoteHome
 
 
 @pytest.fixture(scope="module")
@@ -19,22 +19,22 @@ def names() -> Iterator[NameServer]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, names: NameServer) -> Iterator[House]:
+def remote_home(tmp_path: Path, names: NameServer) -> Iterator[RemoteHome]:
     """A home, and a message to be delivered."""
-    house = House(tmp_path / "home", names)
-    yield house
-    os.close(house.message)
+    remote_home = RemoteHome(tmp_path / "home", names)
+    yield remote_home
+    os.close(remote_home.message)
 
 
 @pytest.fixture(params=["resident", "qmail-remote"])
-def deliver(request: pytest.FixtureRequest, house: House) -> Deliver:
+def deliver(request: pytest.FixtureRequest, remote_home: RemoteHome) -> Deliver:
     """Deliver to one recipient, by either driver."""
 
     def resident(recipient: bytes) -> Report:
-        return house.deliver(recipient)[0]
+        return remote_home.deliver(recipient)[0]
 
     def once(recipient: bytes) -> Report:
-        report = house.deliver_once(recipient).removeprefix(b"r\0")
+        report = remote_home.deliver_once(recipient).removeprefix(b"r\0")
         assert report.endswith(b"\0")
         return report[:1], report[1:-1]
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from eqmail_core.remote.tcpto import TcptoCache
-from tests.support.remote_harness import Deliver, House
+from tests.support.remote_harness import Deliver, RemoteHome
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 ACCEPTED = (b"K", b"127.0.0.2 accepted message.\nRemote host said: 250 queued\n")
@@ -16,19 +16,21 @@ NO_HOST_YET = b"Sorry, I couldn't find any host by that name. (#4.1.2)\n"
 
 @pytest.mark.parametrize("host", [b"to-ip.test", "müller.test".encode(), "MÜLLER.test".encode()])
 def test_a_host_is_found_by_an_address_as_exchanger_and_by_its_a_labels(
-    host: bytes, deliver: Deliver, house: House
+    host: bytes, deliver: Deliver, remote_home: RemoteHome
 ) -> None:
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         assert deliver(b"r@" + host) == ACCEPTED
 
 
-def test_a_relay_beyond_ascii_is_looked_up_and_its_files_are_found_by_a_labels(deliver: Deliver, house: House) -> None:
-    house.names.zone[("xn--mller-kva.test", "A")] = ["127.0.0.2"]
+def test_a_relay_beyond_ascii_is_looked_up_and_its_files_are_found_by_a_labels(
+    deliver: Deliver, remote_home: RemoteHome
+) -> None:
+    remote_home.names.zone[("xn--mller-kva.test", "A")] = ["127.0.0.2"]
     with ScriptedServer({"ehlo": "250-x\n250 STARTTLS", "star": "220 go"}, host="127.0.0.2") as server:
-        house.control("smtproutes", f":müller.test:{server.port}")
-        (house.home / "control/notlshosts").mkdir()
-        (house.home / "control/notlshosts/xn--mller-kva.test").touch()
+        remote_home.control("smtproutes", f":müller.test:{server.port}")
+        (remote_home.home / "control/notlshosts").mkdir()
+        (remote_home.home / "control/notlshosts/xn--mller-kva.test").touch()
         assert deliver(b"r@one.test") == ACCEPTED
 
 
@@ -39,29 +41,29 @@ def test_a_relay_beyond_ascii_is_looked_up_and_its_files_are_found_by_a_labels(d
         (b"before.test", b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4)\n"),
     ],
 )
-def test_a_secondary_waits_for_its_primary(host: bytes, text: bytes, deliver: Deliver, house: House) -> None:
+def test_a_secondary_waits_for_its_primary(host: bytes, text: bytes, deliver: Deliver, remote_home: RemoteHome) -> None:
     assert deliver(b"r@" + host) == (b"Z", text)
 
 
-def test_a_report_names_the_addresses_that_were_tried(deliver: Deliver, house: House) -> None:
-    house.control("smtproutes", "::1")
+def test_a_report_names_the_addresses_that_were_tried(deliver: Deliver, remote_home: RemoteHome) -> None:
+    remote_home.control("smtproutes", "::1")
     reason = b" (dead.test 127.0.0.5 port 1: connection refused; a.test 127.0.0.2 port 1: connection refused)\n"
     assert deliver(b"r@two.test") == (b"Z", NO_CONNECTION + reason)
-    TcptoCache(str(house.tcpto)).clear()
+    TcptoCache(str(remote_home.tcpto)).clear()
     one = b"dead.test 127.0.0.5 port 1: connection refused"
     assert deliver(b"r@crowd.test") == (b"Z", NO_CONNECTION + b" (%b; 7 more)\n" % b"; ".join([one] * 3))
 
 
-def test_what_a_busy_server_said_is_reported(deliver: Deliver, house: House) -> None:
+def test_what_a_busy_server_said_is_reported(deliver: Deliver, remote_home: RemoteHome) -> None:
     with ScriptedServer({"greet": "421 busy"}, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         assert deliver(b"r@one.test") == (b"Z", NO_CONNECTION + b"\nRemote host said: 421 busy\n")
 
 
-def test_no_further_address_is_tried_when_the_time_for_them_is_over(deliver: Deliver, house: House) -> None:
-    house.control("timeoutaddresses", "0")
+def test_no_further_address_is_tried_when_the_time_for_them_is_over(deliver: Deliver, remote_home: RemoteHome) -> None:
+    remote_home.control("timeoutaddresses", "0")
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         letter, text = deliver(b"r@two.test")
         assert (letter, server.messages) == (b"Z", 0)
         assert text.startswith(NO_CONNECTION + b" (dead.test 127.0.0.5 port ")
@@ -69,19 +71,19 @@ def test_no_further_address_is_tried_when_the_time_for_them_is_over(deliver: Del
 
 
 def test_a_domain_that_lies_about_its_exchangers_waits_after_the_time_for_the_dns(
-    deliver: Deliver, house: House
+    deliver: Deliver, remote_home: RemoteHome
 ) -> None:
-    house.control("timeoutdns", "0")
+    remote_home.control("timeoutdns", "0")
     assert deliver(b"r@liar.test")[0] == b"Z"
-    assert not any(name.startswith("silent") for name, _, _ in house.names.asked)
+    assert not any(name.startswith("silent") for name, _, _ in remote_home.names.asked)
 
 
 @pytest.mark.parametrize("seconds", ["9999999", "99999999999999999999999"])
-def test_any_time_out_is_taken(seconds: str, deliver: Deliver, house: House) -> None:
+def test_any_time_out_is_taken(seconds: str, deliver: Deliver, remote_home: RemoteHome) -> None:
     for name in ("timeoutremote", "timeoutconnect", "timeoutdns", "timeoutaddresses"):
-        house.control(name, seconds)
+        remote_home.control(name, seconds)
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         assert deliver(b"r@one.test") == ACCEPTED
 
 
@@ -104,16 +106,16 @@ UTF8_RECEIVED = b"Received: from a (1.2.3.4)\n  by b with UTF8SMTP; now\n"
     ],
 )
 def test_smtputf8_is_needed_where_the_header_is_beyond_ascii(
-    message: bytes, is_needed: bool, by: str, house: House
+    message: bytes, is_needed: bool, by: str, remote_home: RemoteHome
 ) -> None:
-    house.write_message(UTF8_RECEIVED + message)
+    remote_home.write_message(UTF8_RECEIVED + message)
     with ScriptedServer(PIPELINING, PIPELINING | {"ehlo": "250-x\n250 SMTPUTF8"}, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         for _ in range(2):
             if by == "resident":
-                ((letter, text),) = house.deliver(b"r@one.test", wishes=b"W U")
+                ((letter, text),) = remote_home.deliver(b"r@one.test", dsn=b"W U")
             else:
-                report = house.deliver_once(b"r@one.test").removeprefix(b"r\0")
+                report = remote_home.deliver_once(b"r@one.test").removeprefix(b"r\0")
                 letter, text = report[:1], report[1:]
             if is_needed:
                 break
@@ -121,39 +123,39 @@ def test_smtputf8_is_needed_where_the_header_is_beyond_ascii(
             assert (letter, text[:42]) == (b"D", b"127.0.0.2 does not take messages beyond AS")
         else:
             assert (letter, server.messages) == (b"K", 2)
-            assert b"SMTPUTF8" not in server.heard[0] + server.heard[1]
+            assert b"SMTPUTF8" not in server.received[0] + server.received[1]
             body = message.replace(b"\n", b"\r\n")
-            assert server.heard[0].partition(b"DATA\r\n")[2].partition(b".\r\nQUIT")[0].endswith(body)
+            assert server.received[0].partition(b"DATA\r\n")[2].partition(b".\r\nQUIT")[0].endswith(body)
 
 
-def test_an_address_beyond_ascii_needs_smtputf8(house: House) -> None:
+def test_an_address_beyond_ascii_needs_smtputf8(remote_home: RemoteHome) -> None:
     with ScriptedServer(PIPELINING, {"ehlo": "250-x\n250 SMTPUTF8"}, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         recipient = "jürg@one.test".encode()
-        assert house.deliver(recipient, wishes=b"W U")[0][0] == b"D"
-        assert house.deliver(recipient, wishes=b"W U")[0][0] == b"K"
-        assert 'MAIL FROM:<s@x.test> SMTPUTF8\r\nRCPT TO:<"jürg"@one.test>\r\n'.encode() in server.heard[1]
+        assert remote_home.deliver(recipient, dsn=b"W U")[0][0] == b"D"
+        assert remote_home.deliver(recipient, dsn=b"W U")[0][0] == b"K"
+        assert 'MAIL FROM:<s@x.test> SMTPUTF8\r\nRCPT TO:<"jürg"@one.test>\r\n'.encode() in server.received[1]
 
 
 # --------------------------------------------------------------------- orders
 
 
-def test_a_message_in_memory_that_can_be_altered_is_refused(house: House) -> None:
-    os.close(house.message)
-    house.message = os.memfd_create("message")
-    os.write(house.message, b"Subject: x\n\nbody\n")
-    assert house.deliver(b"r@one.test") == [(b"Z", b"ZSorry, message has wrong type. (#4.3.5)\n"[1:])]
+def test_a_message_in_memory_that_can_be_altered_is_refused(remote_home: RemoteHome) -> None:
+    os.close(remote_home.message)
+    remote_home.message = os.memfd_create("message")
+    os.write(remote_home.message, b"Subject: x\n\nbody\n")
+    assert remote_home.deliver(b"r@one.test") == [(b"Z", b"ZSorry, message has wrong type. (#4.3.5)\n"[1:])]
 
 
-def test_a_message_that_cannot_be_read_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_cannot_be_read_waits(remote_home: RemoteHome, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, "broken disk")
 
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         monkeypatch.setattr(os, "pread", fail)
-        for wishes in (b"", b"W U"):
-            assert house.deliver(b"r@one.test", wishes=wishes)[0] == (b"Z", b"Unable to read message. (#4.3.0)\n")
+        for dsn in (b"", b"W U"):
+            assert remote_home.deliver(b"r@one.test", dsn=dsn)[0] == (b"Z", b"Unable to read message. (#4.3.0)\n")
 
 
 @pytest.mark.parametrize(
@@ -164,13 +166,13 @@ def test_a_message_that_cannot_be_read_waits(house: House, monkeypatch: pytest.M
     ],
 )
 def test_trouble_of_the_system_defers(
-    trouble: Exception, text: bytes, deliver: Deliver, house: House, monkeypatch: pytest.MonkeyPatch
+    trouble: Exception, text: bytes, deliver: Deliver, remote_home: RemoteHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> int:
         raise trouble
 
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
+        remote_home.control("smtproutes", f"::{server.port}")
         monkeypatch.setattr("eqmail_core.remote.delivery.policy_for", fail)
         monkeypatch.setattr("eqmail_core.remote.qmail_remote.policy_for", fail)
         assert deliver(b"r@one.test") == (b"Z", text)

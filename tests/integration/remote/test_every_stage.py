@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.remote_harness import House
+from tests.support.remote_harness import RemoteHome
 from tests.support.scripted_server import PIPELINING, Script, ScriptedServer
 
 STAGES = ("greet", "ehlo", "mail", "rcpt", "data", "final")
@@ -35,25 +35,25 @@ def refusing(stage: str, reply: str, pipelining: bool) -> Script:
     return script
 
 
-def offer(house: House, script: Script) -> tuple[bytes, bytes, int]:
+def offer(remote_home: RemoteHome, script: Script) -> tuple[bytes, bytes, int]:
     with ScriptedServer(script, host="127.0.0.2") as server:
-        house.control("smtproutes", f"::{server.port}")
-        ((letter, text),) = house.deliver(b"r@one.test")
+        remote_home.control("smtproutes", f"::{server.port}")
+        ((letter, text),) = remote_home.deliver(b"r@one.test")
         return letter, text, server.messages
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_soft_error_defers(stage: str, pipelining: bool, house: House) -> None:
-    letter, text, accepted = offer(house, refusing(stage, "451 later", pipelining))
+def test_a_soft_error_defers(stage: str, pipelining: bool, remote_home: RemoteHome) -> None:
+    letter, text, accepted = offer(remote_home, refusing(stage, "451 later", pipelining))
     assert (letter, accepted) == (b"Z", 0)
     assert text.startswith(SOFT[stage])
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_hard_error_is_final(stage: str, pipelining: bool, house: House) -> None:
-    letter, text, accepted = offer(house, refusing(stage, "550 never", pipelining))
+def test_a_hard_error_is_final(stage: str, pipelining: bool, remote_home: RemoteHome) -> None:
+    letter, text, accepted = offer(remote_home, refusing(stage, "550 never", pipelining))
     # C defers where the name was rejected, however hard.
     assert (letter, accepted) == (b"Z" if stage == "ehlo" else b"D", 0)
     assert text.startswith(HARD[stage])
@@ -61,9 +61,9 @@ def test_a_hard_error_is_final(stage: str, pipelining: bool, house: House) -> No
 
 @pytest.mark.parametrize("trouble", ["!close", "!silent"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_server_that_leaves_or_says_nothing_defers(stage: str, trouble: str, house: House) -> None:
-    house.control("timeoutremote", "1")
-    letter, text, accepted = offer(house, refusing(stage, trouble, True))
+def test_a_server_that_leaves_or_says_nothing_defers(stage: str, trouble: str, remote_home: RemoteHome) -> None:
+    remote_home.control("timeoutremote", "1")
+    letter, text, accepted = offer(remote_home, refusing(stage, trouble, True))
     assert (letter, accepted) == (b"Z", 0)
     if trouble == "!silent" and stage in ("mail", "rcpt"):
         # The replies to what was pipelined behind it are taken for one that is missing, until that cannot be.
@@ -73,24 +73,26 @@ def test_a_server_that_leaves_or_says_nothing_defers(stage: str, trouble: str, h
 
 
 @pytest.mark.parametrize("trouble", ["!close", "!silent", "451 later", "550 never"])
-def test_what_is_said_to_quit_changes_nothing(trouble: str, house: House) -> None:
-    letter, _, accepted = offer(house, PIPELINING | {"quit": trouble})
+def test_what_is_said_to_quit_changes_nothing(trouble: str, remote_home: RemoteHome) -> None:
+    letter, _, accepted = offer(remote_home, PIPELINING | {"quit": trouble})
     assert (letter, accepted) == (b"K", 1)
 
 
-def test_nobody_listens(house: House) -> None:
-    house.control("smtproutes", ":127.0.0.2:1")
+def test_nobody_listens(remote_home: RemoteHome) -> None:
+    remote_home.control("smtproutes", ":127.0.0.2:1")
     reason = b" (127.0.0.2 port 1: connection refused)\n"
-    assert house.deliver(b"r@one.test") == [
+    assert remote_home.deliver(b"r@one.test") == [
         (b"Z", b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)" + reason),
     ]
 
 
 @pytest.mark.parametrize("host", [b"two.test", b"many.test"])
-def test_the_next_server_gets_the_message_once_when_the_first_wants_nothing(host: bytes, house: House) -> None:
+def test_the_next_server_gets_the_message_once_when_the_first_wants_nothing(
+    host: bytes, remote_home: RemoteHome
+) -> None:
     """The best exchangers are not there, or busy; the last one accepts."""
     with ScriptedServer(PIPELINING, host="127.0.0.2") as good:
-        house.control("smtproutes", f"::{good.port}")
+        remote_home.control("smtproutes", f"::{good.port}")
         with ScriptedServer({"greet": "421 busy"}, host="127.0.0.5", port=good.port) as busy:
-            ((letter, _),) = house.deliver(b"r@" + host)
+            ((letter, _),) = remote_home.deliver(b"r@" + host)
             assert (letter, good.messages, busy.messages) == (b"K", 1, 0)

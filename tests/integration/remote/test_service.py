@@ -102,7 +102,7 @@ def test_after_term_what_runs_is_finished_and_reported(service: Service) -> None
         service.route(server.port)
         server.scripts = (PIPELINING | {"final": "!silent"},)
         service.order(1)
-        server.wait_until_heard(b"\r\n.\r\n")
+        server.wait_until_received(b"\r\n.\r\n")
         service.process.terminate()
         time.sleep(0.05)
         assert service.process.poll() is None
@@ -116,7 +116,7 @@ def test_deliveries_of_a_scheduler_that_went_away_are_given_up(service: Service)
         service.route(server.port)
         other = connect_to(service.path, 10.0)
         service.order(7, other)
-        server.wait_until_heard(b"DATA\r\n")
+        server.wait_until_received(b"DATA\r\n")
         other.close()
         try:
             assert server._open[0].recv(1, socket.MSG_PEEK | socket.MSG_WAITALL) in (b"", b"Q")

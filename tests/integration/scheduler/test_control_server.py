@@ -16,7 +16,7 @@ from eqmail_core.queue.admin.actions import stamp_of
 from eqmail_core.queue.admin.scheduler_client import SchedulerClient, connect_to_scheduler, scheduler_state_if_allowed
 from eqmail_core.scheduler.control_server import ControlServer
 from eqmail_core.site.site import Site
-from tests.support.scheduler_harness import NOW, Stage
+from tests.support.scheduler_harness import NOW, SchedulerHarness
 
 T = TypeVar("T")
 
@@ -25,19 +25,19 @@ class Counter:
     """A stage with its desk open to visitors, on a loop that runs while a test talks to it."""
 
     def __init__(self, root: Path) -> None:
-        self.stage = Stage(root)
+        self.harness = SchedulerHarness(root)
         self.site = Site(home=str(root), single_user=True)
         os.makedirs(self.site.run)
         self.listener = listen_at(self.site.socket("send"), 0o600)
         self.loop = asyncio.new_event_loop()
-        stage = self.stage
-        self.visitors = ControlServer(
+        harness = self.harness
+        self.server = ControlServer(
             self.loop,
             self.listener,
-            stage.desk,
-            stage.worker,
-            stage.paths.root,
-            lambda: stage.scheduler.pump(stage.now),
+            harness.control,
+            harness.worker,
+            harness.paths.root,
+            lambda: harness.scheduler.pump(harness.now),
         )
 
     def talk(self, act: Callable[[], T]) -> T:
@@ -72,7 +72,7 @@ class Counter:
 def counter(tmp_path: Path) -> Iterator[Counter]:
     it = Counter(tmp_path)
     yield it
-    it.visitors.end()
+    it.server.end()
     it.listener.close()
     it.loop.close()
 
@@ -84,10 +84,10 @@ def client_of(counter: Counter) -> SchedulerClient:
 
 
 def test_a_visitor_reads_the_books_of_a_large_queue(counter: Counter) -> None:
-    stage = counter.stage
+    harness = counter.harness
     for number in range(30_000):
-        stage.scheduler.enqueue(number, 1, NOW + number)
-    stage.admit(50_000, b"Fs@x\0Ta@other.net\0")
+        harness.scheduler.enqueue(number, 1, NOW + number)
+    harness.admit(50_000, b"Fs@x\0Ta@other.net\0")
     books = counter.talk(lambda: scheduler_state_if_allowed(counter.site))
     assert books is not None
     assert books.due["remote"] == {number: NOW + number for number in range(30_000)}
@@ -95,12 +95,12 @@ def test_a_visitor_reads_the_books_of_a_large_queue(counter: Counter) -> None:
 
 
 def test_orders_are_answered_one_by_one(counter: Counter) -> None:
-    stage = counter.stage
+    harness = counter.harness
     numbers = list(range(100, 160))
     for number in numbers:
-        stage.old(number, b"s@x", due_s=500, remote=b"Ta@other.net\0")
-    stage.arrivals.find_old(NOW)
-    targets = [(number, stamp_of(stage.paths, number) or b"") for number in numbers] + [(7, b"1")]
+        harness.old(number, b"s@x", due_s=500, remote=b"Ta@other.net\0")
+    harness.scanner.find_old(NOW)
+    targets = [(number, stamp_of(harness.paths, number) or b"") for number in numbers] + [(7, b"1")]
 
     def visit() -> tuple[dict[int, bytes], dict[str, int]]:
         client = client_of(counter)
@@ -113,12 +113,12 @@ def test_orders_are_answered_one_by_one(counter: Counter) -> None:
     assert results == dict.fromkeys(numbers, b"done") | {7: b"gone"}
     assert counters["remote.due"] == 60
     counter.settle()
-    assert stage.scheduler.channels[1].due.due_of(100) is None, "the index goes with the visitor"
+    assert harness.scheduler.channels[1].due.due_of(100) is None, "the index goes with the visitor"
 
 
 def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter) -> None:
-    stage = counter.stage
-    serial = stage.admit(9, b"Fs@x\0Ta@other.net\0")
+    harness = counter.harness
+    serial = harness.admit(9, b"Fs@x\0Ta@other.net\0")
 
     def visit() -> None:
         with connect_to(counter.site.socket("send"), 60) as sock:
@@ -127,12 +127,12 @@ def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter)
 
     counter.talk(visit)
     counter.settle()
-    assert stage.running == [b"a@other.net"]
-    stage.written(serial, 9)
-    stage.report(b"a@other.net", b"Z", b"later")
+    assert harness.running == [b"a@other.net"]
+    harness.written(serial, 9)
+    harness.report(b"a@other.net", b"Z", b"later")
     counter.settle()
-    stage.turn(100_000)
-    assert stage.running == [], "it is held, although nobody waits for the answer"
+    harness.turn(100_000)
+    assert harness.running == [], "it is held, although nobody waits for the answer"
 
 
 @pytest.mark.parametrize("packet", [b"?", b"burn\0001 2\0", b"hold\0001\0"])

@@ -11,15 +11,15 @@ from tests.support.scheduler_harness import RecordedCleaner, RecordedDeliverer, 
 
 
 @pytest.mark.parametrize(
-    ("wishes", "named"),
+    ("dsn", "named"),
     [(b"", [b"a@other.net", b"b@other.net"]), (b"r0:d: r13:sf:", [b"a@other.net"]), (b"r0:n: r13:f:", [])],
 )
-def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, wishes: bytes, named: list[bytes]) -> None:
+def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, dsn: bytes, named: list[bytes]) -> None:
     site = Site(home=str(tmp_path), single_user=True)
     for name, text in (("me", "me.test"), ("locals", "me.test"), ("delaywarning", "60")):
         (tmp_path / "control").mkdir(exist_ok=True)
         (tmp_path / "control" / name).write_text(text + "\n")
-    info = b"Fs@x\0" + (b"W %b\0" % wishes if wishes else b"")
+    info = b"Fs@x\0" + (b"W %b\0" % dsn if dsn else b"")
     paths = site.queue
     files = (
         (paths.info(7), info),
@@ -30,14 +30,14 @@ def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, wishes: bytes, named: l
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content)
     injector = RecordedInjector()
-    lanes = (RecordedDeliverer(), RecordedDeliverer())
+    deliverers = (RecordedDeliverer(), RecordedDeliverer())
     core = SchedulerCore(
-        site, SchedulerSettings(site), lanes, (1, 1), RecordedCleaner(paths), injector, InlineExecutor()
+        site, SchedulerSettings(site), deliverers, (1, 1), RecordedCleaner(paths), injector, InlineExecutor()
     )
     sender, birth, found = core.files.info(7)
     job = Job(core.scheduler.recorder, 7, 1, sender, birth, core.files.recipients(7, 1), False)
     job.dsn, job.age = found, 61
     core._deferred(job)
-    told = b"".join(text for _, _, text in injector.bounces)
-    assert [it for it in (b"a@other.net", b"b@other.net") if b"Final-Recipient: rfc822; " + it in told] == named
+    notices = b"".join(text for _, _, text in injector.bounces)
+    assert [it for it in (b"a@other.net", b"b@other.net") if b"Final-Recipient: rfc822; " + it in notices] == named
     assert len(injector.bounces) == bool(named)

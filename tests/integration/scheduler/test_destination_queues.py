@@ -31,12 +31,12 @@ class Play:
         """Start whoever can start; the names."""
         began = []
         while len(self.running) < self.places and (called := self.room.next_ready(self.now)):
-            guest, reason = called
+            waiting, reason = called
             if reason:
-                self.turned_away.append((guest, reason))
+                self.turned_away.append((waiting, reason))
             else:
-                began.append(guest)
-                self.running.append(guest)
+                began.append(waiting)
+                self.running.append(waiting)
         return began
 
     def end(self, name: str, report: tuple[bytes, bytes] = YES) -> None:

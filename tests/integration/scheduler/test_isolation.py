@@ -6,208 +6,208 @@ import pytest
 
 from eqmail_core.queue.format.channels import HELD_UNTIL, REMOTE
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
-from tests.support.scheduler_harness import Stage
+from tests.support.scheduler_harness import SchedulerHarness
 from tests.unit.scheduler.test_destination import NOBODY, YES
 
 
-def staged(path: Path, limit: int = 20, room: int = 20_000) -> Stage:
-    stage = Stage(path, limits=(10, limit))
-    stage.scheduler.channels[REMOTE].room = DestinationQueues(limit, None, room)
-    return stage
+def staged(path: Path, limit: int = 20, room: int = 20_000) -> SchedulerHarness:
+    harness = SchedulerHarness(path, limits=(10, limit))
+    harness.scheduler.channels[REMOTE].room = DestinationQueues(limit, None, room)
+    return harness
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
+def harness(tmp_path: Path) -> SchedulerHarness:
     return staged(tmp_path)
 
 
-def old(stage: Stage, number: int, *recipients: str, age_s: int = 0) -> None:
-    stage.old(number, b"s@x.org", age_s=age_s, remote=b"".join(b"T%b\0" % it.encode() for it in recipients))
-    stage.scheduler.enqueue(number, REMOTE, int(stage.now))
+def old(harness: SchedulerHarness, number: int, *recipients: str, age_s: int = 0) -> None:
+    harness.old(number, b"s@x.org", age_s=age_s, remote=b"".join(b"T%b\0" % it.encode() for it in recipients))
+    harness.scheduler.enqueue(number, REMOTE, int(harness.now))
 
 
-def rest(stage: Stage) -> None:
+def rest(harness: SchedulerHarness) -> None:
     """Let the scheduler alone act until it wants to no more."""
-    while stage.scheduler.pump(stage.now):
+    while harness.scheduler.pump(harness.now):
         pass
 
 
-def end(stage: Stage, domain: str, report: tuple[bytes, bytes] = YES) -> int:
+def end(harness: SchedulerHarness, domain: str, report: tuple[bytes, bytes] = YES) -> int:
     """End all deliveries to a domain that run; how many there were."""
-    mine = [it for it in stage.running if it.endswith(b"@" + domain.encode())]
+    mine = [it for it in harness.running if it.endswith(b"@" + domain.encode())]
     for recipient in mine:
-        stage.report(recipient, *report)
+        harness.report(recipient, *report)
     return len(mine)
 
 
-def test_a_dead_destination_with_thousands_of_messages_delays_nobody(stage: Stage) -> None:
+def test_a_dead_destination_with_thousands_of_messages_delays_nobody(harness: SchedulerHarness) -> None:
     for number in range(1, 2001):
-        old(stage, number, f"r{number}@dead.org")
+        old(harness, number, f"r{number}@dead.org")
     for number in range(3001, 3101):
-        old(stage, number, f"r{number}@live.org")
-    rest(stage)
-    assert sum(it.endswith(b"@dead.org") for it in stage.running) == 5
+        old(harness, number, f"r{number}@live.org")
+    rest(harness)
+    assert sum(it.endswith(b"@dead.org") for it in harness.running) == 5
     delivered = 0
-    while count := end(stage, "live.org"):
+    while count := end(harness, "live.org"):
         delivered += count
-        rest(stage)
+        rest(harness)
     assert delivered == 100
     # Once the destination is dead all that waits is deferred at once, and follows its schedule.
-    assert end(stage, "dead.org", NOBODY) == 5
-    rest(stage)
-    assert not stage.running
-    assert len(stage.scheduler.channels[REMOTE].due) == 2000
-    lines = stage.lines()
+    assert end(harness, "dead.org", NOBODY) == 5
+    rest(harness)
+    assert not harness.running
+    assert len(harness.scheduler.channels[REMOTE].due) == 2000
+    lines = harness.lines()
     assert sum("deferral: Left_alone_for_now,_after:_Sorry" in line for line in lines) == 1995
 
 
-def test_a_message_for_two_destinations_waits_for_one_of_them_only(stage: Stage) -> None:
-    stage.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(6)) + b"Ta@live.org\0")
-    stage.turn()
-    assert b"a@live.org" in stage.running
-    assert b"r5@slow.org" not in stage.running
-    end(stage, "live.org")
-    end(stage, "slow.org")
-    stage.turn()
-    assert stage.running == [b"r5@slow.org"]
-    end(stage, "slow.org")
-    stage.turn()
-    assert stage.lines()[-1] == "end msg 1"
+def test_a_message_for_two_destinations_waits_for_one_of_them_only(harness: SchedulerHarness) -> None:
+    harness.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(6)) + b"Ta@live.org\0")
+    harness.turn()
+    assert b"a@live.org" in harness.running
+    assert b"r5@slow.org" not in harness.running
+    end(harness, "live.org")
+    end(harness, "slow.org")
+    harness.turn()
+    assert harness.running == [b"r5@slow.org"]
+    end(harness, "slow.org")
+    harness.turn()
+    assert harness.lines()[-1] == "end msg 1"
 
 
-def test_places_in_the_envelope_stay_right_whatever_waits(stage: Stage) -> None:
-    stage.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(9)) + b"Ta@live.org\0")
-    stage.turn()
-    places = {it.recipient: it.recipient_index for it, _ in stage.remote.orders}
+def test_places_in_the_envelope_stay_right_whatever_waits(harness: SchedulerHarness) -> None:
+    harness.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(9)) + b"Ta@live.org\0")
+    harness.turn()
+    places = {it.recipient: it.recipient_index for it, _ in harness.remote.orders}
     assert places[b"a@live.org"] == 9
-    end(stage, "slow.org")
-    stage.turn()
-    places |= {it.recipient: it.recipient_index for it, _ in stage.remote.orders}
+    end(harness, "slow.org")
+    harness.turn()
+    places |= {it.recipient: it.recipient_index for it, _ in harness.remote.orders}
     assert {places[b"r%d@slow.org" % it] for it in range(9)} == set(range(9))
 
 
 def test_who_waited_in_vain_is_deferred_and_can_grow_too_old(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, limits=(10, 20), lifetime_s=1000)
-    stage.scheduler.channels[REMOTE].room = DestinationQueues(20)
+    harness = SchedulerHarness(tmp_path, limits=(10, 20), lifetime_s=1000)
+    harness.scheduler.channels[REMOTE].room = DestinationQueues(20)
     for number in range(1, 7):
-        old(stage, number, f"r{number}@slow.org", age_s=2000)
-    stage.turn()
-    assert len(stage.running) == 5
-    stage.turn(MAX_WAIT_S)
-    assert len(stage.running) == 5
-    assert any("failure: Too_much_mail_for_this_destination" in line for line in stage.lines())
+        old(harness, number, f"r{number}@slow.org", age_s=2000)
+    harness.turn()
+    assert len(harness.running) == 5
+    harness.turn(MAX_WAIT_S)
+    assert len(harness.running) == 5
+    assert any("failure: Too_much_mail_for_this_destination" in line for line in harness.lines())
 
 
-def test_a_message_in_memory_that_waits_goes_to_the_disk_and_is_delivered_from_there(stage: Stage) -> None:
-    serial = stage.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(6)))
-    stage.turn()
-    stage.turn(2.0)
-    assert stage.keeper.told == [("waits", serial)]
-    stage.written(serial, 1)
-    assert stage.files(1)["remote"] == b"".join(b"Tr%d@slow.org\0" % it for it in range(6))
-    end(stage, "slow.org")
-    stage.turn()
-    assert stage.running == [b"r5@slow.org"]
-    end(stage, "slow.org")
-    stage.turn()
-    assert stage.files(1) == {}
+def test_a_message_in_memory_that_waits_goes_to_the_disk_and_is_delivered_from_there(harness: SchedulerHarness) -> None:
+    serial = harness.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(6)))
+    harness.turn()
+    harness.turn(2.0)
+    assert harness.message_store.notices == [("waits", serial)]
+    harness.written(serial, 1)
+    assert harness.files(1)["remote"] == b"".join(b"Tr%d@slow.org\0" % it for it in range(6))
+    end(harness, "slow.org")
+    harness.turn()
+    assert harness.running == [b"r5@slow.org"]
+    end(harness, "slow.org")
+    harness.turn()
+    assert harness.files(1) == {}
 
 
 def test_where_there_is_no_room_a_message_comes_back(tmp_path: Path) -> None:
-    stage = staged(tmp_path, room=30)
+    harness = staged(tmp_path, room=30)
     for number in range(1, 101):
-        old(stage, number, f"r{number}@dead.org", f"s{number}@live.org", age_s=4000)
-    rest(stage)
-    while end(stage, "live.org"):
-        rest(stage)
+        old(harness, number, f"r{number}@dead.org", f"s{number}@live.org", age_s=4000)
+    rest(harness)
+    while end(harness, "live.org"):
+        rest(harness)
     # 15 wait or are tried; the others come back after a quarter of their age or ten minutes.
-    dues = [due - int(stage.now) for _, due in stage.scheduler.channels[REMOTE].due]
+    dues = [due - int(harness.now) for _, due in harness.scheduler.channels[REMOTE].due]
     assert 80 <= len(dues) <= 90
     assert set(dues) == {600}
     # Nobody at the dead destination has been forgotten.
     for number in range(1, 101):
-        assert stage.files(number)["remote"].startswith(b"Tr%d@dead.org\0" % number)
+        assert harness.files(number)["remote"].startswith(b"Tr%d@dead.org\0" % number)
 
 
 def test_a_long_list_for_one_destination_is_read_on_as_it_takes_mail(tmp_path: Path) -> None:
-    stage = staged(tmp_path, room=60)
-    old(stage, 1, "first@big.org")
-    stage.turn()
-    end(stage, "big.org")
-    stage.turn()
-    old(stage, 2, *[f"r{number}@big.org" for number in range(500)])
-    stage.turn()
-    assert stage.scheduler.channels[REMOTE].stalled
-    old(stage, 3, "a@live.org")
-    stage.turn()
-    assert b"a@live.org" in stage.running
-    end(stage, "live.org")
+    harness = staged(tmp_path, room=60)
+    old(harness, 1, "first@big.org")
+    harness.turn()
+    end(harness, "big.org")
+    harness.turn()
+    old(harness, 2, *[f"r{number}@big.org" for number in range(500)])
+    harness.turn()
+    assert harness.scheduler.channels[REMOTE].stalled
+    old(harness, 3, "a@live.org")
+    harness.turn()
+    assert b"a@live.org" in harness.running
+    end(harness, "live.org")
     delivered = 0
-    while count := end(stage, "big.org"):
+    while count := end(harness, "big.org"):
         delivered += count
-        stage.turn()
+        harness.turn()
     assert delivered == 500
-    assert not stage.scheduler.channels[REMOTE].due
-    assert stage.files(2) == {}
+    assert not harness.scheduler.channels[REMOTE].due
+    assert harness.files(2) == {}
 
 
-def test_a_message_can_be_held_while_it_waits(stage: Stage) -> None:
+def test_a_message_can_be_held_while_it_waits(harness: SchedulerHarness) -> None:
     for number in range(1, 8):
-        old(stage, number, f"r{number}@slow.org")
-    stage.turn()
-    waiting = next(number for number in range(1, 8) if b"r%d@slow.org" % number not in stage.running)
-    job = stage.scheduler.channels[REMOTE].open[waiting]
+        old(harness, number, f"r{number}@slow.org")
+    harness.turn()
+    waiting = next(number for number in range(1, 8) if b"r%d@slow.org" % number not in harness.running)
+    job = harness.scheduler.channels[REMOTE].open[waiting]
     job.retry = HELD_UNTIL
-    assert stage.scheduler.suspend_message(waiting) == []
-    assert stage.due_of(REMOTE, waiting) == [HELD_UNTIL - int(stage.now)]
-    end(stage, "slow.org")
-    stage.turn()
-    assert b"r%d@slow.org" % waiting not in stage.running
+    assert harness.scheduler.suspend_message(waiting) == []
+    assert harness.due_of(REMOTE, waiting) == [HELD_UNTIL - int(harness.now)]
+    end(harness, "slow.org")
+    harness.turn()
+    assert b"r%d@slow.org" % waiting not in harness.running
 
 
-def test_at_the_end_those_who_wait_are_left_on_the_disk(stage: Stage) -> None:
+def test_at_the_end_those_who_wait_are_left_on_the_disk(harness: SchedulerHarness) -> None:
     for number in range(1, 8):
-        old(stage, number, f"r{number}@slow.org")
-    serial = stage.admit(9, b"Fs@x.org\0Tr9@slow.org\0")
-    stage.turn()
-    assert len(stage.running) == 5
-    stage.scheduler.exit()
-    stage.spilling.exit()
-    assert sum(due == int(stage.now) for _, due in stage.scheduler.channels[REMOTE].due) == 3
-    assert stage.keeper.told == [("waits", serial)]
-    end(stage, "slow.org")
-    stage.turn()
-    assert stage.scheduler.idle
+        old(harness, number, f"r{number}@slow.org")
+    serial = harness.admit(9, b"Fs@x.org\0Tr9@slow.org\0")
+    harness.turn()
+    assert len(harness.running) == 5
+    harness.scheduler.exit()
+    harness.spilling.exit()
+    assert sum(due == int(harness.now) for _, due in harness.scheduler.channels[REMOTE].due) == 3
+    assert harness.message_store.notices == [("waits", serial)]
+    end(harness, "slow.org")
+    harness.turn()
+    assert harness.scheduler.idle
 
 
-def test_alrm_tries_dead_destinations_again(stage: Stage) -> None:
+def test_alrm_tries_dead_destinations_again(harness: SchedulerHarness) -> None:
     for number in range(1, 7):
-        old(stage, number, f"r{number}@dead.org")
-    stage.turn()
-    end(stage, "dead.org", NOBODY)
-    stage.turn()
-    assert not stage.running
-    stage.scheduler.retry_all()
-    stage.turn()
-    assert len(stage.running) == 5
+        old(harness, number, f"r{number}@dead.org")
+    harness.turn()
+    end(harness, "dead.org", NOBODY)
+    harness.turn()
+    assert not harness.running
+    harness.scheduler.retry_all()
+    harness.turn()
+    assert len(harness.running) == 5
 
 
 def test_two_long_lists_are_both_read_on(tmp_path: Path) -> None:
-    stage = staged(tmp_path, room=60)
+    harness = staged(tmp_path, room=60)
     for number, domain in ((1, "big.org"), (2, "large.net")):
-        old(stage, number, f"first@{domain}")
-    stage.turn()
+        old(harness, number, f"first@{domain}")
+    harness.turn()
     for domain in ("big.org", "large.net"):
-        end(stage, domain)
-    stage.turn()
+        end(harness, domain)
+    harness.turn()
     for number, domain in ((3, "big.org"), (4, "large.net")):
-        old(stage, number, *[f"r{count}@{domain}" for count in range(300)])
-    stage.turn()
-    assert len(stage.scheduler.channels[REMOTE].stalled) == 2
+        old(harness, number, *[f"r{count}@{domain}" for count in range(300)])
+    harness.turn()
+    assert len(harness.scheduler.channels[REMOTE].stalled) == 2
     for domain in ("large.net", "big.org"):
         delivered = 0
-        while count := end(stage, domain):
+        while count := end(harness, domain):
             delivered += count
-            stage.turn()
+            harness.turn()
         assert delivered == 300, f"{domain} takes mail, whatever the other does"
-    assert stage.files(3) == stage.files(4) == {}
+    assert harness.files(3) == harness.files(4) == {}

@@ -21,7 +21,7 @@ from eqmail_core.queue.format.channels import LOCAL, REMOTE, next_retry
 from eqmail_core.site.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 BIRTH = int(time.time())
 
 
@@ -29,9 +29,9 @@ class Peer:
     """The other end of a wire."""
 
     def __init__(self, listener: socket.socket) -> None:
-        listener.settimeout(PATIENCE_S)
+        listener.settimeout(TIMEOUT_S)
         self.sock, _ = listener.accept()
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(TIMEOUT_S)
 
     def receive(self) -> tuple[bytes, int]:
         packet, fd = receive_packet(self.sock)
@@ -85,7 +85,7 @@ class Scene:
         return [line for line in lines if not line.startswith("status: local")]
 
     def until_logged(self, line: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while line not in self.log():
             assert time.monotonic() < deadline, self.log()
             assert self.process.poll() is None, self.log()
@@ -97,7 +97,7 @@ class Scene:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE_S) == 0
+        assert self.process.wait(TIMEOUT_S) == 0
         assert self.log()[-1] == "status: exiting"
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ def test_term_waits_for_deliveries_and_leaves_ordinary_files(scene: Scene) -> No
     assert scene.queue.kind(admission.PLACED) == (11,)
     assert scene.process.poll() is None
     scene.remote.send(delivery.report(order.serial, True, b"Z", b"later\n"))
-    assert scene.process.wait(PATIENCE_S) == 0
+    assert scene.process.wait(TIMEOUT_S) == 0
     path = scene.site.queue.channel("remote", 457)
     assert Path(path).read_bytes() == b"Tr@other.net\0"
     assert os.stat(path).st_mtime >= next_retry(BIRTH, int(time.time()) - 30, REMOTE)
@@ -206,7 +206,7 @@ def test_a_second_term_waits_for_no_delivery(scene: Scene) -> None:
     time.sleep(1.1)
     assert scene.process.poll() is None, "two at once are one"
     scene.process.send_signal(signal.SIGTERM)
-    assert scene.process.wait(PATIENCE_S) == 0
+    assert scene.process.wait(TIMEOUT_S) == 0
     assert scene.log()[-1] == "status: exiting"
     assert Path(scene.site.queue.channel("remote", 457)).read_bytes() == b"Tr@other.net\0"
 
@@ -338,7 +338,7 @@ def test_hup_rereads_the_domains(scene: Scene) -> None:
     take_order(scene.remote)
     Path(scene.site.control, "locals").write_text("new.org\n")
     scene.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     serial, number = 12, 1000
     while select.select([scene.local.sock], [], [], 0.1)[0] == []:
         assert time.monotonic() < deadline
@@ -352,7 +352,7 @@ def test_only_one_scheduler_serves_a_queue(scene: Scene) -> None:
     code = "import sys; from eqmail_core.supervisor.send_service import run; from eqmail_core.site.site import Site; "
     code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
     second = subprocess.run(
-        [sys.executable, "-c", code, scene.site.home], capture_output=True, check=False, cwd=ROOT, timeout=PATIENCE_S
+        [sys.executable, "-c", code, scene.site.home], capture_output=True, check=False, cwd=ROOT, timeout=TIMEOUT_S
     )
     assert second.returncode == 111
     assert second.stdout == b"alert: cannot start: qmail-send is already running\n"

@@ -12,8 +12,8 @@ from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
-from tests.support.partial_socket import StingySocket
-from tests.support.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
+from tests.support.partial_socket import PartialSocket
+from tests.support.scripted_server import PIPELINING, EarlyRefusalServer, Script, ScriptedServer
 
 Result = TypeVar("Result")
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"
@@ -30,8 +30,8 @@ async def open_session(watch: ConnectionTimer, port: int, keep: bool = False) ->
     return session
 
 
-async def carry(session: ClientConnection, message: bytes = b"a\n", patience_s: float = 60.0) -> bytes:
-    assert await session.send_message(b"s@x", [b"r@y"], reading(message), patience_s) == 0
+async def carry(session: ClientConnection, message: bytes = b"a\n", timeout_s: float = 60.0) -> bytes:
+    assert await session.send_message(b"s@x", [b"r@y"], reading(message), timeout_s) == 0
     return session.client.report
 
 
@@ -59,24 +59,24 @@ def test_a_message_is_delivered_and_the_connection_closed(script: Script) -> Non
 
     with ScriptedServer(script) as server:
         assert run(play) == ACCEPTED
-        server.wait_until_heard(b"QUIT\r\n")
+        server.wait_until_received(b"QUIT\r\n")
 
 
 @pytest.mark.parametrize("size", [1, 7, 5000])
 def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> None:
     message = b"".join(b".%07d\n" % number for number in range(300 * size))
-    stingy: list[StingySocket] = []
+    stingy: list[PartialSocket] = []
 
     async def play(watch: ConnectionTimer) -> bytes:
         session = await open_session(watch, server.port)
-        stingy.append(StingySocket(session._sock, size))
+        stingy.append(PartialSocket(session._sock, size))
         session._sock = stingy[0]
         return await carry(session, message, 30.0)
 
     with ScriptedServer(PIPELINING) as server:
         assert run(play) == ACCEPTED
-        server.wait_until_heard(b".\r\n", seconds=30)
-    content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
+        server.wait_until_received(b".\r\n", seconds=30)
+    content = server.received[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
     assert stingy[0].partial > 100
     assert stingy[0].refused > 100
@@ -87,7 +87,7 @@ def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> N
         return await carry(await open_session(watch, server.port), b"a line of many\n" * 500_000, 30.0)
 
     for _ in range(5):
-        with OverfedServer() as server:
+        with EarlyRefusalServer() as server:
             text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
             assert run(play) == b"r\0" + text
 
@@ -95,7 +95,7 @@ def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> N
 @pytest.mark.parametrize("verb", ["greet", "mail", "final"])
 def test_a_silent_server_is_given_up(verb: str) -> None:
     async def play(watch: ConnectionTimer) -> bytes:
-        return await carry(await open_session(watch, server.port), patience_s=0.05)
+        return await carry(await open_session(watch, server.port), timeout_s=0.05)
 
     with ScriptedServer({verb: "!silent"}) as server:
         assert b"but connection died." in run(play)
@@ -163,10 +163,10 @@ def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over()
 
     with ScriptedServer(PIPELINING) as server:
         run(play)
-        server.wait_until_heard(b"QUIT\r\n")
+        server.wait_until_received(b"QUIT\r\n")
         assert server.messages == 3
-        assert len(server.heard) == 1
-    assert server.heard[0].count(b"EHLO") == 1
+        assert len(server.received) == 1
+    assert server.received[0].count(b"EHLO") == 1
 
 
 def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:

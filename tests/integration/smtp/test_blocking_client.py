@@ -11,8 +11,8 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import counts_as_timeout, dial, literal_address, packed_address
 from eqmail_core.smtp.exchange import DONE, TRY_NEXT
 from eqmail_core.system.own_addresses import own_addresses
-from tests.support.partial_socket import StingySocket
-from tests.support.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
+from tests.support.partial_socket import PartialSocket
+from tests.support.scripted_server import PIPELINING, EarlyRefusalServer, Script, ScriptedServer
 
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"
 
@@ -30,16 +30,16 @@ def talk(server: ScriptedServer, message: bytes = b"a\n", recipients: int = 1, t
 def test_a_message_is_delivered(script: Script) -> None:
     with ScriptedServer(script) as server:
         assert talk(server).report == ACCEPTED
-        server.wait_until_heard(b"QUIT\r\n")
-    assert server.heard == [b"EHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nDATA\r\na\r\n.\r\nQUIT\r\n"]
+        server.wait_until_received(b"QUIT\r\n")
+    assert server.received == [b"EHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nDATA\r\na\r\n.\r\nQUIT\r\n"]
 
 
 def test_a_large_message_arrives_whole() -> None:
     message = b"".join(b".%07d\n" % number for number in range(400_000))
     with ScriptedServer(PIPELINING) as server:
         assert talk(server, message).report == ACCEPTED
-        server.wait_until_heard(b"QUIT\r\n")
-    content = server.heard[0].partition(b"DATA\r\n")[2].removesuffix(b".\r\nQUIT\r\n")
+        server.wait_until_received(b"QUIT\r\n")
+    content = server.received[0].partition(b"DATA\r\n")[2].removesuffix(b".\r\nQUIT\r\n")
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
 
 
@@ -49,10 +49,10 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     client = SmtpClient(b"127.0.0.1", b"me.test")
     client.begin(b"s@x", [b"r0@y"])
     source = io.BytesIO(message)
-    with ScriptedServer(PIPELINING) as server, StingySocket(dial("127.0.0.1", server.port, 60.0), size) as sock:
+    with ScriptedServer(PIPELINING) as server, PartialSocket(dial("127.0.0.1", server.port, 60.0), size) as sock:
         run_client(sock, client, lambda: source.read(65536), 30.0)
         assert client.report == ACCEPTED
-    content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
+    content = server.received[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
     assert sock.partial > 100
     assert sock.refused > 100
@@ -60,7 +60,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
 
 def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
     for _ in range(5):
-        with OverfedServer() as server:
+        with EarlyRefusalServer() as server:
             text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
             assert talk(server, b"a line of many\n" * 500_000, timeout_s=30.0).report == b"r\0" + text
 
@@ -104,7 +104,7 @@ def test_a_reply_that_never_ends_is_given_up_after_the_timeout() -> None:
 def test_a_busy_server_is_left_without_a_word() -> None:
     with ScriptedServer({"greet": "421 busy"}) as server:
         assert talk(server).status == TRY_NEXT
-    assert server.heard == [b""]
+    assert server.received == [b""]
 
 
 def test_a_message_that_cannot_be_read_is_deferred() -> None:

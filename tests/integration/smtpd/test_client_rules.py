@@ -112,12 +112,12 @@ class TestLimits:
     @contextmanager
     def two(self, tmp_path: Path) -> Iterator[tuple[Resident, Resident]]:
         """Two servers as two processes are; both live in this one, so that neither is dead."""
-        tally = SharedCounters(2)
+        counts = SharedCounters(2)
         with ExitStack() as stack:
             pair = []
-            for share in tally.all_counters():
+            for share in counts.all_counters():
                 server = Resident(Home(tmp_path / f"home{len(pair)}"), limit=2)
-                server.desk.counts = share
+                server.context.counts = share
                 share.begin()
                 pair.append(stack.enter_context(server))
             yield pair[0], pair[1]
@@ -140,9 +140,9 @@ class TestLimits:
     def test_wrong_passwords_count_everywhere(self, tmp_path: Path) -> None:
         with self.two(tmp_path) as (first, second):
             first.settings.limits.login_failures = second.settings.limits.login_failures = 1
-            first.desk.note_failure(b"127.0.0.1")
-            assert second.desk.is_guessing_passwords(b"127.0.0.1")
-            assert not second.desk.is_guessing_passwords(b"127.0.0.2")
+            first.context.note_failure(b"127.0.0.1")
+            assert second.context.is_guessing_passwords(b"127.0.0.1")
+            assert not second.context.is_guessing_passwords(b"127.0.0.2")
 
 
 def test_a_builder_reads_files_once(tmp_path: Path) -> None:

@@ -36,20 +36,20 @@ def with_checker(path: Path, code: int) -> Home:
 def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 0), limit=50)
     server.settings.limits = AddressLimits(checkers=2)
-    server.desk.replace_config(server.settings)
+    server.context.replace_config(server.settings)
     with server:
         clients = [server.connect() for _ in range(8)]
         for client in clients:
             assert client.recv(100).startswith(b"220")
             client.sendall(AUTH)
         running = tmp_path / "running"
-        until(lambda: len(list(running.iterdir())) == 2 and server.desk.checkers.waiting == 6)
+        until(lambda: len(list(running.iterdir())) == 2 and server.context.checkers.waiting == 6)
         with server.connect() as other:
             assert other.recv(100).startswith(b"220")
         gone = clients.pop()
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         gone.close()
-        until(lambda: server.desk.checkers.waiting == 5)
+        until(lambda: server.context.checkers.waiting == 5)
         (tmp_path / "end").touch()
         for client in clients:
             assert client.recv(100).startswith(b"235")
@@ -60,16 +60,16 @@ def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path)
 def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 1), limit=50)
     server.settings.limits = AddressLimits(checkers=1, login_failures=1)
-    server.desk.replace_config(server.settings)
+    server.context.replace_config(server.settings)
     with server:
         clients = [server.connect() for _ in range(4)]
         for client in clients:
             client.recv(100)
             client.sendall(AUTH)
-        until(lambda: server.desk.checkers.waiting == 3)
+        until(lambda: server.context.checkers.waiting == 3)
         (tmp_path / "end").touch()
-        until(lambda: not server.desk.checkers.waiting)
-        assert server.desk.is_guessing_passwords(b"127.0.0.1")
+        until(lambda: not server.context.checkers.waiting)
+        assert server.context.is_guessing_passwords(b"127.0.0.1")
         for client in clients:
             client.close()
 
@@ -105,13 +105,13 @@ def later(server: Resident, seconds: int, sessions: Callable[[], list[AsyncSmtpS
     def pass_by() -> None:
         for session in sessions():
             session._idle_since -= seconds
-        server.desk.sweep()
+        server.context.sweep()
 
     server.call(pass_by)
 
 
 def all_of(server: Resident) -> list[AsyncSmtpSession]:
-    return [session for session in server.desk.sessions if isinstance(session, AsyncSmtpSession)]
+    return [session for session in server.context.sessions if isinstance(session, AsyncSmtpSession)]
 
 
 def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> N
     server.settings.limits = AddressLimits(idle_s=300)
     with server, server.connect() as client, server.connect() as sender:
         client.sendall(b"NOOP\r\n")
-        until(lambda: len(server.desk.sessions) == 2)
+        until(lambda: len(server.context.sessions) == 2)
         assert sender.recv(100).startswith(b"220")
         sender.sendall(TRANSACTION)
         until(lambda: any(session._core.in_body for session in all_of(server)))
@@ -147,17 +147,17 @@ def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: 
 def test_one_ipv6_network_has_what_one_address_has(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"))
     server.settings.limits = AddressLimits(sessions=2, login_failures=2)
-    desk = server.desk
-    sessions = [AsyncSmtpSession(desk) for _ in range(4)]
-    assert desk.enter(sessions[0], b"2001:db8::1") == b""
-    assert desk.enter(sessions[1], b"2001:db8::2") == b""
-    assert desk.enter(sessions[2], b"2001:db8::3").startswith(b"421")
-    assert desk.enter(sessions[3], b"2001:db8:0:1::3") == b""
-    desk.leave(sessions[0], b"2001:db8::1")
-    assert desk.enter(sessions[2], b"2001:db8::3") == b""
+    context = server.context
+    sessions = [AsyncSmtpSession(context) for _ in range(4)]
+    assert context.enter(sessions[0], b"2001:db8::1") == b""
+    assert context.enter(sessions[1], b"2001:db8::2") == b""
+    assert context.enter(sessions[2], b"2001:db8::3").startswith(b"421")
+    assert context.enter(sessions[3], b"2001:db8:0:1::3") == b""
+    context.leave(sessions[0], b"2001:db8::1")
+    assert context.enter(sessions[2], b"2001:db8::3") == b""
     for number in range(2):
-        desk.note_failure(b"2001:db8::%d" % number)
-    assert desk.is_guessing_passwords(b"2001:db8::99")
-    assert not desk.is_guessing_passwords(b"2001:db8:0:1::")
+        context.note_failure(b"2001:db8::%d" % number)
+    assert context.is_guessing_passwords(b"2001:db8::99")
+    assert not context.is_guessing_passwords(b"2001:db8:0:1::")
     server.loop.close()
     server.listener.close()

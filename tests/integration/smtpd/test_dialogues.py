@@ -53,11 +53,11 @@ class Chat:
         """Compare what was queued, except for the two lines of Received."""
         found = []
         for envelope, message in got:
-            records, wishes = split_dsn(envelope)
+            records, dsn = split_dsn(envelope)
             if records != envelope:
                 sender, *recipients = records[:-1].decode().split("\0")
                 who = [sender[1:] or "<>", *[recipient[1:] for recipient in recipients]]
-                who += [wishes.decode().replace(" ", ",")] if wishes else []
+                who += [dsn.decode().replace(" ", ",")] if dsn else []
                 found.append((who, message.decode().split("\n", 2)[2]))
         assert found == self.queued
 

@@ -162,4 +162,4 @@ def test_a_client_that_goes_while_it_is_asked_about_leaves_nothing(home: Home, s
         running.settings.name_servers = (["127.0.0.1"], server.port)
         for _ in range(5):
             socket.create_connection(("127.0.0.1", running.port)).close()
-        until(lambda: not running.desk.sessions and not running.desk._dns)
+        until(lambda: not running.context.sessions and not running.context._dns)

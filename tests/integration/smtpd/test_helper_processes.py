@@ -55,11 +55,11 @@ def test_a_child_can_be_killed_and_a_second_time_does_not_matter(loop: asyncio.A
 
 def test_output_is_heard_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
     reading, writing = os.pipe()
-    heard: list[bytes] = []
+    received: list[bytes] = []
     future: asyncio.Future[None] = loop.create_future()
 
     def hear(data: bytes) -> bool:
-        heard.append(data)
+        received.append(data)
         if not data:
             future.set_result(None)
         return True
@@ -68,7 +68,7 @@ def test_output_is_heard_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
     os.write(writing, b"hello")
     os.close(writing)
     loop.run_until_complete(asyncio.wait_for(future, 60))
-    assert b"".join(heard) == b"hello"
+    assert b"".join(received) == b"hello"
 
 
 def test_input_goes_as_the_child_takes_it(loop: asyncio.AbstractEventLoop) -> None:
@@ -152,12 +152,12 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
 
 
 def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
-    hearing = PluginOutputReader()
-    hearing.receive(b"N\n")
-    assert not plugin_report(hearing, -13).problem
+    receiving = PluginOutputReader()
+    receiving.receive(b"N\n")
+    assert not plugin_report(receiving, -13).problem
     assert plugin_report(PluginOutputReader(), -13).problem == b"child crashed"
-    assert plugin_report(hearing, 120).problem == b"can't execute"
-    assert not plugin_report(hearing, 1).problem
+    assert plugin_report(receiving, 120).problem == b"can't execute"
+    assert not plugin_report(receiving, 1).problem
 
 
 def test_a_plugin_that_is_not_there_is_reported() -> None:

@@ -30,11 +30,11 @@ def test_an_address_may_have_so_many_sessions_and_no_more(home: Home, capfd: pyt
                 assert said(three) == b"421 too many connections from your address (#4.7.0)\r\n"
             one.sendall(b"QUIT\r\n")
             said(one)
-            until(lambda: len(server.desk.sessions) == 1)
+            until(lambda: len(server.context.sessions) == 1)
             with server.connect() as four:
                 assert four.recv(100).startswith(b"220")
-        until(lambda: not server.desk.sessions)
-        assert server.desk.counts.total == 0
+        until(lambda: not server.context.sessions)
+        assert server.context.counts.total == 0
     log = capfd.readouterr().err
     assert log.startswith("qmail-smtpd: too many connections: (null) from 127.0.0.1 to (null) helo unknown\n")
 
@@ -85,9 +85,9 @@ def test_recipients_beyond_a_number_take_time(home: Home) -> None:
         for sock in (client, other):
             sock.recv(100)
             sock.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\n")
-            heard = b""
-            while heard.count(b"ok") < 2:
-                heard += sock.recv(100)
+            received = b""
+            while received.count(b"ok") < 2:
+                received += sock.recv(100)
             began = time.monotonic()
             sock.sendall(b"RCPT TO:<k@ours.test>\r\n")
             assert sock.recv(100) == b"250 ok\r\n"
@@ -108,8 +108,8 @@ def test_after_some_wrong_passwords_an_address_is_refused_unseen(home: Home, mon
 
         assert attempt(RIGHT) == b"235"
         assert [attempt(WRONG), attempt(WRONG), attempt(RIGHT)] == [b"535", b"535", b"535"]
-        server.desk.now += 601
-        server.desk.sweep = lambda: None  # type: ignore[method-assign]
+        server.context.now += 601
+        server.context.sweep = lambda: None  # type: ignore[method-assign]
         assert attempt(RIGHT) == b"235"
 
 
@@ -136,7 +136,7 @@ class TestRules:
             self.with_rules(home, server, b"127.0.0.1:deny", b":allow")
             with server.connect() as client:
                 assert said(client) == b""
-            assert not server.desk.sessions
+            assert not server.context.sessions
         assert capfd.readouterr().err == "qmail-smtpd: denied by a rule: (null) from 127.0.0.1 to (null) helo unknown\n"
 
     def test_rules_that_cannot_be_read_are_a_temporary_trouble(self, home: Home) -> None:
@@ -174,7 +174,7 @@ class TestProxy:
                     pass
             with server.connect():
                 pass  # it looks whether we are there
-            assert not server.desk.sessions
+            assert not server.context.sessions
         line = "qmail-smtpd: no header of the PROXY protocol: (null) from 127.0.0.1 to (null) helo (null)\n"
         assert capfd.readouterr().err == line
 

@@ -82,10 +82,10 @@ def test_mail_goes_to_the_queue_service(service: Service) -> None:
             assert bytes(message).endswith(b"+0000\nSubject: t\n\nx\n")
             assert b"by mx.test with ESMTP; " in bytes(message)
             send_packet(link, wire.result(tag, 0, 5, 1234567890, 77))
-            heard = b""
-            while b" qp " not in heard:
-                heard += client.recv(1000)
-            assert heard.endswith(b"250 ok 1234567890 qp 77\r\n")
+            received = b""
+            while b" qp " not in received:
+                received += client.recv(1000)
+            assert received.endswith(b"250 ok 1234567890 qp 77\r\n")
     code, log = service.end()
     assert code == 0
     assert "qmail-smtpd: message accepted: a@b from 127.0.0.1 to j@ours.test helo me\n" in log
@@ -95,10 +95,10 @@ def test_without_the_queue_service_mail_is_refused_for_now(service: Service) -> 
     os.unlink(service.home.site.socket("queue"))
     with service.connect() as client:
         client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n.\r\nQUIT\r\n")
-        heard = b""
+        received = b""
         while data := client.recv(1000):
-            heard += data
-    assert b"451 mail server temporarily rejected message (#4.3.0)" in heard
+            received += data
+    assert b"451 mail server temporarily rejected message (#4.3.0)" in received
 
 
 def test_hup_makes_new_settings_count_for_new_clients(service: Service) -> None:
@@ -123,9 +123,9 @@ def test_settings_that_cannot_be_read_leave_the_old_ones(service: Service) -> No
         service.process.send_signal(signal.SIGHUP)
         with service.connect() as client:
             client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign>\r\n")
-            heard = b""
-            while b"553" not in heard:
-                heard += client.recv(1000)
+            received = b""
+            while b"553" not in received:
+                received += client.recv(1000)
     code, log = service.end()
     assert code == 0
     assert "smtpd: alert: unable to reread controls" in log

@@ -41,7 +41,7 @@ def test_too_many_clients_are_asked_to_come_back(home: Home) -> None:
             assert said(second) == b"421 too many connections (#4.3.2)\r\n"
         first.sendall(b"QUIT\r\n")
         assert said(first) == b"221 mx.test\r\n"
-        until(lambda: not server.desk.sessions)
+        until(lambda: not server.context.sessions)
         with server.connect() as third:
             assert third.recv(100).startswith(b"220")
 
@@ -55,8 +55,8 @@ def let_pass(session: AsyncSmtpSession, seconds: int) -> None:
 def test_a_client_that_says_nothing_is_sent_away(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with Resident(home, timeout_s=1) as server, server.connect() as client:
         client.recv(100)
-        until(lambda: server.desk.sessions)
-        (session,) = server.desk.sessions
+        until(lambda: server.context.sessions)
+        (session,) = server.context.sessions
         server.call(lambda: let_pass(session, 100))
         assert said(client) == b"451 timeout (#4.4.2)\r\n"
     assert "qmail-smtpd: timeout: (null) from 127.0.0.1 to (null) helo unknown\n" in capfd.readouterr().err
@@ -66,10 +66,10 @@ def test_a_client_whose_message_is_being_queued_is_not_late(home: Home) -> None:
     with Resident(home) as server, server.connect() as client:
         server.queue.submit = lambda *_: None  # type: ignore[method-assign, assignment]
         client.sendall(TRANSACTION + b"x\r\n.\r\n")
-        until(lambda: server.desk.sessions and next(iter(server.desk.sessions))._core.awaited)
-        (session,) = server.desk.sessions
+        until(lambda: server.context.sessions and next(iter(server.context.sessions))._core.awaited)
+        (session,) = server.context.sessions
         server.call(lambda: let_pass(session, 10000))
-        assert session in server.desk.sessions
+        assert session in server.context.sessions
         assert not session._core.closed
 
 
@@ -117,7 +117,7 @@ def test_half_a_message_is_forgotten_with_its_client(home: Home, capfd: pytest.C
         with server.connect() as client:
             client.sendall(TRANSACTION + b"x" * 100000 + b"\r\n")
             until(lambda: server.queue.pieces)
-        until(lambda: not server.desk.sessions)
+        until(lambda: not server.context.sessions)
         assert server.queue.aborted == 1
         assert not server.queued()
     assert "read failed: a@b from 127.0.0.1 to j@ours.test" in capfd.readouterr().err
@@ -163,8 +163,8 @@ def test_retiring_waits_for_a_transaction_and_for_nothing_else(home: Home) -> No
     with Resident(home) as server, server.connect() as busy, server.connect() as idle:
         idle.recv(100)
         busy.sendall(TRANSACTION)
-        until(lambda: any(session._core.in_body for session in server.desk.sessions))
-        server.call(server.desk.close_when_idle)
+        until(lambda: any(session._core.in_body for session in server.context.sessions))
+        server.call(server.context.close_when_idle)
         assert said(idle) == b"421 shutting down (#4.3.2)\r\n"
         busy.sendall(b"x\r\n.\r\n")
         assert said(busy).endswith(b" qp 42\r\n421 shutting down (#4.3.2)\r\n")

@@ -53,11 +53,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(tmp_path_factory.mktemp("smuggling") / "home", chunking="1")
 
 
-Told = tuple[bytes, list[tuple[bytes, bytes]]]
+StartCommand = tuple[bytes, list[tuple[bytes, bytes]]]
 """What the server said, and envelope and text of each message that was queued."""
 
 
-def tell(server: Resident | Home, pieces: list[bytes]) -> Told:
+def tell(server: Resident | Home, pieces: list[bytes]) -> StartCommand:
     """Say this in pieces, with a pause for an answer between them, to either driver."""
     if isinstance(server, Home):
         with blocking_server(server) as (client, _):

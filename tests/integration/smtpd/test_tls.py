@@ -47,18 +47,18 @@ class Client:
 
     def say(self, *lines: str) -> str:
         """Say lines one by one; the last reply."""
-        heard = ""
+        received = ""
         for line in lines:
             self.sock.sendall(line.encode("latin-1") + b"\r\n")
-            heard = self.hear()
-        return heard
+            received = self.hear()
+        return received
 
-    def secure(self, name: str = "mx.test", certificate: trustme.LeafCert | None = None, **wishes: object) -> None:
+    def secure(self, name: str = "mx.test", certificate: trustme.LeafCert | None = None, **options: object) -> None:
         """The client's part of a handshake, which trusts the authority."""
         context = ssl.create_default_context()
         AUTHORITY.configure_trust(context)
-        for wish, value in wishes.items():
-            setattr(context, wish, value)
+        for option, value in options.items():
+            setattr(context, option, value)
         if certificate is not None:
             certificate.configure_cert(context)
         self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)

@@ -56,13 +56,13 @@ def server(tmp_path: Path) -> Iterator[Resident]:
     try:
         yield resident
     finally:
-        resident.desk.write_log()
+        resident.context.write_log()
         resident.loop.close()
         resident.listener.close()
 
 
 def begin(server: Resident, transport: SlowReader) -> AsyncSmtpSession:
-    session = AsyncSmtpSession(server.desk)
+    session = AsyncSmtpSession(server.context)
     session.connection_made(transport)
     transport.session = session
     transport.written = b""

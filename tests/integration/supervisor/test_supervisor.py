@@ -21,7 +21,7 @@ from eqmail_core.supervisor.supervisor import StartFailed, Supervisor, logging_s
 from eqmail_core.system.kernel import lock_holder
 from tests.support.mail_system import until
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class Running:
@@ -32,15 +32,15 @@ class Running:
         self.site = Site(home=str(folder), single_user=True)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(folder / "notify"))
-        self.manager.settimeout(PATIENCE_S)
+        self.manager.settimeout(TIMEOUT_S)
         self.log = folder / "log"
         self.pid = os.fork()
         if not self.pid:
             try:
                 fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.dup2(fd, 2)
-                herald = ServiceManager(os.fsencode(folder / "notify"))
-                Supervisor(services(), herald, lambda found: write_record(self.site, found), stop_s).run()
+                manager = ServiceManager(os.fsencode(folder / "notify"))
+                Supervisor(services(), manager, lambda found: write_record(self.site, found), stop_s).run()
                 os._exit(0)
             except StartFailed as reason:
                 os.write(2, f"failed: {reason}\n".encode())
@@ -114,12 +114,12 @@ def test_the_manager_is_told_of_readiness_when_every_service_serves(
         serve()
 
     running = start(service("quick"), service("slow", slow))
-    until(lambda: len(running.record()) == 2 and running.record()[0].state == READY, "the quick one", PATIENCE_S)
+    until(lambda: len(running.record()) == 2 and running.record()[0].state == READY, "the quick one", TIMEOUT_S)
     assert running.record()[1].state != READY
     running.manager.setblocking(False)
     with pytest.raises(BlockingIOError):
         running.told()
-    running.manager.settimeout(PATIENCE_S)
+    running.manager.settimeout(TIMEOUT_S)
     (tmp_path / "go").touch()
     assert running.told().startswith(b"READY=1")
     assert running.stop() == 0
@@ -161,7 +161,7 @@ def test_a_service_that_ends_later_is_started_again_and_is_on_record(
     running = start(service("frail", dies_once))
     assert running.told().startswith(b"READY=1")
     (tmp_path / "fall").touch()
-    until(lambda: running.record()[0].ends == 1 and running.record()[0].state == READY, "a new one", PATIENCE_S)
+    until(lambda: running.record()[0].ends == 1 and running.record()[0].state == READY, "a new one", TIMEOUT_S)
     (status,) = running.record()
     assert status.reason == "journal/segment.1: Permission denied" and status.ended_at and status.pid
     assert running.stop() == 0
@@ -194,7 +194,7 @@ def test_a_fork_that_fails_is_tried_again(
     running = start(service("frail", dies_once), before=no_fork_twice)
     assert running.told().startswith(b"READY=1")
     (tmp_path / "fall").touch()
-    until(lambda: running.record()[0].ends == 3 and running.record()[0].state == READY, "a new one", PATIENCE_S)
+    until(lambda: running.record()[0].ends == 3 and running.record()[0].state == READY, "a new one", TIMEOUT_S)
     assert "cannot be started: Resource temporarily unavailable" in running.log.read_text()
     assert running.stop() == 0
 
@@ -236,9 +236,7 @@ def test_a_logger_counts_as_soon_as_it_is_its_program(tmp_path: Path) -> None:
     try:
         assert running.told().startswith(b"READY=1")
         assert [it.name for it in running.record()] == ["logger", "speaker"]
-        until(
-            lambda: (tmp_path / "kept").exists() and "a line" in (tmp_path / "kept").read_text(), "a line", PATIENCE_S
-        )
+        until(lambda: (tmp_path / "kept").exists() and "a line" in (tmp_path / "kept").read_text(), "a line", TIMEOUT_S)
     finally:
         os.kill(running.pid, signal.SIGKILL)
         running.wait()

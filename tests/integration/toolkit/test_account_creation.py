@@ -16,8 +16,8 @@ SHADOW, PW, BUSYBOX = ACCOUNT_TOOLS
 EMPTY = AccountDatabase({"root": 0}, {"root": (0, 0)})
 
 
-def commands(census: AccountDatabase = EMPTY, site: Site | None = None, tool: object = SHADOW) -> list[str]:
-    found = missing_commands(site or Site(), census, tool, "/sbin/nologin")  # type: ignore[arg-type]
+def commands(database: AccountDatabase = EMPTY, site: Site | None = None, tool: object = SHADOW) -> list[str]:
+    found = missing_commands(site or Site(), database, tool, "/sbin/nologin")  # type: ignore[arg-type]
     return [" ".join(words) for words in found]
 
 
@@ -30,8 +30,8 @@ def test_users_get_the_groups_that_the_documentation_gives_them() -> None:
 
 
 def test_groups_come_first_and_numbers_are_the_first_free_ones() -> None:
-    census = AccountDatabase({"root": 0, "others": 200}, {"root": (0, 0), "other": (201, 200)})
-    made = commands(census)
+    database = AccountDatabase({"root": 0, "others": 200}, {"root": (0, 0), "other": (201, 200)})
+    made = commands(database)
     assert made[:2] == ["groupadd -g 201 qmail", "groupadd -g 202 nofiles"]
     assert [words.split()[3] for words in made[2:]] == ["200", "202", "203", "204", "205", "206", "207"]
 
@@ -49,11 +49,11 @@ def test_what_exists_and_fits_is_kept() -> None:
 
 
 def test_a_user_in_the_wrong_group_is_refused_with_the_remedy() -> None:
-    census = AccountDatabase({"qmail": 60, "nofiles": 61}, {"root": (0, 0), "qmailq": (904, 61)})
+    database = AccountDatabase({"qmail": 60, "nofiles": 61}, {"root": (0, 0), "qmailq": (904, 61)})
     with pytest.raises(
         EqmailError, match="qmailq exists with the group nofiles, should be qmail: usermod -g qmail qmailq"
     ):
-        commands(census)
+        commands(database)
 
 
 def test_an_owner_that_does_not_exist_is_refused() -> None:

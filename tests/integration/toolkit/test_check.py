@@ -84,7 +84,7 @@ def _first(site: Site, folder: str) -> str:
 
 Damage = Callable[[Site], None]
 
-MENDED: dict[str, Damage] = {
+REPAIRED: dict[str, Damage] = {
     "mode 0777": lambda site: os.chmod(f"{site.queue.root}/mess", 0o777),
     "missing": lambda site: os.unlink(f"{site.bin}/qmail-inject"),
     "where nobody looks for it": lambda site: _aside(_first(site, "info")),
@@ -110,11 +110,11 @@ def _unowned(site: Site) -> None:
         Path(site.queue.root, folder, "1", "99999999999").touch(0o600)
 
 
-@pytest.mark.parametrize("fault", MENDED)
+@pytest.mark.parametrize("fault", REPAIRED)
 def test_what_can_be_mended_is_mended_once(site: Site, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert faults(site.home, capsys) == []
     before = contents(site)
-    MENDED[fault](site)
+    REPAIRED[fault](site)
     found = faults(site.home, capsys)
     assert found
     assert all(fault in str(item["is"]) and item["fix"] for item in found)

@@ -19,7 +19,7 @@ from eqmail_setup.diagnostics.checks import settings as examination
 from eqmail_setup.errors import DIFFERS, FOUND, PRIVILEGE, USAGE
 from eqmail_setup.network import listeners
 from tests.support.isolated_root import ROOT
-from tests.support.mail_system import House, until
+from tests.support.mail_system import MailSystem, until
 from tests.support.name_server import Zone
 
 
@@ -233,9 +233,9 @@ def test_a_domain_that_nobody_finds_is_an_error(healthy: str, zone: Zone, capsys
 def test_a_running_server_is_asked_whether_it_relays_and_reloads(
     healthy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = House(Path(healthy))
+    mail_system = MailSystem(Path(healthy))
     try:
-        address = f"127.0.0.1:{house.port}"
+        address = f"127.0.0.1:{mail_system.port}"
         assert findings(healthy, capsys, "--smtp", address) == {}
         assert "selftest.trusted" not in findings(healthy, capsys, "--smtp", address)
         assert run(["--home", healthy, "config", "add", "rcpthosts", "relay-test.invalid", "--reload"]) == 0
@@ -246,20 +246,20 @@ def test_a_running_server_is_asked_whether_it_relays_and_reloads(
                 break
         assert found["selftest.relays"]["weight"] == "error"
     finally:
-        house.stop()
+        mail_system.stop()
 
 
 def test_services_that_are_paused_are_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
-    house = House(Path(healthy))
-    assert house.process is not None
+    mail_system = MailSystem(Path(healthy))
+    assert mail_system.process is not None
     try:
         assert not findings(healthy, capsys, "--only", "listening")
-        house.process.send_signal(signal.SIGSTOP)
+        mail_system.process.send_signal(signal.SIGSTOP)
         until(lambda: list(findings(healthy, capsys, "--only", "listening")) == ["listening.paused"], "the finding")
-        house.process.send_signal(signal.SIGCONT)
+        mail_system.process.send_signal(signal.SIGCONT)
         until(lambda: not findings(healthy, capsys, "--only", "listening"), "its end")
     finally:
-        house.kill()
+        mail_system.kill()
 
 
 @pytest.mark.parametrize(
@@ -270,12 +270,12 @@ def test_passwords_without_tls_are_found_by_what_the_services_were_started_with(
     healthy: str, checker: str, environ: dict[str, str], found: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(healthy, "control/smtpcheckpw").write_text(checker)
-    house = House(Path(healthy), **environ)
+    mail_system = MailSystem(Path(healthy), **environ)
     try:
         names = findings(healthy, capsys, "--only", "listening")
         assert ("listening.clear-passwords" in names) == found
     finally:
-        house.kill()
+        mail_system.kill()
 
 
 @pytest.mark.parametrize(("ports", "found"), [("587", True), ("587 465", False), (None, True)])
@@ -287,10 +287,10 @@ def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path(healthy, "control/smtpcheckpw").write_text("/bin/true\n")
-    house = House(Path(healthy), TLSREQUIRED="1", **({"SUBMISSIONPORT": ports} if ports else {}))
+    mail_system = MailSystem(Path(healthy), TLSREQUIRED="1", **({"SUBMISSIONPORT": ports} if ports else {}))
     try:
         # As if it listened on the usual ports, which the machine of the test may use for itself.
-        ours = [one for one in listeners.listeners() if one.port == house.port]
+        ours = [one for one in listeners.listeners() if one.port == mail_system.port]
         assert ours
         monkeypatch.setattr(
             outside_view, "listeners", lambda: [one._replace(port=p) for one in ours for p in (465, 587)]
@@ -300,18 +300,18 @@ def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
         if found:
             assert names["listening.submission"]["fact"].startswith("port 465: ")
     finally:
-        house.kill()
+        mail_system.kill()
 
 
 def test_a_port_that_wants_a_login_is_no_broken_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
-    house = House(Path(healthy))
+    mail_system = MailSystem(Path(healthy))
     try:
-        house.stop()
-        house.environ["SUBMISSIONPORT"] = f"587 {house.port}"
-        house.start()
-        assert findings(healthy, capsys, "--only", "selftest", "--smtp", f"127.0.0.1:{house.port}") == {}
+        mail_system.stop()
+        mail_system.environ["SUBMISSIONPORT"] = f"587 {mail_system.port}"
+        mail_system.start()
+        assert findings(healthy, capsys, "--only", "selftest", "--smtp", f"127.0.0.1:{mail_system.port}") == {}
     finally:
-        house.stop()
+        mail_system.stop()
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_a_mistake_is_usage(healthy: str, words: list[str], sentence: str, capsy
 def test_a_service_that_was_started_again_is_named_with_its_reason(
     healthy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = House(Path(healthy))
+    mail_system = MailSystem(Path(healthy))
     try:
-        pids = {name: pid for pid, name in house.services().items()}
+        pids = {name: pid for pid, name in mail_system.services().items()}
         os.kill(pids["eq-queue"], signal.SIGKILL)
         until(lambda: "listening.restarted" in findings(healthy, capsys, "--only", "listening"), "the finding")
         found = findings(healthy, capsys, "--only", "listening")
@@ -337,17 +337,17 @@ def test_a_service_that_was_started_again_is_named_with_its_reason(
         assert found["listening.restarted"]["fact"].startswith("queue: ended 1 times, last at ")
         assert "died of signal 9; it runs again since " in found["listening.restarted"]["fact"]
     finally:
-        house.stop()
+        mail_system.stop()
 
 
 def test_a_service_that_cannot_start_again_is_named_with_the_file(
     healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outside_view, "TIMEOUT_S", 3.0)
-    house = House(Path(healthy))
+    mail_system = MailSystem(Path(healthy))
     lock = Path(healthy, "queue/journal/lock")
     try:
-        pids = {name: pid for pid, name in house.services().items()}
+        pids = {name: pid for pid, name in mail_system.services().items()}
         lock.unlink()
         lock.mkdir()
         os.kill(pids["eq-queue"], signal.SIGKILL)
@@ -357,16 +357,16 @@ def test_a_service_that_cannot_start_again_is_named_with_the_file(
     finally:
         lock.rmdir()
         until(lambda: "listening.service" not in findings(healthy, capsys, "--only", "listening"), "a queue")
-        house.stop()
+        mail_system.stop()
 
 
 def test_a_service_that_does_not_answer_is_found(
     healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outside_view, "TIMEOUT_S", 5.0)
-    house = House(Path(healthy))
+    mail_system = MailSystem(Path(healthy))
     try:
-        pids = {name: pid for pid, name in house.services().items()}
+        pids = {name: pid for pid, name in mail_system.services().items()}
         os.kill(pids["eq-send"], signal.SIGSTOP)
         found = findings(healthy, capsys, "--only", "listening")
         assert found["listening.send"]["fact"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
@@ -374,7 +374,7 @@ def test_a_service_that_does_not_answer_is_found(
         assert not findings(healthy, capsys, "--only", "listening")
     finally:
         os.kill(pids["eq-send"], signal.SIGCONT)
-        house.stop()
+        mail_system.stop()
 
 
 def test_tls_and_passwords_are_tried_where_they_should_work(
@@ -385,20 +385,20 @@ def test_tls_and_passwords_are_tried_where_they_should_work(
     checker.chmod(0o755)
     Path(healthy, "control/smtpcheckpw").write_text(f"{checker}\n")
     assert run(["--home", healthy, "cert", "make"]) == 0
-    house = House(Path(healthy), TLSREQUIRED="1")
-    words = ("--only", "selftest", "--smtp", f"127.0.0.1:{house.port}")
+    mail_system = MailSystem(Path(healthy), TLSREQUIRED="1")
+    words = ("--only", "selftest", "--smtp", f"127.0.0.1:{mail_system.port}")
     try:
         assert findings(healthy, capsys, *words) == {}
         checker.write_text("#!/bin/sh\nexit 0\n")
         assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
         checker.write_text("#!/bin/sh\nexit 111\n")
         assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
-        house.stop()
+        mail_system.stop()
         certificate = Path(healthy, "control/servercert.pem")
         certificate.write_bytes(certificate.read_bytes().partition(b"-----BEGIN PRIVATE")[0])
-        house.start()
+        mail_system.start()
         assert list(findings(healthy, capsys, *words)) == ["selftest.tls"]
         assert run(["--home", healthy, "cert", "make", "--replace"]) == 0
         until(lambda: "selftest.tls" not in findings(healthy, capsys, *words), "TLS")
     finally:
-        house.stop()
+        mail_system.stop()

@@ -26,7 +26,7 @@ from eqmail_setup.migration.copy_files import CopyContext, _target_permissions
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from tests.conftest import eqmail
 from tests.integration.toolkit.conftest import picture
-from tests.support.mail_system import House, messages, until
+from tests.support.mail_system import MailSystem, messages, until
 from tests.unit.queue.test_admin_transfer import contents, made, put, some_messages
 
 MANY = 1000
@@ -214,14 +214,14 @@ def test_the_services_deliver_what_was_brought(tmp_path: Path) -> None:
     put(old, b"Subject: half\n\n", now, info=b"Fs@far.example\0", local=half)
     assert imported(tmp_path / "old", tmp_path / "new") == 0
     mailbox = tmp_path / "new/alias/Maildir"
-    house = House(tmp_path / "new")
+    mail_system = MailSystem(tmp_path / "new")
     try:
-        until(lambda: len(messages(mailbox)) == 2, "both deliveries; the log says:\n" + house.log())
+        until(lambda: len(messages(mailbox)) == 2, "both deliveries; the log says:\n" + mail_system.log())
         until(lambda: survey_queue(site_of(tmp_path / "new")).messages == [], "an empty queue")
     finally:
-        house.stop()
+        mail_system.stop()
     assert {"new", "half"} == {text.split("Subject: ")[1].split("\n")[0] for text in messages(mailbox)}
-    assert "done@old.example.org" not in house.log()
+    assert "done@old.example.org" not in mail_system.log()
     assert len(survey_queue(old).messages) == 2, "the old home is as it was"
     assert imported(tmp_path / "old", tmp_path / "new") == 0
     assert survey_queue(site_of(tmp_path / "new")).messages == [], "what was brought once does not come again"

@@ -68,16 +68,16 @@ def test_a_program_works_without_what_it_was_linked_with(private_home: Path, con
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A package with one program that is linked."""
-    suite = tmp_path / "eqmail_core"
+    package = tmp_path / "eqmail_core"
     for folder in ("programs", "system"):
-        (suite / folder).mkdir(parents=True)
-        (suite / folder / "__init__.py").write_text("")
-    (suite / "__init__.py").write_text("")
-    (suite / "system/linked.py").write_text("")
-    (suite / "system/entry.py").write_text("import os\n")
-    (suite / "system/used.py").write_text("")
-    (suite / "programs/forward.py").write_text("from eqmail_core.system import used\n")
-    return suite
+        (package / folder).mkdir(parents=True)
+        (package / folder / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (package / "system/linked.py").write_text("")
+    (package / "system/entry.py").write_text("import os\n")
+    (package / "system/used.py").write_text("")
+    (package / "programs/forward.py").write_text("from eqmail_core.system import used\n")
+    return package
 
 
 def test_linking_is_part_of_compiling(copy: Path) -> None:

@@ -37,22 +37,22 @@ def test_the_wishes_of_the_administrator_count_and_a_run_can_be_taken_back(
     at_home: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert make(at_home) == 0
-    wishes, certificate = Path(at_home, "control/servercert.cnf"), Path(at_home, "control/servercert.pem")
-    wishes.write_text(wishes.read_text().replace("DNS:mail.example.org", "DNS:a.example, DNS:b.example"))
-    before, edited = certificate.read_bytes(), wishes.read_bytes()
+    config, certificate = Path(at_home, "control/servercert.cnf"), Path(at_home, "control/servercert.pem")
+    config.write_text(config.read_text().replace("DNS:mail.example.org", "DNS:a.example, DNS:b.example"))
+    before, edited = certificate.read_bytes(), config.read_bytes()
     assert make(at_home) == 0
     assert "exists already and will be overwritten!" in capfd.readouterr().out
     assert read(certificate.read_bytes()).names == ("a.example", "b.example")
     assert run(["--home", at_home, "rollback"]) == 0
     assert certificate.read_bytes() == before
-    assert wishes.read_bytes() == edited
+    assert config.read_bytes() == edited
 
 
 def test_where_none_can_be_made_the_old_one_stays(at_home: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert make(at_home) == 0
-    wishes, certificate = Path(at_home, "control/servercert.cnf"), Path(at_home, "control/servercert.pem")
+    config, certificate = Path(at_home, "control/servercert.cnf"), Path(at_home, "control/servercert.pem")
     before = certificate.read_bytes()
-    wishes.write_text("nonsense\n")
+    config.write_text("nonsense\n")
     assert make(at_home) == 1
     assert "mksrvrcerts: fatal: openssl made no certificate; look at " in capfd.readouterr().err
     assert certificate.read_bytes() == before

@@ -59,7 +59,7 @@ def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, t
 
 def pieces_and_texts(case: Case, root: Path) -> object:
     pieces = pieces_of(case, root)
-    steps = next_steps(MANAGERS[case.flavour], pieces)
+    steps = next_steps(MANAGERS[case.manager], pieces)
     return [(piece.path, piece.mode) for piece in pieces], texts_of(case, root), steps
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import eqmail
-from tests.support.service_managers import Town
+from tests.support.service_managers import ManagedInstallation
 
 NOBODY = 65534
 
@@ -38,15 +38,15 @@ def settled_home(real_home: Path) -> Path:
 
 
 @pytest.fixture
-def town(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def installation(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManagedInstallation]:
     """A free port, a scratch folder that every account can reach, and a look round at the end: nothing may be left."""
     folder = Path(f"/tmp/eqmail-services-{os.getpid()}")
     folder.mkdir(mode=0o755)
-    town = Town(settled_home, folder, eqmail)
-    yield town
+    installation = ManagedInstallation(settled_home, folder, eqmail)
+    yield installation
     try:
-        left = town.processes()
-        town.end_all()
+        left = installation.processes()
+        installation.end_all()
         assert not left, f"still there: {left}"
     finally:
         shutil.rmtree(folder)

@@ -3,70 +3,72 @@
 from pathlib import Path
 
 from tests.support.mail_system import until
-from tests.support.service_managers import Town, demand
+from tests.support.service_managers import ManagedInstallation, demand
 
 
-def test_the_sysv_script_does_all_that_an_init_script_does(town: Town) -> None:
+def test_the_sysv_script_does_all_that_an_init_script_does(installation: ManagedInstallation) -> None:
     demand("start-stop-daemon", "swaks")
-    pidfile = town.folder / "qmail.pid"
-    town.generate("init", "--service", "mta", "--service", "smtp", address="127.0.0.1", port=town.port, pidfile=pidfile)
-    script = town.folder / "init/qmail"
-    assert "is not running" in town.run(script, "status", code=3)
-    assert "is not running" in town.run(script, "stop")
-    town.run(script, "reload", code=7)
-    assert "is started" in town.run(script, "start")
+    pidfile = installation.folder / "qmail.pid"
+    installation.generate(
+        "init", "--service", "mta", "--service", "smtp", address="127.0.0.1", port=installation.port, pidfile=pidfile
+    )
+    script = installation.folder / "init/qmail"
+    assert "is not running" in installation.run(script, "status", code=3)
+    assert "is not running" in installation.run(script, "stop")
+    installation.run(script, "reload", code=7)
+    assert "is started" in installation.run(script, "start")
     # The script returns when everything is there, so the first try must do.
-    assert town.greeting().startswith("220 mail.example.org")
-    assert f"process {pidfile.read_text().strip()}" in town.run(script, "status")
-    assert "is running already" in town.run(script, "start")
-    text = town.demand_delivery()
+    assert installation.greeting().startswith("220 mail.example.org")
+    assert f"process {pidfile.read_text().strip()}" in installation.run(script, "status")
+    assert "is running already" in installation.run(script, "start")
+    text = installation.demand_delivery()
     assert "Received: " in text
-    accounts = town.accounts()
+    accounts = installation.accounts()
     expected = {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-smtpd": "qmaild"}
     assert expected.items() <= accounts.items()
     assert accounts["eq-lspawn"] == "root"
     assert accounts["eq-logger"] == "qmaill" if "eq-logger" in accounts else accounts["splogger"] == "qmaill"
-    assert "reads its settings" in town.run(script, "reload")
-    assert "tries all waiting mail" in town.run(script, "flush")
-    assert "messages in queue: " in town.run(script, "queue")
+    assert "reads its settings" in installation.run(script, "reload")
+    assert "tries all waiting mail" in installation.run(script, "flush")
+    assert "messages in queue: " in installation.run(script, "queue")
     before = pidfile.read_text()
-    assert "is started" in town.run(script, "restart")
+    assert "is started" in installation.run(script, "restart")
     assert pidfile.read_text() != before
-    town.demand_delivery()
-    town.run(script, "nonsense", code=2)
-    assert "is stopped" in town.run(script, "stop")
+    installation.demand_delivery()
+    installation.run(script, "nonsense", code=2)
+    assert "is stopped" in installation.run(script, "stop")
     assert not pidfile.exists()
-    town.demand_silence()
+    installation.demand_silence()
 
 
-def test_the_sysv_script_leaves_a_stranger_with_an_old_number_alone(town: Town) -> None:
+def test_the_sysv_script_leaves_a_stranger_with_an_old_number_alone(installation: ManagedInstallation) -> None:
     demand("start-stop-daemon")
-    pidfile = town.folder / "qmail.pid"
-    town.generate("init", pidfile=pidfile)
-    script = town.folder / "init/qmail"
-    stranger = town.start("sleep", "600")
+    pidfile = installation.folder / "qmail.pid"
+    installation.generate("init", pidfile=pidfile)
+    script = installation.folder / "init/qmail"
+    stranger = installation.start("sleep", "600")
     pidfile.write_text(f"{stranger.pid}\n")
-    assert "is dead" in town.run(script, "status", code=1)
-    assert "is not running" in town.run(script, "stop")
+    assert "is dead" in installation.run(script, "status", code=1)
+    assert "is not running" in installation.run(script, "stop")
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
 
 
-def test_the_sysv_script_says_when_nothing_could_be_started(town: Town) -> None:
+def test_the_sysv_script_says_when_nothing_could_be_started(installation: ManagedInstallation) -> None:
     demand("start-stop-daemon")
-    town.generate("init", pidfile=town.folder / "qmail.pid")
-    lock = town.home / "queue/journal/lock"
+    installation.generate("init", pidfile=installation.folder / "qmail.pid")
+    lock = installation.home / "queue/journal/lock"
     lock.parent.mkdir(mode=0o700, exist_ok=True)
     lock.unlink(missing_ok=True)
     lock.mkdir()
     try:
-        said = town.run(town.folder / "init/qmail", "start", code=1)
+        said = installation.run(installation.folder / "init/qmail", "start", code=1)
     finally:
         lock.rmdir()
     assert "qmail-start: fatal: queue: " in said and "Is a directory" in said
     assert "could not be started" in said
-    assert not (town.folder / "qmail.pid").exists()
+    assert not (installation.folder / "qmail.pid").exists()
 
 
 # What rc-service needs of a booted system, in a namespace that sees only our script in /etc/init.d.
@@ -82,22 +84,24 @@ exec sleep 600
 """
 
 
-def test_openrc_starts_and_stops_the_mail_system(town: Town) -> None:
+def test_openrc_starts_and_stops_the_mail_system(installation: ManagedInstallation) -> None:
     demand("rc-service", "unshare", "nsenter", "swaks")
     Path("/run/openrc").mkdir(exist_ok=True)
-    pidfile = town.folder / "qmail.pid"
+    pidfile = installation.folder / "qmail.pid"
     words = ("--flavour", "openrc", "--service", "mta", "--service", "smtp")
-    town.generate("init", *words, address="127.0.0.1", port=town.port, pidfile=pidfile)
-    (town.folder / "namespace").write_text(NAMESPACE.format(scripts=town.folder / "init"))
-    holder = town.start("unshare", "--mount", "sh", town.folder / "namespace")
-    until(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n", f"a namespace{town.logs()}")
+    installation.generate("init", *words, address="127.0.0.1", port=installation.port, pidfile=pidfile)
+    (installation.folder / "namespace").write_text(NAMESPACE.format(scripts=installation.folder / "init"))
+    holder = installation.start("unshare", "--mount", "sh", installation.folder / "namespace")
+    until(lambda: Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n", f"a namespace{installation.logs()}")
 
     def rc(action: str) -> str:
-        return town.run("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "rc-service", "--nodeps", "qmail", action)
+        return installation.run(
+            "nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "rc-service", "--nodeps", "qmail", action
+        )
 
     rc("start")
-    town.demand_greeting()
-    town.demand_delivery()
+    installation.demand_greeting()
+    installation.demand_delivery()
     assert "status: started" in rc("status")
     rc("reload")
     rc("flush")
@@ -105,9 +109,9 @@ def test_openrc_starts_and_stops_the_mail_system(town: Town) -> None:
     before = pidfile.read_text()
     rc("restart")
     assert pidfile.read_text() != before
-    town.demand_greeting()
-    town.demand_delivery()
+    installation.demand_greeting()
+    installation.demand_delivery()
     rc("stop")
     holder.kill()
     holder.wait()
-    town.demand_silence()
+    installation.demand_silence()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.foreign_servers import unpacked
 from tests.support.mail_system import until
-from tests.support.service_managers import RECIPIENT, Town, demand
+from tests.support.service_managers import RECIPIENT, ManagedInstallation, demand
 from tests.system.service_managers.test_supervisors import SUPERVISORS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason=
 RULES = '::1:allow,RELAYCLIENT="",DATABYTES="7777"\n127.0.0.1:allow,DATABYTES="8888"\n:deny\n'
 
 
-def programs(town: Town) -> dict[str, Path]:
+def programs(installation: ManagedInstallation) -> dict[str, Path]:
     # Debian's cannot be installed beside ucspi-tcp, but unpacked.
-    return {"debian": unpacked("ucspi-tcp-ipv6") / "usr/bin/tcpserver", "ours": town.home / "bin/qmail-tcpsrv"}
+    return {"debian": unpacked("ucspi-tcp-ipv6") / "usr/bin/tcpserver", "ours": installation.home / "bin/qmail-tcpsrv"}
 
 
-def sizes_told_to(town: Town, host: str, source: str) -> list[str]:
+def sizes_told_to(installation: ManagedInstallation, host: str, source: str) -> list[str]:
     """The SIZE that a client from this address is told, and whether it may relay."""
-    with socket.create_connection((host, town.port), 30, (source, 0)) as sock:
+    with socket.create_connection((host, installation.port), 30, (source, 0)) as sock:
         sock.settimeout(60)
         sock.sendall(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@elsewhere.example>\r\nQUIT\r\n")
         said = b""
@@ -35,40 +35,42 @@ def sizes_told_to(town: Town, host: str, source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["debian", "ours"])
-def test_clients_of_both_families_come_and_have_their_rules(name: str, town: Town) -> None:
+def test_clients_of_both_families_come_and_have_their_rules(name: str, installation: ManagedInstallation) -> None:
     supervisor = SUPERVISORS["runit"]
     demand(*supervisor.needs, "swaks", "curl")
-    rules, logs = town.folder / "rules.cdb", town.folder / "log"
-    command = [town.home / "bin/tcprules", rules, f"{rules}.tmp"]
+    rules, logs = installation.folder / "rules.cdb", installation.folder / "log"
+    command = [installation.home / "bin/tcprules", rules, f"{rules}.tmp"]
     assert subprocess.run(command, input=RULES, text=True, check=True).returncode == 0
     rules.chmod(0o644)
     settings = {
-        "tcpserver": f"{programs(town)[name]} -H",
+        "tcpserver": f"{programs(installation)[name]} -H",
         "ipv6": "yes",
-        "port": town.port,
+        "port": installation.port,
         "rules": rules,
         "memory": 0,
     }
-    town.generate("runit", logdir=logs, **settings)
-    scanned = town.folder / "scan"
+    installation.generate("runit", logdir=logs, **settings)
+    scanned = installation.folder / "scan"
     scanned.mkdir()
     for service in ("qmail-send", "qmail-smtpd"):
-        (scanned / service).symlink_to(town.folder / "runit" / service)
-    manager = town.start(*supervisor.scan(str(scanned)))
-    town.demand_services()
-    town.demand_greeting()
-    assert "127.0.0.1" in town.demand_delivery()
-    message = town.folder / "message"
+        (scanned / service).symlink_to(installation.folder / "runit" / service)
+    manager = installation.start(*supervisor.scan(str(scanned)))
+    installation.demand_services()
+    installation.demand_greeting()
+    assert "127.0.0.1" in installation.demand_delivery()
+    message = installation.folder / "message"
     message.write_text("Subject: by IPv6\r\n\r\ntext\r\n")
     curl = ("curl", "--silent", "--show-error", "--max-time", "60", "--mail-from", "a@b.example")
-    town.run(*curl, "--mail-rcpt", RECIPIENT, "--upload-file", message, f"smtp://[::1]:{town.port}/six.example.net")
-    until(lambda: _by_ipv6(town), f"a message by IPv6{town.logs()}")
-    assert "(HELO six.example.net) (::1)" in _by_ipv6(town)[-1]
-    assert sizes_told_to(town, "::1", "::1") == ["250-SIZE 7777"]
-    four = sizes_told_to(town, "127.0.0.1", "127.0.0.1")
+    installation.run(
+        *curl, "--mail-rcpt", RECIPIENT, "--upload-file", message, f"smtp://[::1]:{installation.port}/six.example.net"
+    )
+    until(lambda: _by_ipv6(installation), f"a message by IPv6{installation.logs()}")
+    assert "(HELO six.example.net) (::1)" in _by_ipv6(installation)[-1]
+    assert sizes_told_to(installation, "::1", "::1") == ["250-SIZE 7777"]
+    four = sizes_told_to(installation, "127.0.0.1", "127.0.0.1")
     assert four[0] == "250-SIZE 8888"
     assert four[1].startswith("553")
-    with socket.create_connection(("127.0.0.2", town.port), 30, ("127.0.0.2", 0)) as sock:
+    with socket.create_connection(("127.0.0.2", installation.port), 30, ("127.0.0.2", 0)) as sock:
         sock.settimeout(60)
         try:
             assert sock.recv(100) == b""
@@ -77,9 +79,9 @@ def test_clients_of_both_families_come_and_have_their_rules(name: str, town: Tow
     manager.kill()
     manager.wait()
     for service in ("qmail-smtpd", "qmail-send"):
-        town.run(*supervisor.finish(str(scanned / service)))
-    town.demand_silence()
+        installation.run(*supervisor.finish(str(scanned / service)))
+    installation.demand_silence()
 
 
-def _by_ipv6(town: Town) -> list[str]:
-    return [text for text in town.inbox() if "Subject: by IPv6\n" in text]
+def _by_ipv6(installation: ManagedInstallation) -> list[str]:
+    return [text for text in installation.inbox() if "Subject: by IPv6\n" in text]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mail_system import free_port, until
-from tests.support.service_managers import RECIPIENT, Town, demand
+from tests.support.service_managers import RECIPIENT, ManagedInstallation, demand
 from tests.system.service_managers.test_supervisors import SUPERVISORS, demand_logs, end
 from tests.system.service_managers.test_xinetd import start_both, stop_both
 
@@ -30,10 +30,10 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@" 3<&-
 class Ports:
     """Where the two servers listen, and what their service files have to be told."""
 
-    def __init__(self, town: Town) -> None:
+    def __init__(self, installation: ManagedInstallation) -> None:
         self.qmtp, self.pop3 = free_port(), free_port()
-        self.checker = town.folder / "checker"
-        self.checker.write_text(CHECKER.format(home=town.home))
+        self.checker = installation.folder / "checker"
+        self.checker.write_text(CHECKER.format(home=installation.home))
         self.checker.chmod(0o755)
         self.words = [word for service in SERVICES for word in ("--service", service)]
         self.settings: dict[str, object] = {
@@ -71,19 +71,23 @@ def answers(port: int) -> bool:
     return True
 
 
-def demand_mail_both_ways(town: Town, ports: Ports) -> None:
+def demand_mail_both_ways(installation: ManagedInstallation, ports: Ports) -> None:
     """A message in by QMTP and out by POP3, with curl; who has the wrong password gets nothing."""
     mark = f"by QMTP at {time.monotonic_ns()}"
-    until(lambda: answers(ports.qmtp) and answers(ports.pop3), f"both servers{town.logs()}", 60)
+    until(lambda: answers(ports.qmtp) and answers(ports.pop3), f"both servers{installation.logs()}", 60)
     assert send_by_qmtp(ports.qmtp, mark).startswith("Kok ")
-    until(lambda: any(f"Subject: {mark}\n" in text for text in town.inbox()), f"delivery of {mark}{town.logs()}", 60)
-    demand_in_maildrop(town, ports.pop3, f"Subject: {mark}")
-    town.run(*CURL, "ann:wrong", f"pop3://127.0.0.1:{ports.pop3}/", code=67)
+    until(
+        lambda: any(f"Subject: {mark}\n" in text for text in installation.inbox()),
+        f"delivery of {mark}{installation.logs()}",
+        60,
+    )
+    demand_in_maildrop(installation, ports.pop3, f"Subject: {mark}")
+    installation.run(*CURL, "ann:wrong", f"pop3://127.0.0.1:{ports.pop3}/", code=67)
 
 
-def demand_in_maildrop(town: Town, port: int, mark: str) -> None:
+def demand_in_maildrop(installation: ManagedInstallation, port: int, mark: str) -> None:
     """Fetch all messages that ann has until one has this mark: those of this very second are not shown yet."""
-    until(lambda: mark in _fetched(port), f"{mark} by POP3{town.logs()}", 60)
+    until(lambda: mark in _fetched(port), f"{mark} by POP3{installation.logs()}", 60)
 
 
 def _fetched(port: int) -> str:
@@ -98,44 +102,44 @@ def _fetched(port: int) -> str:
 
 
 @pytest.mark.parametrize("name", SUPERVISORS)
-def test_a_supervisor_keeps_qmtp_and_pop3_running(name: str, town: Town) -> None:
-    supervisor, ports = SUPERVISORS[name], Ports(town)
+def test_a_supervisor_keeps_qmtp_and_pop3_running(name: str, installation: ManagedInstallation) -> None:
+    supervisor, ports = SUPERVISORS[name], Ports(installation)
     demand(*supervisor.needs, "tcpserver", "curl", "setpriv")
-    logs = town.folder / "log"
-    town.generate(name, "--service", "mta", *ports.words, logdir=logs, **ports.settings)
+    logs = installation.folder / "log"
+    installation.generate(name, "--service", "mta", *ports.words, logdir=logs, **ports.settings)
     services = ("qmail-send", "qmail-qmtpd", "qmail-pop3d")
-    assert {path.name for path in (town.folder / name).iterdir()} == set(services)
-    scanned = town.folder / "scan"
+    assert {path.name for path in (installation.folder / name).iterdir()} == set(services)
+    scanned = installation.folder / "scan"
     scanned.mkdir()
     for service in services:
-        (scanned / service).symlink_to(town.folder / name / service)
-    manager = town.start(*supervisor.scan(str(scanned)))
-    town.demand_services()
-    demand_mail_both_ways(town, ports)
+        (scanned / service).symlink_to(installation.folder / name / service)
+    manager = installation.start(*supervisor.scan(str(scanned)))
+    installation.demand_services()
+    demand_mail_both_ways(installation, ports)
     servers = {
         Path(f"/proc/{pid}").owner()
-        for pid, line in town.processes().items()
+        for pid, line in installation.processes().items()
         if line.startswith("tcpserver ") and f" {ports.qmtp} " in line
     }
     assert servers == {"qmaild"}
     demand_logs(logs, services)
     for service in services[1:]:
         folder = str(scanned / service)
-        assert supervisor.running in town.run(*supervisor.status(folder))
-        town.run(*supervisor.down(folder))
-        town.run(*supervisor.up(folder))
-    demand_mail_both_ways(town, ports)
+        assert supervisor.running in installation.run(*supervisor.status(folder))
+        installation.run(*supervisor.down(folder))
+        installation.run(*supervisor.up(folder))
+    demand_mail_both_ways(installation, ports)
 
-    end(town, name, manager, [str(scanned / service) for service in services])
+    end(installation, name, manager, [str(scanned / service) for service in services])
     until(lambda: not answers(ports.qmtp) and not answers(ports.pop3), "an end of both servers")
-    town.demand_silence()
+    installation.demand_silence()
 
 
-def test_xinetd_serves_qmtp_and_pop3(town: Town) -> None:
-    ports = Ports(town)
+def test_xinetd_serves_qmtp_and_pop3(installation: ManagedInstallation) -> None:
+    ports = Ports(installation)
     demand("curl", "setpriv")
-    start_both(town, *ports.words, **ports.settings)
-    demand_mail_both_ways(town, ports)
-    stop_both(town)
+    start_both(installation, *ports.words, **ports.settings)
+    demand_mail_both_ways(installation, ports)
+    stop_both(installation)
     assert not answers(ports.qmtp)
     assert not answers(ports.pop3)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.isolated_root import Island
+from tests.support.isolated_root import IsolatedRoot
 from tests.support.service_managers import demand
 
 EQMAIL = f"{sys.executable} -m eqmail_setup"
@@ -51,85 +51,85 @@ LANDS = {
 
 
 @pytest.fixture
-def discover() -> Iterator[Callable[[str], Island]]:
+def discover() -> Iterator[Callable[[str], IsolatedRoot]]:
     """Makes islands, and sinks them at the end."""
-    found: list[Island] = []
+    found: list[IsolatedRoot] = []
 
-    def make(first: str) -> Island:
+    def make(first: str) -> IsolatedRoot:
         demand("unshare", "nsenter", "swaks")
-        found.append(Island(Path(tempfile.mkdtemp(prefix="eqmail-island-")), first))
+        found.append(IsolatedRoot(Path(tempfile.mkdtemp(prefix="eqmail-island-")), first))
         return found[-1]
 
     yield make
-    for island in found:
-        island.sink()
+    for isolated_root in found:
+        isolated_root.sink()
 
 
 @pytest.mark.parametrize("name", LANDS)
-def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Callable[[str], Island]) -> None:
+def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
     land = LANDS[name]
     demand(*land.needs)
-    island = discover(land.first)
-    said = island.run(f"{QUICKSTART} {land.words}")
+    isolated_root = discover(land.first)
+    said = isolated_root.run(f"{QUICKSTART} {land.words}")
     delivered = re.search(r"^test message +delivered: (/var/qmail/alias/Maildir/new/\S+)$", said, re.M)
     assert delivered, said
-    assert "This is the test message" in island.run(f"cat {delivered[1]}")
+    assert "This is the test message" in isolated_root.run(f"cat {delivered[1]}")
     assert "mail.example.org. IN MX 10 mail.example.org.\n" in said
-    assert island.run(f"{QUICKSTART} {land.words}") == "nothing to do\n"
-    assert island.run("eqmail check") == "/var/qmail: all as it should be\n"
+    assert isolated_root.run(f"{QUICKSTART} {land.words}") == "nothing to do\n"
+    assert isolated_root.run("eqmail check") == "/var/qmail: all as it should be\n"
     # Who logs in may send anywhere, inside TLS; strangers may not, and nobody says a password in clear.
-    island.run("printf 'secret\\n' >/run/secret; eqmail user passwd joe --stdin </run/secret")
+    isolated_root.run("printf 'secret\\n' >/run/secret; eqmail user passwd joe --stdin </run/secret")
     swaks = "swaks --from joe@mail.example.org --to ann@elsewhere.example --quit-after RCPT"
     login = "-a PLAIN -au joe -ap secret"
-    island.run(f"{swaks} --server 127.0.0.1:587 -tls {login}")
-    island.run(f"{swaks} --server 127.0.0.1:465 -tlsc {login}")
-    said = island.run(f"{swaks} --server 127.0.0.1:587 {login}", code=28)
+    isolated_root.run(f"{swaks} --server 127.0.0.1:587 -tls {login}")
+    isolated_root.run(f"{swaks} --server 127.0.0.1:465 -tlsc {login}")
+    said = isolated_root.run(f"{swaks} --server 127.0.0.1:587 {login}", code=28)
     assert "did not advertise authentication" in said and "AUTH PLAIN" not in said
     own = "swaks --from joe@mail.example.org --to postmaster@mail.example.org --quit-after RCPT"
     for server in ("127.0.0.1:587 -tls", "127.0.0.1:465 -tlsc"):
-        assert "530 5.7.1" in island.run(f"{own} --server {server}", code=23)
-    island.run(f"{own} --server 127.0.0.1:25")
-    island.run("ip addr add 198.51.100.1/32 dev lo")
-    assert "553" in island.run(f"{swaks} --server 198.51.100.1:25 --local-interface 198.51.100.1", code=24)
-    assert island.run("eqmail doctor --offline") == "/var/qmail: nothing found\n"
-    assert "and its services run; stop them first" in island.run("eqmail rollback 1", code=3)
-    island.run(land.stop)
+        assert "530 5.7.1" in isolated_root.run(f"{own} --server {server}", code=23)
+    isolated_root.run(f"{own} --server 127.0.0.1:25")
+    isolated_root.run("ip addr add 198.51.100.1/32 dev lo")
+    assert "553" in isolated_root.run(f"{swaks} --server 198.51.100.1:25 --local-interface 198.51.100.1", code=24)
+    assert isolated_root.run("eqmail doctor --offline") == "/var/qmail: nothing found\n"
+    assert "and its services run; stop them first" in isolated_root.run("eqmail rollback 1", code=3)
+    isolated_root.run(land.stop)
 
 
-def test_it_can_be_taken_back(discover: Callable[[str], Island]) -> None:
+def test_it_can_be_taken_back(discover: Callable[[str], IsolatedRoot]) -> None:
     demand("runsvdir", "sv")
-    island = discover("exec runsvdir /etc/service")
-    island.run("useradd -m joe")
-    first = json.loads(island.run(f"{QUICKSTART} --to joe --json 2>/run/said"))
+    isolated_root = discover("exec runsvdir /etc/service")
+    isolated_root.run("useradd -m joe")
+    first = json.loads(isolated_root.run(f"{QUICKSTART} --to joe --json 2>/run/said"))
     assert first["delivered"].startswith("/home/joe/Maildir/new/")
     assert first["run"] == 1
-    assert island.run("stat -c '%U %a' /home/joe/Maildir") == "joe 700\n"
-    island.run("sv -w 30 stop qmail-send")
-    island.run("eqmail rollback --force")
-    assert island.run("ls /etc/service") == ""
-    island.run("test ! -e /var/qmail/bin")
-    assert island.run("ls /home/joe/Maildir/new") != ""
+    assert isolated_root.run("stat -c '%U %a' /home/joe/Maildir") == "joe 700\n"
+    isolated_root.run("sv -w 30 stop qmail-send")
+    isolated_root.run("eqmail rollback --force")
+    assert isolated_root.run("ls /etc/service") == ""
+    isolated_root.run("test ! -e /var/qmail/bin")
+    assert isolated_root.run("ls /home/joe/Maildir/new") != ""
 
 
 @pytest.mark.parametrize("name", ["runit", "daemontools", "s6", "sysv"])
-def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Callable[[str], Island]) -> None:
+def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
     """The supervisor of the first time is still there then, and remembers that the service was stopped."""
     land = LANDS[name]
     demand(*land.needs)
-    island = discover(land.first)
-    island.run(QUICKSTART)
-    island.run(land.stop)
-    assert "delivered: " in island.run(QUICKSTART)
-    island.run(land.stop)
-    island.run("eqmail rollback --force")
-    assert "delivered: " in island.run(QUICKSTART)
-    island.run(land.stop)
+    isolated_root = discover(land.first)
+    isolated_root.run(QUICKSTART)
+    isolated_root.run(land.stop)
+    assert "delivered: " in isolated_root.run(QUICKSTART)
+    isolated_root.run(land.stop)
+    isolated_root.run("eqmail rollback --force")
+    assert "delivered: " in isolated_root.run(QUICKSTART)
+    isolated_root.run(land.stop)
 
 
-def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Callable[[str], Island]) -> None:
-    island = discover("exec runsvdir /etc/service")
-    island.run("tcpserver 0 25 true >/dev/null 2>&1 & sleep 1")
-    said = island.run(QUICKSTART, code=3)
+def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Callable[[str], IsolatedRoot]) -> None:
+    isolated_root = discover("exec runsvdir /etc/service")
+    isolated_root.run("tcpserver 0 25 true >/dev/null 2>&1 & sleep 1")
+    said = isolated_root.run(QUICKSTART, code=3)
     assert re.search(r"port 25 for smtp is taken by tcpserver \(process \d+\); stop that", said)
     for words, reason in (
         ("--service openrc --to nobody-here", "there is no such account"),
@@ -137,8 +137,8 @@ def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Calla
         ("--set scanned=/etc/sv", "no runsvdir watches /etc/sv"),
         ("--set smtp.prt=25", "means nothing for runit"),
     ):
-        island.run(f"{QUICKSTART} {words} >/run/said 2>&1 || true")
-        (line,) = island.run("cat /run/said").splitlines()
+        isolated_root.run(f"{QUICKSTART} {words} >/run/said 2>&1 || true")
+        (line,) = isolated_root.run("cat /run/said").splitlines()
         assert reason in line
-    assert "alias" not in island.run("cut -d: -f1 /etc/passwd").split()
-    assert island.run("ls /var") == "log\n"
+    assert "alias" not in isolated_root.run("cut -d: -f1 /etc/passwd").split()
+    assert isolated_root.run("ls /var") == "log\n"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.mail_system import until
-from tests.support.service_managers import Town, demand
+from tests.support.service_managers import ManagedInstallation, demand
 
 Command = Callable[[str], tuple[str, ...]]
 
@@ -76,36 +76,40 @@ def demand_logs(logs: Path, services: Iterable[str]) -> None:
         until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
 
 
-def end(town: Town, name: str, manager: "subprocess.Popen[bytes]", folders: Sequence[str]) -> None:
+def end(
+    installation: ManagedInstallation, name: str, manager: "subprocess.Popen[bytes]", folders: Sequence[str]
+) -> None:
     """End the supervisor, and the services of these folders for good."""
     manager.kill()
     manager.wait()
     for folder in reversed(folders):
-        town.run(*SUPERVISORS[name].finish(folder))
+        installation.run(*SUPERVISORS[name].finish(folder))
     if name == "s6":
         for folder in folders:
-            town.run("s6-svc", "-x", f"{folder}/log")
+            installation.run("s6-svc", "-x", f"{folder}/log")
 
 
 @pytest.mark.parametrize("listener", ["tcpserver", "resident"])
 @pytest.mark.parametrize("name", SUPERVISORS)
-def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, town: Town) -> None:
+def test_a_supervisor_keeps_the_mail_system_running(
+    name: str, listener: str, installation: ManagedInstallation
+) -> None:
     supervisor = SUPERVISORS[name]
     demand(*supervisor.needs, "tcpserver", "swaks")
-    logs = town.folder / "log"
-    town.generate(name, listener=listener, address="127.0.0.1", port=town.port, logdir=logs)
+    logs = installation.folder / "log"
+    installation.generate(name, listener=listener, address="127.0.0.1", port=installation.port, logdir=logs)
     services = ["qmail-send", "qmail-smtpd"] if listener == "tcpserver" else ["qmail-send"]
-    scanned = town.folder / "scan"
+    scanned = installation.folder / "scan"
     scanned.mkdir()
-    assert sorted(path.name for path in (town.folder / name).iterdir()) == services
+    assert sorted(path.name for path in (installation.folder / name).iterdir()) == services
     for service in services:
-        (scanned / service).symlink_to(town.folder / name / service)
-    manager = town.start(*supervisor.scan(str(scanned)))
-    town.demand_services()
-    town.demand_greeting()
-    text = town.demand_delivery()
+        (scanned / service).symlink_to(installation.folder / name / service)
+    manager = installation.start(*supervisor.scan(str(scanned)))
+    installation.demand_services()
+    installation.demand_greeting()
+    text = installation.demand_delivery()
     assert "127.0.0.1" in text
-    accounts = town.accounts()
+    accounts = installation.accounts()
     assert {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-lspawn": "root"}.items() <= (
         accounts.items()
     )
@@ -117,52 +121,54 @@ def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, to
     assert "starting delivery" in (logs / "qmail-send/current").read_text()
 
     send = str(scanned / "qmail-send")
-    assert supervisor.running in town.run(*supervisor.status(send))
-    town.run(*supervisor.reload(send))
+    assert supervisor.running in installation.run(*supervisor.status(send))
+    installation.run(*supervisor.reload(send))
 
-    town.run(*supervisor.pause(send))
+    installation.run(*supervisor.pause(send))
     time.sleep(1.1)
-    mark = town.hand_in()
-    until(lambda: "no delivery starts" in (logs / "qmail-send/current").read_text(), f"a pause{town.logs()}")
-    assert not any(mark in text for text in town.inbox())
-    town.run(*supervisor.go_on(send))
-    town.demand_arrival(mark)
+    mark = installation.hand_in()
+    until(lambda: "no delivery starts" in (logs / "qmail-send/current").read_text(), f"a pause{installation.logs()}")
+    assert not any(mark in text for text in installation.inbox())
+    installation.run(*supervisor.go_on(send))
+    installation.demand_arrival(mark)
 
-    before = set(town.processes())
-    town.run(*supervisor.down(send))
-    until(lambda: supervisor.running not in town.run(*supervisor.status(send)).partition(";")[0], "an end")
-    assert "eq-send" not in town.accounts()
-    town.run(*supervisor.up(send))
-    town.demand_services()
-    assert set(town.processes()) != before
-    town.demand_greeting()
-    town.demand_delivery()
+    before = set(installation.processes())
+    installation.run(*supervisor.down(send))
+    until(lambda: supervisor.running not in installation.run(*supervisor.status(send)).partition(";")[0], "an end")
+    assert "eq-send" not in installation.accounts()
+    installation.run(*supervisor.up(send))
+    installation.demand_services()
+    assert set(installation.processes()) != before
+    installation.demand_greeting()
+    installation.demand_delivery()
 
-    end(town, name, manager, [str(scanned / service) for service in services])
-    town.demand_silence()
+    end(installation, name, manager, [str(scanned / service) for service in services])
+    installation.demand_silence()
 
 
-def test_the_variables_of_a_service_are_those_of_its_folder(town: Town) -> None:
+def test_the_variables_of_a_service_are_those_of_its_folder(installation: ManagedInstallation) -> None:
     """A file in env/ beside ours reaches the server: here, it lets a stranger relay."""
     demand(*SUPERVISORS["daemontools"].needs, "tcpserver", "swaks")
-    town.generate("daemontools", address="127.0.0.1", port=town.port, logdir=town.folder / "log")
-    service = town.folder / "daemontools/qmail-smtpd"
-    stranger = ("swaks", "--server", f"127.0.0.1:{town.port}", "--quit-after", "RCPT", "--from", "a@b.example")
-    process = town.start("supervise", service)
-    town.demand_greeting()
-    assert "553" in town.run(*stranger, "--to", "c@elsewhere.example", code=24)
+    installation.generate(
+        "daemontools", address="127.0.0.1", port=installation.port, logdir=installation.folder / "log"
+    )
+    service = installation.folder / "daemontools/qmail-smtpd"
+    stranger = ("swaks", "--server", f"127.0.0.1:{installation.port}", "--quit-after", "RCPT", "--from", "a@b.example")
+    process = installation.start("supervise", service)
+    installation.demand_greeting()
+    assert "553" in installation.run(*stranger, "--to", "c@elsewhere.example", code=24)
     Path(service, "env/RELAYCLIENT").write_text("\n")
-    town.run("svc", "-t", service)
-    until(lambda: "RELAYCLIENT" in _environment_of_tcpserver(town), "the variable")
-    town.demand_greeting()
-    town.run(*stranger, "--to", "c@elsewhere.example")
-    town.run("svc", "-dx", service)
+    installation.run("svc", "-t", service)
+    until(lambda: "RELAYCLIENT" in _environment_of_tcpserver(installation), "the variable")
+    installation.demand_greeting()
+    installation.run(*stranger, "--to", "c@elsewhere.example")
+    installation.run("svc", "-dx", service)
     assert process.wait(60) == 0
-    town.demand_silence()
+    installation.demand_silence()
 
 
-def _environment_of_tcpserver(town: Town) -> str:
-    for pid in town.processes():
+def _environment_of_tcpserver(installation: ManagedInstallation) -> str:
+    for pid in installation.processes():
         try:
             if Path(f"/proc/{pid}/comm").read_text() == "tcpserver\n":
                 return Path(f"/proc/{pid}/environ").read_text()

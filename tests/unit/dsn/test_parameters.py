@@ -29,7 +29,7 @@ NEWS = st.sampled_from([b"", b"n", b"s", b"f", b"d", b"sf", b"sd", b"fd", b"sfd"
 KEYS = st.integers(0, 10**6).flatmap(
     lambda at: st.sampled_from([index_key(at), list_key(0, at), list_key(1, at)]),
 )
-WISHES = st.builds(
+DSN = st.builds(
     lambda is_utf8, ret, envid, recipients: _made(is_utf8, ret, envid, recipients),
     st.booleans(),
     st.sampled_from([b"", b"F", b"H"]),
@@ -39,25 +39,25 @@ WISHES = st.builds(
 
 
 def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple[bytes, bytes]]) -> DsnParameters:
-    wishes = DsnParameters(is_utf8, ret, envid)
-    wishes.recipients = {key: RecipientDsn(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
-    return wishes
+    dsn = DsnParameters(is_utf8, ret, envid)
+    dsn.recipients = {key: RecipientDsn(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
+    return dsn
 
 
-def content(wishes: DsnParameters) -> object:
-    told = {key: (wish.notify, wish.orcpt) for key, wish in wishes.recipients.items()}
-    return wishes.is_utf8, wishes.ret, wishes.envid, told
+def content(dsn: DsnParameters) -> object:
+    told = {key: (recipient_dsn.notify, recipient_dsn.orcpt) for key, recipient_dsn in dsn.recipients.items()}
+    return dsn.is_utf8, dsn.ret, dsn.envid, told
 
 
-@given(WISHES)
-def test_wishes_come_back_and_are_printable(wishes: DsnParameters) -> None:
-    text = render_dsn(wishes)
+@given(DSN)
+def test_wishes_come_back_and_are_printable(dsn: DsnParameters) -> None:
+    text = render_dsn(dsn)
     assert all(32 <= byte != 127 for byte in text)
     found = parse_dsn(text)
-    assert content(found or DsnParameters()) == content(wishes)
+    assert content(found or DsnParameters()) == content(dsn)
 
 
-@given(st.binary(max_size=60) | WISHES.map(render_dsn).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
+@given(st.binary(max_size=60) | DSN.map(render_dsn).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
 def test_rubbish_is_no_wish_and_what_is_kept_can_be_written(text: bytes) -> None:
     found = parse_dsn(text)
     if found is not None:
@@ -82,27 +82,27 @@ def test_what_is_no_envid_or_orcpt() -> None:
 
 @given(
     st.lists(st.binary(max_size=9).map(lambda text: text.replace(b"\0", b"x")), min_size=1, max_size=4),
-    WISHES,
+    DSN,
     st.binary(max_size=9),
 )
 def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
-    addresses: list[bytes], wishes: DsnParameters, rubbish: bytes
+    addresses: list[bytes], dsn: DsnParameters, rubbish: bytes
 ) -> None:
     plain = render_envelope(addresses[0], addresses[1:])
-    carrying = render_envelope(addresses[0], addresses[1:], render_dsn(wishes))
-    assert scan_envelope(carrying) == scan_envelope(plain) == (OK, len(plain) - 1)
-    assert split_envelope(carrying) == (addresses[0], addresses[1:])
-    kept = with_dsn(carrying + rubbish, len(plain) - 1)
-    assert split_dsn(kept) == (plain[:-1], render_dsn(wishes))
+    extended = render_envelope(addresses[0], addresses[1:], render_dsn(dsn))
+    assert scan_envelope(extended) == scan_envelope(plain) == (OK, len(plain) - 1)
+    assert split_envelope(extended) == (addresses[0], addresses[1:])
+    kept = with_dsn(extended + rubbish, len(plain) - 1)
+    assert split_dsn(kept) == (plain[:-1], render_dsn(dsn))
     assert with_dsn(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
 
 
 def test_keys_change_their_names() -> None:
-    wishes = parse_dsn(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
-    assert wishes is not None
-    assert render_dsn(wishes.only_for(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
-    assert render_dsn(wishes.only_for(b"1")) == b"W U E:id"
-    assert wishes.for_recipient(b"1").wants_failure
-    assert not wishes.for_recipient(b"1").wants_success
-    assert not wishes.for_recipient(b"0").wants_failure
-    assert not wishes.for_recipient(b"2").wants_delay
+    dsn = parse_dsn(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
+    assert dsn is not None
+    assert render_dsn(dsn.only_for(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
+    assert render_dsn(dsn.only_for(b"1")) == b"W U E:id"
+    assert dsn.for_recipient(b"1").wants_failure
+    assert not dsn.for_recipient(b"1").wants_success
+    assert not dsn.for_recipient(b"0").wants_failure
+    assert not dsn.for_recipient(b"2").wants_delay

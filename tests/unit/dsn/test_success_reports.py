@@ -24,11 +24,11 @@ ORIGINAL = b"Subject: x\n\nbody\n"
 FAILED = failure_block(b"bob-joe@x.org", b"No mailbox here by that name. (#5.1.1)\n", b"rfc822;joe+2B@x.org")
 GOT = failure_block(b"jim@x.org", DELIVERED_TEXT, b"rfc822;jim@x.org")
 PASSED = failure_block(b"jane@y.org", RELAYED_TEXT)
-WISHES = b"W E:id+3D1 l0:f:rfc822;joe+2B@x.org l20:s:rfc822;jim@x.org r0:sf:"
+DSN = b"W E:id+3D1 l0:f:rfc822;joe+2B@x.org l20:s:rfc822;jim@x.org r0:sf:"
 
 
-def returned(*blocks: bytes, wishes: bytes = WISHES, sender: bytes = b"a@b.org", size: int = 17) -> ReportedMessage:
-    return ReportedMessage(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_dsn(wishes))
+def returned(*blocks: bytes, dsn: bytes = DSN, sender: bytes = b"a@b.org", size: int = 17) -> ReportedMessage:
+    return ReportedMessage(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_dsn(dsn))
 
 
 def read(bounce: Notification | None) -> tuple[bytes, Message, list[Message], Message]:
@@ -85,7 +85,7 @@ def test_failure_and_success_are_kept_apart_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "size", "kind"),
+    ("dsn", "size", "kind"),
     [
         (b"W F", 17, "message/rfc822"),
         (b"W H", 17, "text/rfc822-headers"),
@@ -94,23 +94,23 @@ def test_failure_and_success_are_kept_apart_for_people() -> None:
         (b"W U H", 17, "message/global-headers"),
     ],
 )
-def test_the_original_comes_back_as_the_sender_wishes_it(wishes: bytes, size: int, kind: str) -> None:
-    _, _, _, original = read(compose(returned(FAILED, wishes=wishes, size=size), POSTMASTER, b"now", b"=_b"))
+def test_the_original_comes_back_as_the_sender_wishes_it(dsn: bytes, size: int, kind: str) -> None:
+    _, _, _, original = read(compose(returned(FAILED, dsn=dsn, size=size), POSTMASTER, b"now", b"=_b"))
     assert original.get_content_type() == kind
 
 
 def test_a_name_that_the_sender_did_not_give_is_the_words_of_a_stranger() -> None:
-    _, _, (_, joe), _ = read(compose(returned(FAILED, wishes=b"W E:id"), POSTMASTER, b"now", b"=_b"))
+    _, _, (_, joe), _ = read(compose(returned(FAILED, dsn=b"W E:id"), POSTMASTER, b"now", b"=_b"))
     assert joe["Original-Recipient"] is None
 
 
 def test_a_sender_who_only_writes_in_other_letters_gets_what_everybody_gets() -> None:
-    it = returned(FAILED, wishes=b"W U", sender="jürgen@b.org".encode())
+    it = returned(FAILED, dsn=b"W U", sender="jürgen@b.org".encode())
     bounce = compose(it, POSTMASTER, b"now", b"=_b")
     assert bounce is not None
     assert b"multipart/report" not in b"".join(bounce.pieces)
     assert bounce.dsn == b"W U"
-    ascii_sender = compose(returned(FAILED, wishes=b"W U"), POSTMASTER, b"now", b"=_b")
+    ascii_sender = compose(returned(FAILED, dsn=b"W U"), POSTMASTER, b"now", b"=_b")
     assert ascii_sender is not None and not ascii_sender.dsn
 
 
@@ -123,6 +123,6 @@ def test_a_delay_bears_the_names_too() -> None:
 
 def test_names_beyond_ascii_are_spelled_out() -> None:
     name = "utf-8;jürgen@x.org".encode()
-    it = returned(failure_block("jürgen@x.org".encode(), b"no (#5.1.1)\n", name), wishes=b"W U r0::" + name)
+    it = returned(failure_block("jürgen@x.org".encode(), b"no (#5.1.1)\n", name), dsn=b"W U r0::" + name)
     _, _, (_, joe), _ = read(compose(it, POSTMASTER, b"now", b"=_b"))
     assert joe["Original-Recipient"] == joe["Final-Recipient"] == "utf-8; j\\x{FC}rgen@x.org"

@@ -8,10 +8,10 @@ from eqmail_core.system.spooled_buffer import SpooledBuffer
 RECIPIENTS = [b"a@x", b"b@x", b"c@x"]
 
 
-def draft(wishes: bytes) -> FilteredMessage:
+def draft(dsn: bytes) -> FilteredMessage:
     store = SpooledBuffer()
     store.append(b"Subject: x\n\nbody\n")
-    return FilteredMessage(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_dsn(wishes))
+    return FilteredMessage(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_dsn(dsn))
 
 
 def test_wishes_stay_with_their_recipients() -> None:

@@ -42,13 +42,13 @@ def told(milter: MilterClient) -> list[tuple[bytes, bytes]]:
 
 def converse(milter: MilterClient, last: bytes = CONTINUE) -> list[tuple[bytes, bytes]]:
     """Say "continue" to everything but the end of the message; all that was told."""
-    heard = []
+    received = []
     while milter.answer is None:
         new = told(milter)
-        heard += new
+        received += new
         if milter.is_awaited:
             milter.receive(last if new[-1][0] == wire.END_OF_BODY else CONTINUE)
-    return heard
+    return received
 
 
 class TestQuestions:
@@ -136,11 +136,11 @@ class TestQuestions:
     def test_a_body_of_which_enough_is_known_is_skipped(self) -> None:
         milter = client()
         milter.message([], [b"x" * 65536] * 10, {})
-        heard = []
+        received = []
         while milter.answer is None:
-            heard += [letter for letter, _ in told(milter)]
-            milter.receive(wire.packet(wire.SKIP) if heard[-1] == wire.BODY else CONTINUE)
-        assert heard == [wire.END_OF_HEADER, wire.BODY, wire.END_OF_BODY]
+            received += [letter for letter, _ in told(milter)]
+            milter.receive(wire.packet(wire.SKIP) if received[-1] == wire.BODY else CONTINUE)
+        assert received == [wire.END_OF_HEADER, wire.BODY, wire.END_OF_BODY]
 
     def test_a_message_that_was_given_up_is_aborted_once(self) -> None:
         milter = client()

@@ -195,15 +195,15 @@ def test_a_sender_of_the_command_line_beats_the_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "sender"),
+    ("flags", "sender"),
     [
         ("m", b"joe-1600000000.77@mail.example.org"),
         ("r", b"joe-@mail.example.org-@[]"),
         ("rm", b"joe-1600000000.77-@mail.example.org-@[]"),
     ],
 )
-def test_senders_can_differ_by_message_and_recipient(wishes: str, sender: bytes) -> None:
-    assert injected(b"", QMAILINJECT=wishes).sender == sender
+def test_senders_can_differ_by_message_and_recipient(flags: str, sender: bytes) -> None:
+    assert injected(b"", QMAILINJECT=flags).sender == sender
 
 
 @pytest.mark.parametrize(

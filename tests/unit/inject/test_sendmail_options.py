@@ -56,8 +56,8 @@ def test_what_means_nothing_to_qmail_is_dropped(line: bytes, words: bytes) -> No
 
 def test_the_sender_shows_in_from() -> None:
     environ = {b"NAME": b"n", b"QMAILHOST": b"h", b"OTHER": b"o"}
-    errand = parse_sendmail_command([b"sendmail", b"-F", b"Full", b"-f", b"s@t@u"], environ)
-    assert errand.environ == {b"OTHER": b"o", b"QMAILUSER": b"s@t", b"QMAILHOST": b"u"}
+    job = parse_sendmail_command([b"sendmail", b"-F", b"Full", b"-f", b"s@t@u"], environ)
+    assert job.environ == {b"OTHER": b"o", b"QMAILUSER": b"s@t", b"QMAILHOST": b"u"}
     assert parse_sendmail_command([b"sendmail", b"-F", b"Full"], {}).environ == {b"MAILNAME": b"Full"}
     assert environ[b"NAME"] == b"n"
 
@@ -100,16 +100,16 @@ def test_aliases_are_somebody_elses_whatever_asks_for_them() -> None:
 
 @pytest.mark.parametrize("option", [b"-f", b"-r"])
 def test_the_sender_of_cronie_is_the_null_sender(option: bytes) -> None:
-    errand = parse_sendmail_command([b"sendmail", option, b"<>", b"a@b"], {b"USER": b"joe"})
-    assert errand.argv == [b"bin/qmail-inject", b"-a", b"-f", b"", b"--", b"a@b"]
-    assert errand.environ == {b"USER": b"joe"}
+    job = parse_sendmail_command([b"sendmail", option, b"<>", b"a@b"], {b"USER": b"joe"})
+    assert job.argv == [b"bin/qmail-inject", b"-a", b"-f", b"", b"--", b"a@b"]
+    assert job.environ == {b"USER": b"joe"}
 
 
 def test_sendmail_takes_what_senders_wish() -> None:
-    errand = parse_sendmail_command([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
-    assert errand.dsn is not None
-    assert render_dsn(errand.dsn.for_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
-    assert errand.argv == [b"bin/qmail-inject", b"-a", b"--", b"joe@x"]
+    job = parse_sendmail_command([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
+    assert job.dsn is not None
+    assert render_dsn(job.dsn.for_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
+    assert job.argv == [b"bin/qmail-inject", b"-a", b"--", b"joe@x"]
     assert parse_sendmail_command([b"sendmail", b"joe@x"], {}).dsn is None
 
 

@@ -20,11 +20,11 @@ texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
 
 @given(numbers, numbers, texts, texts, texts, texts)
 def test_an_order_is_read_as_it_was_given(
-    serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes
+    serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes
 ) -> None:
-    it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, wishes)))
+    it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, dsn)))
     assert (it.serial, it.number, it.name, it.sender, it.recipient, it.dsn) == (
-        (serial, number, name, sender, recipient, wishes)
+        (serial, number, name, sender, recipient, dsn)
     )
 
 

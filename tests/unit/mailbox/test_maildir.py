@@ -80,8 +80,8 @@ def test_a_missing_maildir_and_a_missing_folder_differ(tmp_path: Path) -> None:
 
 
 def test_names_are_fresh_and_host_names_harmless() -> None:
-    naming = own_names()
-    assert naming.new_name() != naming.new_name()
+    unique_names = own_names()
+    assert unique_names.new_name() != unique_names.new_name()
     assert MaildirNames("a/b:c", 1).new_name().endswith(b".a\\057b\\072c")
 
 

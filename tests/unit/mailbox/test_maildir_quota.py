@@ -129,12 +129,12 @@ def test_a_folder_has_the_quota_of_its_maildir(box: Path) -> None:
 
 def test_the_messages_of_one_group_share_what_is_left(box: Path) -> None:
     (box / "maildirsize").write_text("250S\n")
-    maildir, naming = Maildir(os.fsencode(f"{box}/")), own_names()
+    maildir, unique_names = Maildir(os.fsencode(f"{box}/")), own_names()
     fd = os.memfd_create("message")
     os.write(fd, b"x" * 98)
-    copies = [maildir.write(naming, b"", b"H\n", MessageFile(fd)) for _ in range(2)]
+    copies = [maildir.write(unique_names, b"", b"H\n", MessageFile(fd)) for _ in range(2)]
     with pytest.raises(PermanentFailure) as raised:
-        maildir.write(naming, b"", b"H\n", MessageFile(fd))
+        maildir.write(unique_names, b"", b"H\n", MessageFile(fd))
     assert raised.value.text == FULL
     for copy in copies:
         copy.publish()

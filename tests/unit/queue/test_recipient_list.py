@@ -33,8 +33,8 @@ def test_an_info_file_holds_the_sender() -> None:
     assert parse_info(render_info(b"a@b")) == b"a@b"
     assert parse_info(render_info(b"")) == b""
     assert dsn_in_info(render_info(b"a@b")) == b""
-    with_wishes = render_info(b"a@b", b"W U")
-    assert (parse_info(with_wishes), dsn_in_info(with_wishes), dsn_in_info(with_wishes[:-1])) == (
+    with_dsn = render_info(b"a@b", b"W U")
+    assert (parse_info(with_dsn), dsn_in_info(with_dsn), dsn_in_info(with_dsn[:-1])) == (
         b"a@b",
         b"W U",
         b"",

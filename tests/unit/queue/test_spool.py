@@ -14,7 +14,7 @@ from tests.support.simulated_disk import SimDisk
 from tests.support.simulated_queue import FOLDERS, PATHS
 
 RECEIVED = b"Received: (qmail 7 invoked by uid 8); now\n"
-BRINGER = Submitter(7, 8, 9, RECEIVED)
+SUBMITTER = Submitter(7, 8, 9, RECEIVED)
 ENVELOPE = b"Fa@b\0Tc@d\0\0"
 
 
@@ -24,7 +24,7 @@ def pieces(*data: bytes) -> Callable[[], bytes]:
 
 
 def queue(disk: FileSystem, envelope: bytes = ENVELOPE, paths: QueuePaths = PATHS) -> int:
-    return queue_one(disk, paths, BRINGER, pieces(b"Subject: x\n", b"\nbody\n"), pieces(envelope[:3], envelope[3:]))
+    return queue_one(disk, paths, SUBMITTER, pieces(b"Subject: x\n", b"\nbody\n"), pieces(envelope[:3], envelope[3:]))
 
 
 def files(disk: SimDisk) -> set[str]:
@@ -62,7 +62,7 @@ class Failing(SimDisk):
 def test_wishes_stand_where_c_does_not_read() -> None:
     disk = SimDisk(FOLDERS)
     envelope = pieces(ENVELOPE + b"W E:id 0:n:\0")
-    number = queue_one(disk, PATHS, BRINGER, pieces(b"\nbody\n"), envelope, lambda: True)
+    number = queue_one(disk, PATHS, SUBMITTER, pieces(b"\nbody\n"), envelope, lambda: True)
     assert disk.content(PATHS.todo(number)) == b"u8\0p7 W E:id 0:n:\0Fa@b\0Tc@d\0"
 
 
@@ -125,7 +125,7 @@ def test_a_message_that_cannot_be_read_is_not_queued() -> None:
 
     disk = SimDisk(FOLDERS)
     with pytest.raises(SpoolError) as trouble:
-        queue_one(disk, PATHS, BRINGER, broken, pieces(ENVELOPE))
+        queue_one(disk, PATHS, SUBMITTER, broken, pieces(ENVELOPE))
     assert trouble.value.code == 54
     assert files(disk) == set()
 
@@ -135,17 +135,17 @@ def test_the_envelope_is_read_no_further_than_it_goes() -> None:
         raise AssertionError("read on")
 
     answers = [ENVELOPE]
-    queue_one(SimDisk(FOLDERS), PATHS, BRINGER, pieces(b"m\n"), lambda: answers.pop() if answers else too_far())
+    queue_one(SimDisk(FOLDERS), PATHS, SUBMITTER, pieces(b"m\n"), lambda: answers.pop() if answers else too_far())
 
 
 @pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
 def test_what_was_queued_survives_every_power_cut(ordered: bool) -> None:
     disk = SimDisk(FOLDERS, ordered)
-    dice = random.Random(1)
+    rng = random.Random(1)
     queued: list[int] = []
 
     def cut() -> None:
-        for way in (lambda most: 0, lambda most: most, *[lambda most: dice.randint(0, most)] * 6):
+        for way in (lambda most: 0, lambda most: most, *[lambda most: rng.randint(0, most)] * 6):
             after = disk.after_power_cut(way)
             for number in queued:
                 assert after.content(PATHS.mess(number)) == RECEIVED + b"Subject: x\n\nbody\n"

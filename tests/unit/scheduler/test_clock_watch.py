@@ -37,9 +37,9 @@ def test_bounces_of_the_future_count_as_sent_now() -> None:
 
 
 def test_a_noted_time_is_bounded_by_the_schedule() -> None:
-    patience = RetrySchedule(604800)
-    assert patience.at_most(NOW + 400, NOW, REMOTE) == NOW + 400
-    assert patience.at_most(NOW + 604800, NOW, LOCAL) == NOW
+    schedule = RetrySchedule(604800)
+    assert schedule.at_most(NOW + 400, NOW, REMOTE) == NOW + 400
+    assert schedule.at_most(NOW + 604800, NOW, LOCAL) == NOW
     steps = RetrySchedule(604800, [300, 86400 * 2, 3600])
     assert steps.at_most(NOW + 86400 * 2, NOW, REMOTE) == NOW + 86400 * 2
     assert steps.at_most(NOW + 86400 * 3, NOW, REMOTE) == NOW

@@ -77,13 +77,13 @@ def test_without_intervals_the_pauses_grow_as_in_every_qmail() -> None:
 
 
 def test_domains_may_have_lifetimes_of_their_own() -> None:
-    patience = RetrySchedule(100, (), {b"short.org": 10, b".example": 50})
+    schedule = RetrySchedule(100, (), {b"short.org": 10, b".example": 50})
     ages = {
-        recipient: patience.is_over(60, recipient) for recipient in (b"a@Short.org", b"a@x.y.example", b"a@other.org")
+        recipient: schedule.is_over(60, recipient) for recipient in (b"a@Short.org", b"a@x.y.example", b"a@other.org")
     }
     assert ages == {b"a@Short.org": True, b"a@x.y.example": True, b"a@other.org": False}
-    assert not patience.is_over(10, b"a@short.org"), "the lifetime itself is still time"
-    assert patience.is_over(101, b"a@example")
+    assert not schedule.is_over(10, b"a@short.org"), "the lifetime itself is still time"
+    assert schedule.is_over(101, b"a@example")
     assert RetrySchedule(100).is_over(101, b"a@short.org")
 
 

@@ -5,15 +5,15 @@ from eqmail_core.mail.received import is_beyond_ascii
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import CONTENT, DONE
 
-WISHES = b"W H E:id 0:sf:rfc822;R0@y 2:n:"
+DSN = b"W H E:id 0:sf:rfc822;R0@y 2:n:"
 
 
 class Talk:
     """A server that offers these extensions, up to DATA."""
 
-    def __init__(self, *extensions: bytes, wishes: bytes = WISHES, keep: bool = False) -> None:
+    def __init__(self, *extensions: bytes, dsn: bytes = DSN, keep: bool = False) -> None:
         self.client = SmtpClient(b"192.0.2.7", b"me.test", keep=keep)
-        self.client.begin(b"s@x", [b"r%d@y" % number for number in range(3)], parse_dsn(wishes))
+        self.client.begin(b"s@x", [b"r%d@y" % number for number in range(3)], parse_dsn(dsn))
         self.client.receive(b"220 hi\r\n")
         self.client.take_output()
         self.client.receive(b"".join(b"250-%b\r\n" % it for it in (b"x", *extensions)) + b"250 SIZE\r\n")
@@ -48,12 +48,12 @@ def test_others_do_not_and_take_nothing_over() -> None:
 
 
 def test_a_message_beyond_ascii_goes_to_who_takes_it() -> None:
-    talk = Talk(b"SMTPUTF8", b"PIPELINING", wishes=b"W U")
+    talk = Talk(b"SMTPUTF8", b"PIPELINING", dsn=b"W U")
     assert talk.said.startswith(b"MAIL FROM:<s@x> SMTPUTF8\r\n")
 
 
 def test_and_comes_back_from_everybody_else() -> None:
-    talk = Talk(b"PIPELINING", wishes=b"W U")
+    talk = Talk(b"PIPELINING", dsn=b"W U")
     assert talk.said == b"QUIT\r\n"
     assert talk.client.status == DONE
     assert talk.client.report == b"D192.0.2.7 does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n\0"

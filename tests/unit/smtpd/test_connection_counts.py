@@ -22,16 +22,16 @@ def in_child(act: Callable[[], bool]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def begun(tally: SharedCounters, index: int = 0) -> ProcessCounters:
-    share = tally.counters_of(index)
+def begun(counts: SharedCounters, index: int = 0) -> ProcessCounters:
+    share = counts.counters_of(index)
     share.begin()
     return share
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.booleans()), max_size=200))
 def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) -> None:
-    tally = SharedCounters(3)
-    shares = [begun(tally, index) for index in range(3)]
+    counts = SharedCounters(3)
+    shares = [begun(counts, index) for index in range(3)]
     kept: Counter[tuple[int, bytes]] = Counter()
     for index, number, enters in events:
         address = b"192.0.2.%d" % number
@@ -49,12 +49,12 @@ def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) ->
 
 
 def test_another_process_sees_them() -> None:
-    tally = SharedCounters(2)
-    mine = begun(tally)
+    counts = SharedCounters(2)
+    mine = begun(counts)
     mine.enter(IP)
     mine.enter(IP)
     mine.note_failure(IP, 1000, 600)
-    theirs = tally.counters_of(1)
+    theirs = counts.counters_of(1)
 
     def look() -> bool:
         theirs.begin()
@@ -67,11 +67,11 @@ def test_another_process_sees_them() -> None:
 
 
 def test_the_dead_do_not_count() -> None:
-    tally = SharedCounters(2)
-    mine = begun(tally)
+    counts = SharedCounters(2)
+    mine = begun(counts)
 
     def come_and_go() -> bool:
-        theirs = begun(tally, 1)
+        theirs = begun(counts, 1)
         theirs.enter(IP)
         theirs.note_failure(IP, 1000, 600)
         return mine.sessions_of(IP) == 1
@@ -87,21 +87,21 @@ def test_only_who_has_the_descriptor_can_write_there() -> None:
         return Path("/proc/self/maps").read_text().count("memfd:tally")
 
     before = mapped()
-    tally = SharedCounters(2)
-    shares = tally.all_counters()
+    counts = SharedCounters(2)
+    shares = counts.all_counters()
     assert mapped() == before
     shares[0].begin()
     assert mapped() == before + 1
     with pytest.raises(PermissionError):
-        os.ftruncate(tally.fd, 0)
+        os.ftruncate(counts.fd, 0)
 
 
 def test_a_process_begins_with_nothing() -> None:
-    tally = SharedCounters()
-    before = begun(tally)
+    counts = SharedCounters()
+    before = begun(counts)
     before.enter(IP)
     before.note_failure(IP, 1000, 600)
-    after = begun(tally)
+    after = begun(counts)
     assert (after.total, after.sessions_of(IP), after.failures_of(IP, 1000, 600)) == (0, 0, 0)
 
 

@@ -7,8 +7,8 @@ from eqmail_core.smtpd.policy.config import Delays
 SETTLED = Delays(1, 2, 3)
 
 
-def told(patience: Delays) -> tuple[int, int, int]:
-    return patience.greet_s, patience.tarpit_count, patience.tarpit_s
+def told(delays: Delays) -> tuple[int, int, int]:
+    return delays.greet_s, delays.tarpit_count, delays.tarpit_s
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from eqmail_core.dsn.smtp_parameters import (
     recipient_parameters,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from tests.unit.dsn.test_parameters import NEWS, ORCPT, WISHES, content
+from tests.unit.dsn.test_parameters import DSN, NEWS, ORCPT, content
 from tests.unit.smtpd.test_session import Client
 
 RULES = ServerOptions(b"mx", offers_notify=True, offers_utf8=True)
@@ -86,8 +86,8 @@ def test_parameters_follow_the_address_wherever_it_ends() -> None:
 
 
 def test_hexadecimal_digits_in_small_letters_are_understood() -> None:
-    wish = read_recipient(b" ORCPT=rfc822;a+2bb@c")
-    assert wish is not None and wish.orcpt == b"rfc822;a+2Bb@c"
+    recipient_dsn = read_recipient(b" ORCPT=rfc822;a+2bb@c")
+    assert recipient_dsn is not None and recipient_dsn.orcpt == b"rfc822;a+2Bb@c"
 
 
 @given(st.text(max_size=60).map(str.encode) | st.binary(max_size=60), st.sampled_from([b"MAIL FROM:", b"RCPT TO:"]))
@@ -119,16 +119,16 @@ def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
             pass
 
 
-@given(WISHES)
-def test_what_is_said_to_a_server_is_what_was_heard(wishes: DsnParameters) -> None:
-    wishes.recipients.clear()
-    heard = read_mail(mail_parameters(wishes, knows_dsn=True), True, True)
-    assert (heard is None) == (not render_dsn(wishes))
-    if heard is not None:
-        assert content(heard) == content(wishes)
+@given(DSN)
+def test_what_is_said_to_a_server_is_what_was_heard(dsn: DsnParameters) -> None:
+    dsn.recipients.clear()
+    parsed = read_mail(mail_parameters(dsn, knows_dsn=True), True, True)
+    assert (parsed is None) == (not render_dsn(dsn))
+    if parsed is not None:
+        assert content(parsed) == content(dsn)
 
 
 @given(NEWS, st.just(b"") | ORCPT)
 def test_what_is_said_about_a_recipient_is_what_was_heard(news: bytes, orcpt: bytes) -> None:
-    heard = read_recipient(recipient_parameters(RecipientDsn(news, orcpt)))
-    assert (heard.notify, heard.orcpt) == (news, orcpt) if heard is not None else not news and not orcpt
+    parsed = read_recipient(recipient_parameters(RecipientDsn(news, orcpt)))
+    assert (parsed.notify, parsed.orcpt) == (news, orcpt) if parsed is not None else not news and not orcpt

@@ -86,43 +86,43 @@ class TestRelayClients:
         assert self.CLIENTS.ignored == [b"what?"]
 
 
-def intake_of(pieces: list[bytes], databytes: int = 0) -> MessageChecks:
-    intake = MessageChecks(databytes)
+def checks_of(pieces: list[bytes], databytes: int = 0) -> MessageChecks:
+    checks = MessageChecks(databytes)
     for piece in pieces:
-        intake.receive(piece)
-    return intake
+        checks.receive(piece)
+    return checks
 
 
-class TestIntake:
+class TestMessageChecks:
     """Size and hops of a message."""
 
     def test_a_hundred_places_are_a_loop(self) -> None:
-        assert not intake_of([b"rEceived: x\n" * (MAX_HOPS - 1)]).is_looping
-        assert intake_of([b"delivered-to: x\n" + b"Received: x\n" * (MAX_HOPS - 1)]).is_looping
+        assert not checks_of([b"rEceived: x\n" * (MAX_HOPS - 1)]).is_looping
+        assert checks_of([b"delivered-to: x\n" + b"Received: x\n" * (MAX_HOPS - 1)]).is_looping
 
     def test_only_the_header_counts(self) -> None:
-        assert intake_of([b"X: y\nReceived: a\n\n" + b"Received: x\n" * 200]).hops == 1
-        assert intake_of([b"\nReceived: x\n"]).hops == 0
+        assert checks_of([b"X: y\nReceived: a\n\n" + b"Received: x\n" * 200]).hops == 1
+        assert checks_of([b"\nReceived: x\n"]).hops == 0
 
     def test_only_the_beginning_of_a_line_counts(self) -> None:
-        assert intake_of([b"X-Received: a\n received: b\nX: received\n"]).hops == 0
+        assert checks_of([b"X-Received: a\n received: b\nX: received\n"]).hops == 0
 
     def test_a_message_of_exactly_the_limit_passes(self) -> None:
-        assert not intake_of([b"abc\n"], 4).is_too_big
-        assert intake_of([b"abc\n", b"\n"], 4).is_too_big
-        assert not intake_of([b"x" * 1000]).is_too_big
+        assert not checks_of([b"abc\n"], 4).is_too_big
+        assert checks_of([b"abc\n", b"\n"], 4).is_too_big
+        assert not checks_of([b"x" * 1000]).is_too_big
 
     def test_it_can_begin_again(self) -> None:
-        intake = intake_of([b"Received: x\n\n"])
-        intake.begin()
-        intake.receive(b"Received: y\n")
-        assert (intake.hops, intake.size) == (1, 12)
+        checks = checks_of([b"Received: x\n\n"])
+        checks.begin()
+        checks.receive(b"Received: y\n")
+        assert (checks.hops, checks.size) == (1, 12)
 
     @given(st.lists(st.sampled_from([b"Received: x", b"\n", b"Rec", b"eived", b"delivered", b" ", b"x", b"\n\n"])))
     def test_fragmentation_makes_no_difference(self, pieces: list[bytes]) -> None:
         whole = b"".join(pieces)
         drops = [whole[i : i + 1] for i in range(len(whole))]
-        assert intake_of(pieces).hops == intake_of([whole]).hops == intake_of(drops).hops
+        assert checks_of(pieces).hops == checks_of([whole]).hops == checks_of(drops).hops
 
 
 class TestOutcome:
@@ -142,12 +142,12 @@ class TestOutcome:
         assert conclude(MessageChecks(0), code, 99, 7) == (line, what)
 
     def test_a_loop_goes_before_size_and_both_before_the_queue(self) -> None:
-        loop = intake_of([b"Received: x\n" * 100], 1)
+        loop = checks_of([b"Received: x\n" * 100], 1)
         assert conclude(loop, 54, 99, 7)[1] == b"message looping"
-        assert conclude(intake_of([b"xx"], 1), 54, 99, 7)[1] == b"message too big"
+        assert conclude(checks_of([b"xx"], 1), 54, 99, 7)[1] == b"message too big"
 
     def test_a_message_that_may_not_be_queued_is_never_accepted(self) -> None:
-        assert conclude(intake_of([b"xx"], 1), 0, 99, 7)[0].startswith(b"552")
+        assert conclude(checks_of([b"xx"], 1), 0, 99, 7)[0].startswith(b"552")
 
     def test_the_log_tells_who_and_is_one_harmless_line(self) -> None:
         assert log_line(b"timeout", None, b"1.2.3.4", None, b"h") == (

@@ -31,7 +31,9 @@ CLIENT = {b"TCPREMOTEHOST": b"c.test", b"TCPREMOTEIP": b"192.0.2.7", b"TCPLOCALH
 Said = dict[bytes, bytes]
 
 
-def house(plugins: bytes | None = None, is_more: Callable[[list[bytes]], bool] = lambda names: False) -> PolicyConfig:
+def policy_config(
+    plugins: bytes | None = None, is_more: Callable[[list[bytes]], bool] = lambda names: False
+) -> PolicyConfig:
     sections = None if plugins is None else parse_plugins(plugins)
     return PolicyConfig(ServerOptions(b"mx"), RcptHosts([b"ours"], is_more), BadSenders([b"bad@x"]), sections)
 
@@ -41,7 +43,7 @@ class Front:
 
     def __init__(self, plugins: bytes | None = None, speeches: Said | None = None, **variables: bytes) -> None:
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
-        self.reception = SmtpPolicy(house(plugins), environ, lambda: b"NOW")
+        self.reception = SmtpPolicy(policy_config(plugins), environ, lambda: b"NOW")
         self.speeches = speeches or {}
         self.run: list[tuple[bytes, dict[bytes, bytes]]] = []
         self.pauses: list[float] = []
@@ -54,22 +56,22 @@ class Front:
         outcome: PluginResult | int | None = None
         while True:
             try:
-                errand = decision.send(outcome)
+                job = decision.send(outcome)
             except StopIteration as end:
                 assert isinstance(end.value, Decision)
                 return end.value
-            if isinstance(errand, RunPlugin):
-                name = errand.argv[-1]
-                self.run.append((name, dict(errand.environ)))
+            if isinstance(job, RunPlugin):
+                name = job.argv[-1]
+                self.run.append((name, dict(job.environ)))
                 speech = self.speeches.get(name, b"")
                 if speech.startswith(b"!"):
                     outcome = PluginResult([], speech[1:])
                 else:
                     outcome = PluginResult([(line[:1], line[1:]) for line in speech.split(b"\n") if line])
-            elif isinstance(errand, CheckPassword):
+            elif isinstance(job, CheckPassword):
                 outcome = self.checker
-            elif isinstance(errand, Delay):
-                self.pauses.append(errand.seconds)
+            elif isinstance(job, Delay):
+                self.pauses.append(job.seconds)
                 outcome = None
 
     def mail(self, sender: bytes = b"a@b") -> Decision:
@@ -107,7 +109,7 @@ class TestOwnChecks:
         def trouble(names: list[bytes]) -> bool:
             raise TemporaryFailure(b"damaged")
 
-        verdict = SmtpPolicy(house(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
+        verdict = SmtpPolicy(policy_config(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
         assert isinstance(verdict, Decision)
         assert (verdict.lines, verdict.close) == ([reply.NO_CONTROLS], True)
 
@@ -133,7 +135,7 @@ class TestReceived:
         assert front.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
 
     def test_without_any_variables_everything_is_unknown(self) -> None:
-        verdict = SmtpPolicy(house(), {}, lambda: b"NOW").decide(DATA)
+        verdict = SmtpPolicy(policy_config(), {}, lambda: b"NOW").decide(DATA)
         assert isinstance(verdict, Decision)
         assert verdict.header == b"Received: from unknown (unknown)\n  by unknown with SMTP; NOW\n"
 

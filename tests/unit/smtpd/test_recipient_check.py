@@ -7,7 +7,7 @@ from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 from eqmail_core.smtpd.policy.requests import LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Decision, Mail, Recipient
-from tests.unit.smtpd.test_policy import CLIENT, house
+from tests.unit.smtpd.test_policy import CLIENT, policy_config
 
 ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtual.test": b"joe-v", b"out.test": b""})
 
@@ -41,7 +41,7 @@ class Asked:
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
         from eqmail_core.smtpd.policy.policy import SmtpPolicy
 
-        settings = house(plugins)
+        settings = policy_config(plugins)
         settings.recipient_check = RecipientCheck([b"*"], Routes(b"ours", [b"ours"]))
         self.letter = letter
         self.asked: list[bytes] = []
@@ -56,12 +56,12 @@ class Asked:
         outcome = None
         while True:
             try:
-                errand = decision.send(outcome)
+                job = decision.send(outcome)
             except StopIteration as end:
                 assert isinstance(end.value, Decision)
                 return end.value
-            assert isinstance(errand, LookupRecipient)
-            self.asked.append(errand.recipient)
+            assert isinstance(job, LookupRecipient)
+            self.asked.append(job.recipient)
             outcome = self.letter
 
 

@@ -21,12 +21,12 @@ def manager(tmp_path: Path) -> socket.socket:
 def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
     environ = {b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify"), b"WATCHDOG_USEC": b"3000000", b"PATH": b"/bin"}
     with manager(tmp_path) as sock:
-        herald = notify.service_manager(environ)
+        notified = notify.service_manager(environ)
         assert environ == {b"PATH": b"/bin"}
-        assert herald.pause_s == 1.5
-        herald.ready()
-        herald.alive()
-        herald.stopping()
+        assert notified.pause_s == 1.5
+        notified.ready()
+        notified.alive()
+        notified.stopping()
         assert sock.recv(100) == b"READY=1\nMAINPID=%d" % os.getpid()
         assert sock.recv(100) == b"WATCHDOG=1"
         assert sock.recv(100) == b"STOPPING=1\nWATCHDOG_USEC=0"
@@ -40,15 +40,15 @@ def test_a_manager_hears_of_a_start_that_failed(tmp_path: Path) -> None:
 
 def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
-        herald = notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
-        herald.alive()
-        herald.stopping()
+        notified = notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
+        notified.alive()
+        notified.stopping()
         assert sock.recv(100) == b"STOPPING=1"
 
 
 def test_the_watchdog_of_another_process_is_not_ours() -> None:
-    herald = notify.service_manager({b"WATCHDOG_USEC": b"3000000", b"WATCHDOG_PID": b"1"})
-    assert herald.pause_s == notify.IDLE_S
+    notified = notify.service_manager({b"WATCHDOG_USEC": b"3000000", b"WATCHDOG_PID": b"1"})
+    assert notified.pause_s == notify.IDLE_S
 
 
 def test_a_manager_in_the_abstract_namespace_is_heard() -> None:

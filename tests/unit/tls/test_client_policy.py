@@ -7,8 +7,8 @@ from eqmail_core.tls.client_policy import ClientTlsFiles, TlsPolicy, name_reject
 FILES = ClientTlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
 
 
-def chosen(wish: TlsPolicy) -> tuple[bool, bytes, bool]:
-    return wish.is_wanted, wish.demanded_by, wish.is_implicit
+def chosen(policy: TlsPolicy) -> tuple[bool, bytes, bool]:
+    return policy.is_wanted, policy.demanded_by, policy.is_implicit
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
 def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = {}
 
-    def looked(self: DiskFilesystem, path: str, dress: Permissions) -> None:
+    def looked(self: DiskFilesystem, path: str, permissions: Permissions) -> None:
         modes[path] = (tmp_path / path).lstat().st_mode & 0o777
 
     monkeypatch.setattr(DiskFilesystem, "set_permissions", looked)

@@ -30,28 +30,28 @@ def differences(site: Site) -> list[Change]:
     return compare_with_manifest(installation_manifest(site, caller(), staged=True), DiskFilesystem(site.home))
 
 
-def mend(site: Site) -> int:
+def repair(site: Site) -> int:
     return apply_changes(differences(site), DiskFilesystem(site.home), silent)
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     made = private(tmp_path / "home")
-    assert mend(made) > 0
+    assert repair(made) > 0
     return made
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_after_setup_nothing_is_left_to_do(tmp_path: Path, layout: str) -> None:
     site = private(tmp_path / "home", layout)
-    assert mend(site) > 0
+    assert repair(site) > 0
     assert differences(site) == []
 
 
 def test_only_the_layouts_of_eqmail_split_new_envelopes(tmp_path: Path) -> None:
     for layout, split in (("eqmail-1.09", True), ("netqmail", False)):
         site = private(tmp_path / layout, layout)
-        mend(site)
+        repair(site)
         assert os.path.isdir(f"{site.queue.root}/todo/0") is split
         assert os.path.getsize(site.queue.tcpto) == (2048 if split else 1024)
 
@@ -78,14 +78,14 @@ def test_damage_is_named_and_mended(site: Site, path: str, damage: Callable[[str
     damage(f"{site.home}/{path}")
     (found,) = differences(site)
     assert found.line().startswith(f"{site.home}/{path}: {sentence}")
-    assert mend(site) == 1
+    assert repair(site) == 1
     assert differences(site) == []
 
 
 def test_the_state_of_a_running_system_is_left_alone(site: Site) -> None:
     Path(site.queue.tcpto).write_bytes(b"\x01" * 2048)
     before = os.stat(site.queue.trigger).st_ino
-    assert mend(site) == 0
+    assert repair(site) == 0
     assert Path(site.queue.tcpto).read_bytes() == b"\x01" * 2048
     assert os.stat(site.queue.trigger).st_ino == before
 
@@ -96,14 +96,14 @@ def test_an_edited_program_is_kept_and_named(site: Site) -> None:
     program.write_bytes(edited)
     (found,) = differences(site)
     assert (found.severity, found.operation) == (Severity.WARNING, None)
-    assert mend(site) == 0
+    assert repair(site) == 0
     assert program.read_bytes() == edited
 
 
 def test_a_script_that_setup_did_not_write_is_kept(site: Site) -> None:
     program = Path(site.bin, "config-fast")
     program.write_bytes(b"#!/bin/sh\nexec true\n")
-    assert mend(site) == 0
+    assert repair(site) == 0
     assert program.read_bytes() == b"#!/bin/sh\nexec true\n"
 
 
@@ -113,7 +113,7 @@ def test_a_link_that_the_administrator_made_in_the_place_of_a_program_is_kept(si
     program.symlink_to("mkusers")
     (found,) = differences(site)
     assert found.severity is Severity.WARNING
-    assert mend(site) == 0
+    assert repair(site) == 0
     assert program.is_symlink()
 
 
@@ -121,7 +121,7 @@ def test_a_compiled_program_of_another_qmail_is_set_aside_without_its_rights(sit
     program = Path(site.bin, "config-fast")
     program.write_bytes(b"\x7fELF old")
     program.chmod(0o4711)
-    assert mend(site) == 1
+    assert repair(site) == 1
     aside = Path(f"{program}.before-eqmail")
     assert aside.read_bytes() == b"\x7fELF old"
     assert aside.stat().st_mode & 0o7777 == 0o600
@@ -130,10 +130,10 @@ def test_a_compiled_program_of_another_qmail_is_set_aside_without_its_rights(sit
 
 def test_a_program_that_setup_wrote_for_another_home_is_renewed(site: Site, tmp_path: Path) -> None:
     elsewhere = private(tmp_path / "elsewhere")
-    mend(elsewhere)
+    repair(elsewhere)
     program = Path(site.bin, "config-fast")
     program.write_bytes(Path(elsewhere.bin, "config-fast").read_bytes())
-    assert mend(site) == 1
+    assert repair(site) == 1
     assert os.fsencode(site.home) in program.read_bytes()
 
 
@@ -151,12 +151,12 @@ def test_a_file_in_the_place_of_a_directory_stops_nobody_but_is_named(site: Site
     assert found.operation is None
     assert found.severity is Severity.ERROR
     assert "a file, should be a directory; move it away" in found.line()
-    assert mend(site) == 0
+    assert repair(site) == 0
 
 
 def test_a_smaller_split_removes_the_directories_beyond_it(site: Site) -> None:
     smaller = private(Path(site.home), split=2)
-    mend(smaller)
+    repair(smaller)
     assert sorted(os.listdir(f"{site.queue.root}/mess")) == ["0", "1"]
     assert differences(smaller) == []
 

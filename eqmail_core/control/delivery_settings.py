@@ -1,6 +1,6 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size, Timeout
+from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size, TimeMap, Timeout
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
 
@@ -145,6 +145,15 @@ class DeliverySettings(ControlSet):
         "example.org:2d; .DOMAIN stands for every host below it.",
         default=None,
         used_by=(SEND,),
+        since="eqmail 2",
+    )
+    suspendeddomains = TimeMap(
+        "Domains whose mail waits in the queue and is not tried: DOMAIN, or DOMAIN:TIME with the end of that in UTC, "
+        "such as example.org:2026-12-01T14:00:00Z; .DOMAIN stands for every host below it. Mail that has waited beyond "
+        "its lifetime gets one more attempt afterwards. `eqmail queue suspend` and `eqmail queue resume` write it.",
+        default=None,
+        used_by=(SEND,),
+        reload_on_hup=True,
         since="eqmail 2",
     )
     bounceformat = Text(

@@ -178,6 +178,49 @@ class PeriodMap(Control["dict[bytes, int] | None"]):
         return found, remarks
 
 
+NO_END = 0
+"""The time of an entry that has no end."""
+
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
+
+
+def parse_time(text: bytes) -> int | None:
+    """Read a time, such as 2026-12-01T14:00:00Z, in seconds since the epoch; None for anything else."""
+    # Imported here: few hosts have such a line, and programs that run once per message read settings too.
+    from datetime import datetime
+
+    try:
+        return int(datetime.strptime(text.decode("ascii"), _TIME).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def render_time(when: int) -> bytes:
+    """Return the text in UTC that `parse_time` reads.  Fails: OverflowError for the year 10000."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(when, UTC).strftime(_TIME).replace("+0000", "Z").encode()
+
+
+class TimeMap(Control["dict[bytes, int] | None"]):
+    """Lines DOMAIN, or DOMAIN:TIME with the end of the entry; None where the file is absent."""
+
+    kind = "map of times"
+
+    def parse(self, text: bytes) -> "tuple[dict[bytes, int] | None, list[str]]":
+        """Map the lines; remark on a time that is none, with which the entry has no end."""
+        found = {}
+        remarks = []
+        for line in non_empty_lines(text):
+            domain, colon, value = line.partition(b":")
+            end = parse_time(value.strip()) if colon else NO_END
+            if end is None:
+                shown = line.decode("latin-1")
+                remarks.append(f"the line {shown!r} is not DOMAIN:TIME, such as example.org:2026-12-01T14:00:00Z")
+            found[table_key(domain.strip())] = end or NO_END
+        return found, remarks
+
+
 class Opaque(Control["bytes | None"]):
     """A whole file in a format of its own (a script, a certificate, a delivery instruction)."""
 

@@ -17,6 +17,7 @@ from eqmail_core.queue.format.recipient_list import TODO
 from eqmail_core.queue.format.send_log import log_lines
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
+from eqmail_core.scheduler.attempt_log import AttemptLog
 from eqmail_core.scheduler.clock_watch import ClockWatch
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.destination_queues import DestinationQueues
@@ -164,6 +165,9 @@ class SchedulerCore:
         self.scheduler.worker = worker
         if settings.delay_s:
             self.scheduler.on_deferred = self._deferred
+        self.scheduler.suspend_domains(settings.controls.suspendeddomains)
+        self.attempts = AttemptLog(self.files, worker)
+        self.scheduler.on_failed_attempt = self.attempts.note
         self.preprocessor = Preprocessor(self.files, settings.lines)
         self.scanner = QueueScanner(self.scheduler, self.completion, self.preprocessor, cleaner, worker, self._is_held)
         self.is_held = _never_in_memory
@@ -201,6 +205,7 @@ class SchedulerCore:
     def start(self, now: float) -> None:
         """Log the first line and load what is in the queue."""
         self.scheduler.log_status()
+        self.attempts.open(int(now))
         try:
             self.scanner.find_old(int(now))
         except OSError as error:
@@ -223,6 +228,7 @@ class SchedulerCore:
         more = self.scanner.pump(seconds)
         more |= self.scheduler.pump(now)
         more |= self.completion.pump(now)
+        self.attempts.write(seconds)
         return more
 
     def wakes_at(self) -> float | None:
@@ -235,7 +241,7 @@ class SchedulerCore:
         self.scheduler.retry_all()
 
     def reread(self) -> None:
-        """Read locals, virtualdomains, remotelimits and bouncelimit again (signal HUP)."""
+        """Read locals, virtualdomains, remotelimits, bouncelimit and suspendeddomains again (signal HUP)."""
         try:
             self._settings.reload(self._site)
         except QueueFileError as trouble:
@@ -243,6 +249,7 @@ class SchedulerCore:
             return
         self.scheduler.routes = self._settings.routes
         self.completion.limit.per_hour = self._settings.controls.bouncelimit
+        self.scheduler.suspend_domains(self._settings.controls.suspendeddomains)
         room = self.scheduler.channels[REMOTE].room
         if room is not None:
             room.limit_by(self._settings.controls.remotelimits)
@@ -269,6 +276,7 @@ class SchedulerCore:
                     self.files.note_due(number, channel.index, due)
                 except QueueFileError as trouble:
                     self.log.warning(trouble.text)
+        self.attempts.write(int(time.time()))
         self.log.say(self.log.lines.exiting())
 
 

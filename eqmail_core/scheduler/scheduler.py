@@ -9,7 +9,7 @@ Source: queue.md 3.7 (qmail-send.c job, del, pass).
 Long because starting and ending deliveries change the same state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from eqmail_core.dsn.notification import DELIVERED_TEXT, EXPANDED_TEXT, RELAYED_TEXT, TOO_LONG
 from eqmail_core.dsn.parameters import NO_DSN, RecipientDsn
@@ -33,6 +33,7 @@ from eqmail_core.scheduler.ports import (
     WorkerPort,
 )
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
+from eqmail_core.scheduler.suspension import suspension_of
 
 # Records read per channel and turn, so that a long list of finished recipients does not delay other messages.
 _RECORDS_PER_TURN = 500
@@ -49,7 +50,8 @@ _MAX_RESTING = 50
 class Scheduler:
     """Decides what to deliver next and records the results; `routes` may be replaced at any time.
 
-    `on_deferred` is called with every attempt that leaves recipients on the disk for a later attempt.
+    `on_deferred` is called with every attempt that leaves recipients on the disk for a later attempt,
+    `on_failed_attempt` with every delivery that ended without a result, its report and the time.
     `worker` runs the flushes.
     """
 
@@ -74,6 +76,8 @@ class Scheduler:
         self.worker: WorkerPort = InlineExecutor()
         self._flushing = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
+        self.on_failed_attempt: Callable[[Delivery, bytes, int], None] = lambda delivery, reason, now: None
+        self._suspended: Mapping[bytes, int] | None = None
         self.recorder = DiskRecorder(self)
         self.channels = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
         self._retry_schedule = retry_schedule
@@ -189,7 +193,9 @@ class Scheduler:
                 job.hit_end = True
                 self._stop_reading(channel)
             elif record[1] == TODO:
-                if room is None:
+                if self._suspended and self._is_suspended(record[2]):
+                    self._postpone(job, record)
+                elif room is None:
                     self._start(channel, self._delivery(job, record))
                     channel.turn += 1
                     if channel.turn >= _TURN and channel.others_wait(self.now):
@@ -315,6 +321,30 @@ class Scheduler:
         job.pending += 1
         job.retry = min(job.retry, self.now + requeue_delay(job.age, moves))
 
+    def suspend_domains(self, domains: "Mapping[bytes, int] | None") -> None:
+        """Start no delivery to these domains until the given times; see scheduler/suspension.py.
+
+        Recipients that wait for their destination come back later; running deliveries go on.
+        """
+        self._suspended = domains
+        if not domains:
+            return
+        for channel in self.channels:
+            if channel.room is not None:
+                for delivery in channel.room.remove(lambda item: self._is_suspended(item.recipient)):
+                    self.release(delivery.job)
+
+    def _is_suspended(self, recipient: bytes) -> bool:
+        return suspension_of(self._suspended, recipient.rpartition(b"@")[2], self.now) is not None
+
+    def _postpone(self, job: Job, record: Record) -> None:
+        """Leave a recipient of a suspended domain undone until the suspension ends, or the next attempt."""
+        job.position += bool(job.recipient_indexes)
+        job.pending += 1
+        end = suspension_of(self._suspended, record[2].rpartition(b"@")[2], self.now)
+        if end:
+            job.retry = min(job.retry, max(end, self.now + 1))
+
     def _read_on(self, channel: ChannelState, now: float) -> bool:
         """Resume a stalled attempt once its destination has taken much of what waited."""
         room = channel.room
@@ -388,6 +418,8 @@ class Scheduler:
                 self.log_status()
                 return
             self._succeeded(delivery, takes_over, EXPANDED_TEXT if is_expanded else b"")
+        else:
+            self.on_failed_attempt(delivery, text, self.now)
         self.log_status()
         self.release(job)
 

@@ -148,6 +148,11 @@ class QueuePaths:
         return f"{self.root}/lock/tcpto"
 
     @property
+    def attempts(self) -> str:
+        """The file with the reasons of deferrals."""
+        return f"{self.root}/lock/attempts"
+
+    @property
     def journal(self) -> str:
         """The directory of the journal's segments."""
         return f"{self.root}/journal"

@@ -74,8 +74,8 @@ def target_manifest(site: Site, caller: tuple[str, str]) -> list[NodeSpec]:
     The paths begin with a slash, so that they are places of another home; the folders above it are among them.
     """
     permissions = OwnershipPolicy(site, caller)
-    journal = site.queue.journal[len(site.home) + 1 :]
-    nodes = [*_folders(site, permissions), *(node for node in _queue(site, permissions) if node.path != journal)]
+    own = {path[len(site.home) + 1 :] for path in (site.queue.journal, site.queue.attempts)}
+    nodes = [*_folders(site, permissions), *(node for node in _queue(site, permissions) if node.path not in own)]
     above = [DirectorySpec(folder, permissions("owner", 0o755)) for folder in folders_above(site.home)]
     return [*above, *(node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes)]
 
@@ -109,8 +109,10 @@ def _queue(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec |
         path, worn = node.path[len(site.home) + 1 :], permissions(node.role, node.mode)
         if node.kind == FOLDER:
             yield DirectorySpec(path, worn, node.split)
+        elif node.kind == FIFO:
+            yield FifoSpec(path, worn)
         else:
-            yield FifoSpec(path, worn) if node.kind == FIFO else PreallocatedFileSpec(path, worn, node.size)
+            yield PreallocatedFileSpec(path, worn, node.size, node.grows)
 
 
 def _programs(site: Site, permissions: OwnershipPolicy) -> Iterator[NodeSpec]:

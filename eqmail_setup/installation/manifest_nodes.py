@@ -46,11 +46,12 @@ class ExactFileSpec(NamedTuple):
 
 
 class PreallocatedFileSpec(NamedTuple):
-    """A file of a fixed size that begins as zeros; its content is the business of the running system."""
+    """A file that begins as zeros and keeps its size unless it `grows`; the running system writes its content."""
 
     path: str
     permissions: Permissions
     size: int
+    grows: bool = False
 
 
 class FifoSpec(NamedTuple):

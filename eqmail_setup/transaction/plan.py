@@ -172,7 +172,7 @@ def _compare_preallocated(node: PreallocatedFileSpec, filesystem: Filesystem) ->
     for found in _compare_file(node.path, bytes(node.size), node.permissions, filesystem):
         if isinstance(found, Change):
             yield found
-        elif found.size != node.size:
+        elif found.size != node.size and not node.grows:
             write = WriteFile(node.path, bytes(node.size), node.permissions)
             yield Change(filesystem.display_path(node.path), f"{found.size} bytes", f"{node.size} bytes", write)
         else:

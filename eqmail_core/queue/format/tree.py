@@ -51,19 +51,22 @@ MARKS = {"info": WARNED | OLDER_CLOCK}
 class QueueNode:
     """One folder or fixed file of a queue.
 
-    `size`: zero bytes that a file is created with; a folder with `split` has its files in folders 0 to split-1 of the
-    same kind.
+    `size`: zero bytes that a file is created with; with `grows` it has other sizes later. A folder with `split` has its
+    files in folders 0 to split-1 of the same kind.
     """
 
-    __slots__ = ("kind", "mode", "path", "role", "size", "split")
+    __slots__ = ("grows", "kind", "mode", "path", "role", "size", "split")
 
-    def __init__(self, path: str, kind: str, role: str, mode: int, size: int = 0, split: int = 0) -> None:
+    def __init__(
+        self, path: str, kind: str, role: str, mode: int, size: int = 0, split: int = 0, grows: bool = False
+    ) -> None:
         self.path = path
         self.kind = kind
         self.role = role
         self.mode = mode
         self.size = size
         self.split = split
+        self.grows = grows
 
     def parts(self) -> "list[QueueNode]":
         """Return the numbered folders in it."""
@@ -83,6 +86,7 @@ def queue_nodes(site: Site) -> list[QueueNode]:
     for name, role, mode in _FOLDERS:
         nodes.append(QueueNode(f"{queue.root}/{name}", FOLDER, role, mode, split=split.get(name, 0)))
     nodes.append(QueueNode(queue.sendmutex, FILE, "qmails", 0o600))
+    nodes.append(QueueNode(queue.attempts, FILE, "qmails", 0o600, grows=True))
     nodes.append(QueueNode(queue.tcpto, FILE, "qmailr", 0o644, site.layout.tcpto_size))
     nodes.append(QueueNode(queue.trigger, FIFO, "qmails", 0o622))
     return nodes

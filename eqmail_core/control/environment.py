@@ -8,7 +8,7 @@ Source: control-files.md 2.9; delivery.md.
 from typing import NamedTuple
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.setting import INJECT, LOCAL, QMTPD, SMTPD
+from eqmail_core.control.setting import INJECT, LOCAL, QMTPD, REMOTE, SEND, SMTPD, START
 
 PLUGINS = "plugins of qmail-smtpd"
 DELIVERED = "programs in .qmail files"
@@ -48,7 +48,8 @@ VARIABLES = (
     Variable(
         "SUBMISSIONPORT",
         (SMTPD,),
-        "On this local port, or these with blanks between, MAIL needs authentication.",
+        "On this local port, or these with blanks between, MAIL needs authentication; so it does on every listener "
+        "with the role submission or submissions in control/smtplisten.",
         "587",
     ),
     Variable("SMTPS", (SMTPD,), "When set, even to nothing, TLS begins before the greeting.", "unset"),
@@ -141,3 +142,16 @@ VARIABLES = (
     Variable("DKQUEUE", ("qmail-bfque",), "By convention, the real qmail-queue.", set_by=Controls.beforequeue.file),
 )
 """In the order of the documentation."""
+
+_SERVICES = {SMTPD, QMTPD, SEND, REMOTE, LOCAL, START, "everything that queues mail", "the remote service"}
+
+
+def service_variables() -> list[str]:
+    """The variables by which an administrator changes what the services do; not those that other programs set."""
+    own = [
+        it.name
+        for it in VARIABLES
+        if set(it.used_by) & _SERVICES and it.set_by.partition(",")[0] in ("", "the administrator")
+    ]
+    settings = [it.env for it in Controls.declared().values() if it.env and set(it.used_by) & _SERVICES]
+    return list(dict.fromkeys([*own, *settings]))

@@ -8,9 +8,11 @@ class SmtpSettings(ControlSet):
     """Settings of the SMTP server that are our own."""
 
     smtplisten = Lines(
-        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before "
-        "it where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
-        "xinetd or inetd as ever.",
+        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, and before it the "
+        "role of the listener. Without one it takes mail from everybody, as on port 25. submission: takes mail only "
+        "after a login, as on port 587; submissions: does so with TLS from the first byte, as on port 465; tls: has "
+        "TLS from the first byte and needs a login only on the ports of SUBMISSIONPORT. Without the file the server "
+        "runs under tcpserver, xinetd or inetd.",
         default=None,
         used_by=(START,),
         since="eqmail 2",

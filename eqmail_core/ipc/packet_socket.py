@@ -30,10 +30,6 @@ _CMSG_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
 _SO_PASSRIGHTS = 83
 
 
-class TlsListener(socket.socket):
-    """A listening socket whose clients speak TLS from the first byte."""
-
-
 def peer_credentials(sock: socket.socket) -> PeerCredentials:
     """Return the peer's process, user and group as the kernel states them."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

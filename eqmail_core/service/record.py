@@ -1,6 +1,8 @@
-"""The record of the services in run/status, written by the supervisor for other programs.
+"""What the supervisor records for other programs: its services in run/status, its SMTP listeners in run/listeners.
 
-Source: eqmail_core/service/status.py.
+A record is valid only while a supervisor runs.
+
+Source: eqmail_core/service/status.py; eqmail_core/text/listen_address.py.
 """
 
 import os
@@ -9,17 +11,26 @@ from eqmail_core.service.status import FILE, ServiceStatus, parse_status, render
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file, write_all
 
+LISTENERS = "listeners"
+"""Name of the record of the SMTP listeners: one listen address per line."""
+
 
 def write_record(site: Site, services: list[ServiceStatus]) -> None:
-    """Replace the record as a whole.
+    """Replace the record of the services as a whole."""
+    _write(f"{site.run}/{FILE}", render_status(services))
 
-    It need not survive a crash of the system, and a full disk stops no service.
-    """
-    path = f"{site.run}/{FILE}"
+
+def write_listeners(site: Site, addresses: list[str]) -> None:
+    """Replace the record of the SMTP listeners."""
+    _write(f"{site.run}/{LISTENERS}", "".join(f"{address}\n" for address in addresses).encode())
+
+
+def _write(path: str, content: bytes) -> None:
+    """Replace a record; it need not survive a crash of the system, and a full disk stops no service."""
     try:
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            write_all(fd, render_status(services))
+            write_all(fd, content)
         finally:
             os.close(fd)
         os.rename(f"{path}.new", path)
@@ -28,8 +39,13 @@ def write_record(site: Site, services: list[ServiceStatus]) -> None:
 
 
 def read_record(site: Site) -> list[ServiceStatus]:
-    """Read the record; it is valid only while a supervisor runs.
+    """Read the record of the services.
 
     Fails: OSError; ValueError for an invalid record.
     """
     return parse_status(read_file(f"{site.run}/{FILE}") or b"")
+
+
+def read_listeners(site: Site) -> list[str]:
+    """Read the listen addresses of the SMTP service.  Fails: OSError."""
+    return (read_file(f"{site.run}/{LISTENERS}") or b"").decode("utf-8", "replace").splitlines()

@@ -10,14 +10,14 @@ import os
 import socket
 import struct
 
-from eqmail_core.ipc.packet_socket import TlsListener
+from eqmail_core.smtpd.server.listener import SmtpListener
+from eqmail_core.text.listen_address import ROLES, TRANSFER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 FIRST_FD = 3
-TLS_NAME = b"tls"
 IDLE_S = 86400.0
 
 _STARTING_S = 60
@@ -85,10 +85,10 @@ def service_manager(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
     return ServiceManager(address, int(micros) / 1e6 if watched else 0.0)
 
 
-def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:
+def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[SmtpListener]:
     """The listening TCP sockets that the service manager passed; removes their variables.
 
-    One with the name tls (FileDescriptorName=tls) uses TLS from the first byte.
+    A name that is a role (FileDescriptorName=submissions) gives the listener this role.
 
     Fails: OSError for a descriptor that is not a listening TCP socket.
     """
@@ -100,9 +100,10 @@ def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.sock
     return [_listener(FIRST_FD + index, names[index]) for index in range(int(count))]
 
 
-def _listener(fd: int, name: bytes) -> socket.socket:
+def _listener(fd: int, name: bytes) -> SmtpListener:
     os.set_inheritable(fd, False)
-    sock = TlsListener(fileno=fd) if name == TLS_NAME else socket.socket(fileno=fd)
+    sock = SmtpListener(fileno=fd)
+    sock.role = ROLES.get(name.decode("latin-1"), TRANSFER)
     internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if not internet or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()

@@ -19,6 +19,7 @@ from eqmail_core.service.status import DOWN, READY, STARTING, ServiceStatus
 from eqmail_core.system import kernel
 from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import PrivilegeError
+from eqmail_core.system.process_title import set_process_title
 
 NAME = "qmail-start"
 
@@ -30,12 +31,12 @@ class SupervisedService:
     services share the code loaded for them and for those before them.  Services are ended in the order of `last`: 0
     first, then 1, and so on, each rank after the end of the previous one.  A process keeps its `listeners` and the
     descriptors of `kept`, and no others.  One that `becomes_program` counts as ready as soon as it has executed that
-    program.
+    program.  ps shows it as `program`, serving `purpose`.
     """
 
     __slots__ = (
         *("becomes_program", "ended_at", "ends", "verdict", "kept", "last", "listeners", "load", "name", "pause_s"),
-        *("pid", "reason", "run", "signals", "since", "start_at", "state_since"),
+        *("pid", "program", "purpose", "reason", "run", "signals", "since", "start_at", "state_since"),
     )
 
     def __init__(
@@ -48,8 +49,12 @@ class SupervisedService:
         load: Callable[[], object] = lambda: None,
         kept: tuple[int, ...] = (),
         becomes_program: bool = False,
+        program: str = "",
+        purpose: str = "",
     ) -> None:
         self.name = name
+        self.program = program or f"qmail-{name}"
+        self.purpose = purpose
         self.run = run
         self.listeners = listeners
         self.last = last
@@ -121,7 +126,7 @@ class SupervisedService:
             for sock in others:
                 sock.close()
             kernel.close_all_but({0, 1, 2, readiness_fd, *self.kept, *(sock.fileno() for sock in self.listeners)})
-            kernel.name_process(f"eq-{self.name}")
+            set_process_title(self.program, self.purpose)
             kernel.end_with_parent()
             self.run()
             code = 0

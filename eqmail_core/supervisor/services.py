@@ -13,7 +13,7 @@ from signal import SIGALRM, SIGHUP
 from typing import TYPE_CHECKING
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.service.record import write_record
+from eqmail_core.service.record import write_listeners, write_record
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 from eqmail_core.supervisor import (
@@ -37,6 +37,8 @@ from eqmail_core.system.installation import read_controls
 if TYPE_CHECKING:
     import socket
 
+    from eqmail_core.smtpd.server.listener import SmtpListener
+
 DEFAULT_DELIVERY = b"./Mailbox"
 
 
@@ -57,7 +59,9 @@ def supervisor(
 
 def build_services(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
     """The services in the order of their starts.  Fails: StartError, OSError."""
+    home = site.home
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
+    write_listeners(site, [sock.address for sock in tcp])
     services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
     takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
     at = listen_for_services(site, takes_over)
@@ -67,20 +71,37 @@ def build_services(site: Site, controls: Controls, addresses: list[str], words: 
     remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
     schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
     services += [
-        SupervisedService("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
-        SupervisedService("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
+        SupervisedService(
+            "lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load, purpose=f"local deliveries of {home}"
+        ),
+        # The successor of qmail-clean: it alone, as qmailq, removes files of the queue.
+        SupervisedService(
+            *("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3),
+            load=queue.load,
+            program="qmail-clean",
+            purpose=f"queue of {home}",
+        ),
         *(
-            SupervisedService("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load)
+            SupervisedService(
+                *("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load),
+                program="qmail-rspawn",
+                purpose=f"remote deliveries of {home}",
+            )
             for sock in remotes.values()
         ),
-        SupervisedService("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
+        SupervisedService(
+            "send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load, purpose=f"scheduler of {home}"
+        ),
     ]
     handover = at.get("smtp")
-    sockets = tcp if handover is None else [*tcp, handover]
+    sockets: list[socket.socket] = [*tcp] if handover is None else [*tcp, handover]
     for counters in SharedCounters(max(1, controls.smtpworkers)).all_counters() if sockets else ():
         serve = partial(_serve_smtp, site, tcp, counters, handover)
         kept = (counters.counters.fd,)
-        services.append(SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
+        purpose = f"{' '.join(sock.address for sock in tcp) or 'connections of other programs'} of {home}"
+        services.append(
+            SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept, purpose=purpose)
+        )
     return services
 
 
@@ -98,7 +119,7 @@ def _load_smtp() -> None:
 
 
 def _serve_smtp(
-    site: Site, listeners: "list[socket.socket]", counters: ProcessCounters, handover: "socket.socket | None"
+    site: Site, listeners: "list[SmtpListener]", counters: ProcessCounters, handover: "socket.socket | None"
 ) -> None:
     from eqmail_core.smtpd.server import service as smtp
 

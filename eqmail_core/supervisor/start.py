@@ -17,8 +17,9 @@ import socket
 from collections.abc import Iterator
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.ipc.packet_socket import TlsListener, listen_at
+from eqmail_core.ipc.packet_socket import listen_at
 from eqmail_core.site.site import Site
+from eqmail_core.smtpd.server.listener import SmtpListener
 from eqmail_core.supervisor.service_manager import given_listeners
 from eqmail_core.system.log import log_line
 from eqmail_core.text.invisible_characters import visible
@@ -70,16 +71,17 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
         raise StartError(f"{site.socket(name)}: {error.strerror}") from error
 
 
-def listen_on(address: str) -> socket.socket:
-    """Create a TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all inheriting workers.
+def listen_on(address: str) -> SmtpListener:
+    """Create a TCP socket on a listen address (text/listen_address.py), shared by all inheriting workers.
 
-    The prefix tls: means implicit TLS.
+    Fails: StartError.
     """
     at = parse_listen_address(address)
     if at is None:
         raise StartError(f"{address!r} {WANTED}")
     family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
-    sock = (TlsListener if at.is_tls else socket.socket)(family, socket.SOCK_STREAM)
+    sock = SmtpListener(family, socket.SOCK_STREAM)
+    sock.role = at.role
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -110,7 +112,7 @@ def listen_for_workers(site: Site, name: str, first: socket.socket, count: int) 
     return {site.socket(name): first} | {site.socket(other): sock for other, sock in named.items()}
 
 
-def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
+def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[SmtpListener]:
     """The sockets of the SMTP service: those the service manager passed, and those in `asked`.
 
     Without either, the addresses in `settled`.  An invalid line of `settled` costs only its own listener.

@@ -39,6 +39,9 @@ COMMAND_ALIASES = {"mkusers", "eqmail"}
 PACKAGES = ("uvloop", "dns", "cdbx", "cryptography", "idna", "publicsuffixlist", "click", "pydantic", "jinja2", "rich")
 """What the suite imports from elsewhere; used to find the folders in which it lies."""
 
+OPTIONAL_PACKAGES = ("setproctitle",)
+"""What the suite imports where it is installed."""
+
 _LONGEST_FIRST_LINE = 120
 
 
@@ -89,7 +92,8 @@ def own_folders() -> list[str]:
 
 def folders() -> list[str]:
     """The folders in which the suite and the packages that it needs lie, each once."""
-    return list(dict.fromkeys(os.path.dirname(_folder_of(name)) for name in ("eqmail_core", *PACKAGES)))
+    optional = [name for name in OPTIONAL_PACKAGES if find_spec(name)]
+    return list(dict.fromkeys(os.path.dirname(_folder_of(name)) for name in ("eqmail_core", *PACKAGES, *optional)))
 
 
 def module_file(program: Launcher) -> str:

@@ -17,8 +17,6 @@ from eqmail_setup.services.definitions import (
     OWN_CHECKER,
     SERVICES,
     SMTP_PROGRAM,
-    SUBMISSION,
-    SUBMISSION_PORTS,
     ServiceDefinition,
     missing_programs,
 )
@@ -127,19 +125,13 @@ def _settings(manager: ServiceManager, site: Site, options: ServiceOptions, name
 def _socket(definition: ServiceDefinition, settings: Settings) -> Socket:
     hosts = [f"[{host}]" if ":" in host else host for host in settings.hosts()]
     addresses = [f"{host}:{settings.port}" for host in hosts]
-    return Socket(service=definition.name, title=definition.title, addresses=addresses, tls=definition.tls)
+    role = definition.listener
+    return Socket(service=definition.name, title=definition.title, addresses=addresses, role=role)
 
 
-def _environment(definition: ServiceDefinition, settings: Settings, sockets: list[Socket]) -> dict[str, str]:
+def _environment(definition: ServiceDefinition, settings: Settings) -> dict[str, str]:
     """The variables of a service; those of the MTA also hold for the resident SMTP service below it."""
     found = {key: value.format(port=settings.port) for key, value in definition.environment}
-    if definition.name == MTA:
-        # In the order of the offers, so that an order of wishes changes nothing.
-        inside = [
-            socket.addresses[0] for name in SERVICES for socket in sockets if socket.service == name in SUBMISSION
-        ]
-        ports = [address.rpartition(":")[2] for address in inside]
-        found |= {SUBMISSION_PORTS: " ".join(ports)} if ports else {}
     if SMTP_PROGRAM in definition.programs and not settings.handover:
         found[os.fsdecode(NO_HANDOVER_VARIABLE)] = ""
     return found
@@ -174,7 +166,7 @@ def _values(
         group=site.accounts.group(role) if role else "",
         privileged=_checker(settings) not in ([], [f"{site.bin}/{OWN_CHECKER}"]),
         starter=caller()[0] if site.single_user else user_name(0),
-        environment=_environment(definition, settings, sockets),
+        environment=_environment(definition, settings),
         sockets=sockets,
         # tcpserver does not know ::, but where it knows IPv6, as qmail-tcpsrv does, 0 is every address of both kinds.
         host="0" if settings.hosts()[1:] else settings.address,

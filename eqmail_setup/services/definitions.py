@@ -8,17 +8,15 @@ from typing import NamedTuple
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
+from eqmail_core.text.listen_address import ROLES
 
 MTA = "mta"
-SUBMISSION = ("submission", "smtps")
-"""What people who log in send their mail to, and nobody else."""
-
 SUBMISSION_PORTS = "SUBMISSIONPORT"
 SMTP_PROGRAM, OWN_CHECKER = "qmail-smtpd", "qmail-chkpw"
 
 
 class ServiceDefinition(NamedTuple):
-    """One service. `resident`: the SMTP service below qmail-start can serve it, too; `tls`: TLS from the first byte.
+    """One service. `resident`: the SMTP service below qmail-start can serve it, too, in the role `listener`.
 
     `name` is what an administrator says, `daemon` the name of its process; `programs` start each other in this order,
     `checker` is the usual checkpassword program between them; `role` whose account serves, "" for root.
@@ -33,7 +31,12 @@ class ServiceDefinition(NamedTuple):
     resident: bool = False
     checker: str = ""
     environment: tuple[tuple[str, str], ...] = ()
-    tls: bool = False
+    listener: str = ""
+
+    @property
+    def tls(self) -> bool:
+        """Whether clients speak TLS from the first byte."""
+        return ROLES[self.listener].is_tls
 
 
 # Passwords, but for the digests of CRAM-MD5, are taken below TLS only.
@@ -53,7 +56,7 @@ SERVICES = {
             resident=True,
             checker=_PWRAP,
             environment=(("SMTPS", ""), (SUBMISSION_PORTS, "{port}"), _CAREFUL),
-            tls=True,
+            listener="submissions",
         ),
         ServiceDefinition(
             "submission",
@@ -64,6 +67,7 @@ SERVICES = {
             resident=True,
             checker=_PWRAP,
             environment=((SUBMISSION_PORTS, "{port}"), _CAREFUL),
+            listener="submission",
         ),
         ServiceDefinition("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
         ServiceDefinition(

@@ -111,7 +111,7 @@ class Socket(BaseModel):
     service: str
     title: str
     addresses: list[str]
-    tls: bool = Field(description="Whether clients speak TLS from the first byte.")
+    role: str = Field(description="The role of the listener, as it stands before an address; empty for mail transfer.")
 
 
 class TemplateContext(Settings):

@@ -8,7 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEAR = set("typing dataclasses asyncio logging subprocess inspect ssl tempfile socketserver re enum socket".split())
-FOREIGN = {"uvloop", "dns", "cdbx", "click", "pydantic", "jinja2", "rich", "idna", "cryptography", "eqmail_setup"}
+FOREIGN = {
+    "uvloop",
+    "setproctitle",
+    "dns",
+    "cdbx",
+    "click",
+    "pydantic",
+    "jinja2",
+    "rich",
+    "idna",
+    "cryptography",
+    "eqmail_setup",
+}
 
 # Programs that a message may start, and how many modules of ours each begins with: what it has, and no more.
 PER_MESSAGE = {

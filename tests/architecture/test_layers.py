@@ -47,6 +47,7 @@ PURE_EXCEPTIONS = {("mail/dates", "time")}
 
 THIRD_PARTY = {
     "uvloop": "event_loop",
+    "setproctitle": "system",
     "dns": "dns",
     "cdbx": "system",
     "cryptography": "auth tls smtp",

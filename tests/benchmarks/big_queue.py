@@ -127,7 +127,7 @@ def counted(home: Path) -> int:
 
 
 def _spent(mail_system: MailSystem) -> tuple[float, float]:
-    pid = next(pid for pid, name in mail_system.services().items() if name == "eq-send")
+    pid = next(pid for pid, name in mail_system.services().items() if name == "qmail-send")
     words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), _peak(pid)
 

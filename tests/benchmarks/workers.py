@@ -64,7 +64,7 @@ def cpu_of_workers(mail_system: MailSystem) -> float:
     """CPU seconds of all remote workers so far."""
     total = 0
     for pid, name in mail_system.services().items():
-        if name == "eq-remote":
+        if name == "qmail-rspawn":
             words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             total += int(words[11]) + int(words[12])
     return total / os.sysconf("SC_CLK_TCK")

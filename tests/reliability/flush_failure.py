@@ -15,25 +15,25 @@ from tests.reliability.sink import MIXED, Sink
 from tests.support.mail_system import free_port
 
 HIT_S = 10
-DELIVERING = ("eq-carrier", "eq-agent")
+DELIVERING = ("qmail-carrier", "qmail-local")
 SEND_METHODS = ("kept", "kept", "each", "queue")
 
 FAULTS = (
-    Fault(("eq-queue",), "fdatasync", path="/journal/"),
-    Fault(("eq-queue",), "fdatasync", errno.ENOSPC, path="/journal/"),
-    Fault(("eq-queue",), "pwritev", path="/journal/"),
-    Fault(("eq-queue",), "pwritev", errno.ENOSPC, once=False, path="/journal/"),
-    Fault(("eq-queue",), "fsync", path="/queue/"),
-    Fault(("eq-queue",), "link", path="/queue/"),
-    Fault(("eq-send",), "fsync", path="/queue/"),
-    Fault(("eq-send",), "rename", path="/queue/"),
+    Fault(("qmail-clean",), "fdatasync", path="/journal/"),
+    Fault(("qmail-clean",), "fdatasync", errno.ENOSPC, path="/journal/"),
+    Fault(("qmail-clean",), "pwritev", path="/journal/"),
+    Fault(("qmail-clean",), "pwritev", errno.ENOSPC, once=False, path="/journal/"),
+    Fault(("qmail-clean",), "fsync", path="/queue/"),
+    Fault(("qmail-clean",), "link", path="/queue/"),
+    Fault(("qmail-send",), "fsync", path="/queue/"),
+    Fault(("qmail-send",), "rename", path="/queue/"),
     Fault(DELIVERING, "fsync"),
     Fault(DELIVERING, "syncfs"),
     Fault(DELIVERING, "rename"),
 )
 SLOW = (
-    Fault(("eq-queue",), "fdatasync", 0, 700, once=False),
-    Fault(("eq-queue", "eq-send"), "fsync", 0, 1500, once=False),
+    Fault(("qmail-clean",), "fdatasync", 0, 700, once=False),
+    Fault(("qmail-clean", "qmail-send"), "fsync", 0, 1500, once=False),
     Fault(DELIVERING, "syncfs", 0, 1500, once=False),
     Fault(DELIVERING, "fsync", 0, 1500, once=False),
 )
@@ -58,7 +58,7 @@ def run(folder: Path, seed: int, times: int, faults: tuple[Fault, ...] = FAULTS,
                     time.sleep(rng.uniform(0.2, 1.0))
                     _let_fail(calls, fault)
                     # Half of the time all that comes now stays in the journal alone.
-                    for pid in installation.named("eq-send") if rng.random() < 0.5 else ():
+                    for pid in installation.named("qmail-send") if rng.random() < 0.5 else ():
                         kill(pid, signal.SIGSTOP)
                     time.sleep(rng.choice([0.2, 1.0, 3.0]))
                     installation.kill_all()

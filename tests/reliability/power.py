@@ -157,7 +157,7 @@ def _disturb(installation: Installation, rng: random.Random) -> None:
     if what == "retry":
         installation.signal(signal.SIGALRM)
     elif what == "kill one":
-        kill(rng.choice(installation.named("eq-queue", "eq-send") or [installation.pid]))
+        kill(rng.choice(installation.named("qmail-clean", "qmail-send") or [installation.pid]))
     elif what == "stop":
         installation.stop()
     else:

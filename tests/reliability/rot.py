@@ -119,7 +119,7 @@ def run(folder: Path, seed: int, times: int, ways: int = len(DAMAGES)) -> Report
 def _fill(installation: Installation, seed: int) -> list[Sent]:
     """Messages that are acknowledged and stand in the journal alone."""
     installation.start()
-    (scheduler,) = installation.named("eq-send")
+    (scheduler,) = installation.named("qmail-send")
     kill(scheduler, signal.SIGSTOP)
     client = Client(installation.home, installation.port, "rot", "kept", seed, 0)
     client.recipients = lambda _identifier, _rng: (f"{USER}@{ME}",)

@@ -115,7 +115,7 @@ class ManagedInstallation:
 
     def demand_services(self) -> None:
         """All services of the MTA run."""
-        until(lambda: {"eq-queue", "eq-send"} <= set(self.accounts()), f"the services{self.logs()}", TIMEOUT_S)
+        until(lambda: {"qmail-clean", "qmail-send"} <= set(self.accounts()), f"the services{self.logs()}", TIMEOUT_S)
 
     def processes(self) -> dict[int, str]:
         """Every process that has to do with the home or the scratch folder, but us and our parents."""

@@ -26,6 +26,7 @@ from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.timed_stream import TimedStream
+from eqmail_core.text.listen_address import ListenerRole
 from eqmail_core.tls.server import ServerTlsContexts
 
 _RECORDER = """#!/bin/sh
@@ -156,7 +157,7 @@ class Resident:
         self._cwd = os.getcwd()
         os.chdir(self.home.site.home)
         self.server = self.loop.run_until_complete(
-            self.loop.create_server(lambda: AsyncSmtpSession(self.context, self.begins_with_tls), sock=self.listener)
+            self.loop.create_server(lambda: AsyncSmtpSession(self.context, ListenerRole(self.begins_with_tls, False)), sock=self.listener)
         )
         self._thread.start()
         return self

@@ -21,7 +21,7 @@ from tests.support.mail_system import MailSystem, make_maildir, messages, until
 from tests.system.test_kills import ME, Client
 
 KILLS = int(os.environ.get("KILLS", "8"))
-VICTIMS = ("eq-agent", "eq-lspawn", "eq-remote", "eq-send")
+VICTIMS = ("qmail-local", "qmail-lspawn", "qmail-rspawn", "qmail-send")
 NEW_INSTALLATION_EVERY = 10
 """A service that dies young is started again later and later, up to a minute; a start of the house begins anew."""
 AWAY = "box@away.test"
@@ -133,8 +133,8 @@ def test_a_stop_waits_for_no_service_that_is_dead(private_home: Path) -> None:
     (private_home / "control/locals").write_text("nowhere.test\n")
     mail_system = MailSystem(private_home)
     for count in range(1, 6):
-        until(lambda: "eq-remote" in mail_system.services().values(), "a remote service")
-        (pid,) = (pid for pid, name in mail_system.services().items() if name == "eq-remote")
+        until(lambda: "qmail-rspawn" in mail_system.services().values(), "a remote service")
+        (pid,) = (pid for pid, name in mail_system.services().items() if name == "qmail-rspawn")
         os.kill(pid, signal.SIGKILL)
         until(lambda seen=count: mail_system.log().count("alert: remote died") == seen, "its burial")  # type: ignore[misc]
     # now it is away for some seconds

@@ -96,7 +96,7 @@ def mail_system(home: Path) -> Iterator[MailSystem]:
 
 
 def smtpd_of(mail_system: MailSystem) -> int:
-    return next(pid for pid, name in mail_system.services().items() if name == "eq-smtpd")
+    return next(pid for pid, name in mail_system.services().items() if name == "qmail-smtpd")
 
 
 def told(text: str) -> str:

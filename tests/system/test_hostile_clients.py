@@ -58,7 +58,7 @@ class HostileMailSystem(MailSystem):
 
     def descriptors(self) -> dict[str, int]:
         """How many descriptors the services have open that hear of clients."""
-        return {name: len(os.listdir(f"/proc/{self.process_of(name)}/fd")) for name in ("eq-smtpd", "eq-queue")}
+        return {name: len(os.listdir(f"/proc/{self.process_of(name)}/fd")) for name in ("qmail-smtpd", "qmail-clean")}
 
     def queue_files(self) -> list[str]:
         """Every file of the queue but the fixed ones and the pool of numbers, which are empty files in pid/."""
@@ -240,7 +240,7 @@ def test_a_client_without_end_occupies_little(
 ) -> None:
     """It does not listen to what it is told, either."""
     first, more = FLOODS[name]
-    pid = mail_system.process_of("eq-smtpd")
+    pid = mail_system.process_of("qmail-smtpd")
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     start = peak_kib(pid)
     client = mail_system.connect()

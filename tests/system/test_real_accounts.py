@@ -43,7 +43,7 @@ def mail_system(real_home: Path) -> Iterator[MailSystem]:
 
 def test_every_service_has_its_own_account(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
     mail_system.send([f"{USER}@{ME}", f"{USER}+who@{ME}"], "Subject: wake the carrier and the agent\n\n")
-    until(lambda: {"eq-carrier", "eq-agent"} <= set(mail_system.services().values()), "carrier and agent")
+    until(lambda: {"qmail-carrier", "qmail-local"} <= set(mail_system.services().values()), "carrier and agent")
     owners: dict[str, set[str]] = {}
     for pid, name in mail_system.services().items():
         try:
@@ -55,16 +55,16 @@ def test_every_service_has_its_own_account(mail_system: MailSystem, joe: pwd.str
         if name.startswith("eq-"):
             owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
     # Others may have left mail for the alias user in this house.
-    owners["eq-agent"].discard("alias")
+    owners["qmail-local"].discard("alias")
     assert owners == {
-        "eq-queue": {"qmailq"},
-        "eq-lspawn": {"root"},
-        "eq-getpw": {"qmailp"},
-        "eq-carrier": {"root"},
-        "eq-agent": {USER},
-        "eq-remote": {"qmailr"},
-        "eq-send": {"qmails"},
-        "eq-smtpd": {"qmaild"},
+        "qmail-clean": {"qmailq"},
+        "qmail-lspawn": {"root"},
+        "qmail-getpw": {"qmailp"},
+        "qmail-carrier": {"root"},
+        "qmail-local": {USER},
+        "qmail-rspawn": {"qmailr"},
+        "qmail-send": {"qmails"},
+        "qmail-smtpd": {"qmaild"},
     }
 
 

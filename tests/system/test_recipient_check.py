@@ -175,7 +175,7 @@ def test_nonsense_is_hung_up_on_and_nobody_else_notices(mail_system: MailSystem)
 
 
 def test_where_nobody_answers_mail_is_accepted(mail_system: MailSystem) -> None:
-    spawner = next(pid for pid, name in mail_system.services().items() if name == "eq-lspawn")
+    spawner = next(pid for pid, name in mail_system.services().items() if name == "qmail-lspawn")
     os.kill(spawner, signal.SIGSTOP)
     try:
         assert resident(mail_system, [f"nobody-home@{ME}"]) == [KNOWN]

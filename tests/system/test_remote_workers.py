@@ -85,7 +85,7 @@ def mail_system(private_home: Path, sink: Sink) -> Iterator[MailSystem]:
 
 
 def workers(mail_system: MailSystem) -> list[int]:
-    return sorted(pid for pid, name in mail_system.services().items() if name == "eq-remote")
+    return sorted(pid for pid, name in mail_system.services().items() if name == "qmail-rspawn")
 
 
 def status(mail_system: MailSystem) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.supervisor import start
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
 from tests.support.mail_system import MailSystem, free_port, make_maildir, messages, until
@@ -18,7 +17,7 @@ ME = "mail.example.org"
 def test_an_address_can_be_marked_as_tls() -> None:
     for address, kind in (("127.0.0.1", False), ("tls:127.0.0.1", True), ("tls:[::1]", True)):
         with start.listen_on(f"{address}:{free_port()}") as listener:
-            assert isinstance(listener, TlsListener) is kind
+            assert listener.role.is_tls is kind
     with pytest.raises(start.StartError):
         start.listen_on("tls:127.0.0.1")
 

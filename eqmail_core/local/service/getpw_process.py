@@ -11,8 +11,9 @@ import socket
 
 from eqmail_core.ipc.packet_socket import PACKET
 from eqmail_core.site.site import Site
-from eqmail_core.system.kernel import forbid_tracing, name_process
+from eqmail_core.system.kernel import forbid_tracing
 from eqmail_core.system.privileges import assume_role
+from eqmail_core.system.process_title import set_process_title
 from eqmail_core.text.framing import fields, join
 from eqmail_core.users.getpw import find_among_accounts
 from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, LookupFailed, User
@@ -22,7 +23,7 @@ def run(site: Site, sock: socket.socket) -> int:
     """Answer questions until the spawner closes the socket.  Fails: PrivilegeError."""
     assume_role(site, "qmailp")
     forbid_tracing()
-    name_process("eq-getpw")
+    set_process_title("qmail-getpw", f"accounts for {site.home}")
     while local := sock.recv(PACKET):
         sock.send(_answer(site, local))
     return 0

@@ -131,7 +131,7 @@ class _LookupProcess:
     """The process that reads the system accounts; answers come in the order of the questions."""
 
     def __init__(self, site: Site) -> None:
-        self.pid, self.sock = fork_with_socket("eq-getpw", partial(getpw.run, site))
+        self.pid, self.sock = fork_with_socket("qmail-getpw", partial(getpw.run, site))
         self.asked: deque[bytes] = deque()
         self._busy_since = 0.0
 

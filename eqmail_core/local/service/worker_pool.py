@@ -89,7 +89,7 @@ class WorkerPool:
             self._carrier = None
         if self._carrier is None:
             act = partial(agent.run_carrier, self._site, self._default)
-            self._carrier = WorkerHandle(*fork_with_socket("eq-carrier", act), is_shared=True)
+            self._carrier = WorkerHandle(*fork_with_socket("qmail-carrier", act), is_shared=True)
             self._watch(self._carrier)
         return self._carrier
 
@@ -106,7 +106,7 @@ class WorkerPool:
         if found is None:
             self._make_room()
             act = partial(agent.run, self._site, user, self._default, self._environ)
-            found = WorkerHandle(*fork_with_socket("eq-agent", act), at_once=self._at_once)
+            found = WorkerHandle(*fork_with_socket("qmail-local", act), at_once=self._at_once)
             self._watch(found)
         self._agents[account] = found
         return found
@@ -194,7 +194,7 @@ class WorkerPool:
 
 def sync_in_child() -> tuple[int, socket.socket]:
     """Start a process that syncs all disks; its socket reaches end of file when that is done."""
-    return fork_with_socket("eq-sync", _sync)
+    return fork_with_socket("qmail-sync", _sync)
 
 
 def _sync(_sock: socket.socket) -> int:

@@ -30,6 +30,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
 from eqmail_core.system.memory_limit import bound_memory
 from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become_user, keep_only_changing_users
+from eqmail_core.system.process_title import set_process_title
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 # Elsewhere imported only when needed; here at once, because users may be unable to read these files.
@@ -59,7 +60,7 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
         become_user(user.uid, user.gid)
     except PrivilegeError:
         return LOOKUP_USAGE
-    serving = WorkerLoop(sock, "eq-agent", MaildirBatch(site, default, as_it_is))
+    serving = WorkerLoop(sock, "qmail-local", os.fsdecode(user.name), MaildirBatch(site, default, as_it_is))
     serving.subprocesses = DeliverySubprocesses(
         site, default, environ, serving.poll, serving.report, serving.memory_before
     )
@@ -70,7 +71,7 @@ def run_carrier(site: Site, default: bytes, sock: socket.socket) -> int:
     """Deliver plain Maildir mail for all users until the socket closes; return the exit code."""
     keep_only_changing_users()
     context = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
-    return WorkerLoop(sock, "eq-carrier", context).run()
+    return WorkerLoop(sock, "qmail-carrier", f"Maildirs of {site.home}", context).run()
 
 
 class WorkerLoop:
@@ -79,9 +80,9 @@ class WorkerLoop:
     Without `subprocesses`, orders that need more than a Maildir are returned.
     """
 
-    def __init__(self, sock: socket.socket, name: str, context: MaildirBatch) -> None:
+    def __init__(self, sock: socket.socket, name: str, purpose: str, context: MaildirBatch) -> None:
         kernel.forbid_tracing()
-        kernel.name_process(name)
+        set_process_title(name, purpose)
         os.umask(0o077)
         self.memory_before = bound_memory(_MORE_MEMORY)
         self._sock = sock

@@ -54,6 +54,9 @@ class Delays:
 NO_DELAYS = Delays()
 """No delays."""
 
+SUBMISSION_PORT = b"SUBMISSIONPORT"
+"""The variable with the ports on which MAIL needs a login."""
+
 DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
 """The variables that override the delays for a client."""
 
@@ -111,4 +114,4 @@ class PolicyConfig:
 
 def submission_ports(environ: "Mapping[bytes, bytes]") -> list[bytes]:
     """Return the ports on which MAIL needs authentication, from the server's environment."""
-    return environ.get(b"SUBMISSIONPORT", b"587").split()
+    return environ.get(SUBMISSION_PORT, b"587").split()

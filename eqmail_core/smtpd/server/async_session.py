@@ -33,6 +33,7 @@ from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
 from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol
 from eqmail_core.smtpd.server.proxy_protocol import ProxyHeaderReader
+from eqmail_core.text.listen_address import TRANSFER, ListenerRole
 from eqmail_core.tls.server import ServerTls
 from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
@@ -43,10 +44,9 @@ _BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
 
 
 class AsyncSmtpSession(asyncio.Protocol):
-    """One client of the service; `begins_with_tls`: TLS comes before the greeting."""
+    """One client of the service; `role`: the one of its listener."""
 
     __slots__ = (
-        "_begins_with_tls",
         "_config",
         "_context",
         "_core",
@@ -60,14 +60,15 @@ class AsyncSmtpSession(asyncio.Protocol):
         "_message",
         "_pending_decision",
         "_policy",
+        "_role",
         "_tls",
         "_transport",
         "seen",
     )
 
-    def __init__(self, context: ServerContext, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
+    def __init__(self, context: ServerContext, role: ListenerRole = TRANSFER, is_proxied: bool = False) -> None:
         self._context = context
-        self._begins_with_tls = begins_with_tls
+        self._role = role
         self._ends: ProxyEndpoints | None = None
         self._is_proxied = is_proxied
         self._tls: ServerTls | None = None
@@ -99,7 +100,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             return None
         if self._ends is not None:
             peer, local = self._ends.remote, (self._ends.local[0], local[1])
-        return session_config(settings, peer, local)
+        return session_config(settings, peer, local, self._role.needs_login)
 
     def _configure(self, config: SessionConfig) -> None:
         context, policy_config, environ = self._context, config.policy, config.environ
@@ -123,7 +124,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._core.close(refusal)
             self._flush()
             return
-        if self._begins_with_tls:
+        if self._role.is_tls:
             self._start_tls()
         else:
             self._decide(self._core.begin())
@@ -179,7 +180,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._pending_decision = None
 
     def _for_proxied(self, ends: ProxyEndpoints | None) -> "AsyncSmtpSession":
-        session = AsyncSmtpSession(self._context, self._begins_with_tls, is_proxied=True)
+        session = AsyncSmtpSession(self._context, self._role, is_proxied=True)
         session._ends = ends
         return session
 
@@ -275,10 +276,10 @@ class AsyncSmtpSession(asyncio.Protocol):
                 raise TlsUnavailable("missing certificate")
             tls = context.open()
         except TlsUnavailable as trouble:
-            self._has_failed = self._begins_with_tls
-            core.answer(Decision(False, [reply.tls_problem(str(trouble).encode())], close=self._begins_with_tls))
+            self._has_failed = self._role.is_tls
+            core.answer(Decision(False, [reply.tls_problem(str(trouble).encode())], close=self._role.is_tls))
             return
-        if not self._begins_with_tls:
+        if not self._role.is_tls:
             core.answer(Decision(True, [reply.READY_FOR_TLS]))
             self._flush()
         self._tls = tls
@@ -290,7 +291,7 @@ class AsyncSmtpSession(asyncio.Protocol):
                 is_complete = tls.shake(data)
             except TlsHandshakeError as failure:
                 self._fail(tls_failed(failure))
-                last_words = b"" if self._begins_with_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
+                last_words = b"" if self._role.is_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
                 self._transport.write(tls.wrap(b"") + last_words)
                 self._core.closed = True
                 return b""
@@ -300,7 +301,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             data = b""
             self._core.tls_started()
             self._policy.tls_started(tls.session_info())
-            if self._begins_with_tls:
+            if self._role.is_tls:
                 self._decide(self._core.begin())
         said = tls.receive(data)
         if tls.is_over:

@@ -10,7 +10,7 @@ from shutil import which
 from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import FilterConfig
-from eqmail_core.smtpd.policy.config import PolicyConfig
+from eqmail_core.smtpd.policy.config import SUBMISSION_PORT, PolicyConfig
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.config_reader import POLICY_VARIABLES
 from eqmail_core.tcpserver.rules import Rule
@@ -130,11 +130,18 @@ class SessionConfig:
         self.refusal = refusal
 
 
-def session_config(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
-    """Return the settings for a direct client; both ends are address and port."""
+def session_config(
+    settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int], needs_login: bool = False
+) -> SessionConfig:
+    """Return the settings for a direct client; both ends are address and port.
+
+    With `needs_login` MAIL needs a login, whatever SUBMISSIONPORT says.
+    """
     config = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
+    if needs_login:
+        environ[SUBMISSION_PORT] = environ[b"TCPLOCALPORT"]
     is_changed = any(environ.get(name) != settings.environ.get(name) for name in POLICY_VARIABLES)
     if is_changed and settings.policy_for is not None:
         try:

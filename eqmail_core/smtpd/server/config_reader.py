@@ -15,7 +15,7 @@ from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import SMTPD, ControlError
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, Delays, PolicyConfig, submission_ports
+from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, SUBMISSION_PORT, Delays, PolicyConfig, submission_ports
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import auth_offer
@@ -152,7 +152,7 @@ def _read_plugins(
 
 POLICY_VARIABLES = (
     frozenset(
-        [b"TLSREQUIRED", b"SUBMISSIONPORT", b"NOSPP", b"SPPCONFFILE"]
+        [b"TLSREQUIRED", SUBMISSION_PORT, b"NOSPP", b"SPPCONFFILE"]
         + [control.env.encode() for control in Controls.declared().values() if control.env and SMTPD in control.used_by]
     )
     - DELAY_VARIABLES

@@ -22,6 +22,7 @@ from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.config import SessionConfig, handed_over_session_config
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.system.log import log_line
+from eqmail_core.text.listen_address import ListenerRole
 
 # Maximum number of log lines buffered for a program; further ones are dropped to bound memory.
 _MAX_LINES = 1000
@@ -147,7 +148,7 @@ class HandoverSession(AsyncSmtpSession):
     __slots__ = ("_ip", "_is_begun", "_own_config", "_program")
 
     def __init__(self, context: ServerContext, config: SessionConfig, program: HandoverConnection) -> None:
-        super().__init__(context, b"SMTPS" in config.environ)
+        super().__init__(context, ListenerRole(b"SMTPS" in config.environ, False))
         self._own_config = config
         self._ip = config.environ.get(b"TCPREMOTEIP", b"unknown")
         self._program = program

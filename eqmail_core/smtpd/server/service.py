@@ -29,7 +29,6 @@ from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.filters import async_milter as milter_on_loop
 from eqmail_core.filters import python_checks
 from eqmail_core.filters.chain import load_checks, read_filters
-from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.mail import domain_name
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue import routing
@@ -47,6 +46,7 @@ from eqmail_core.smtpd.server.config_reader import PolicyConfigCache, read_tls
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.handover_receiver import HandoverListener
+from eqmail_core.smtpd.server.listener import SmtpListener
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
@@ -77,7 +77,7 @@ _GC_THRESHOLD = 20_000
 
 def run(
     site: Site,
-    listeners: list[socket.socket],
+    listeners: list[SmtpListener],
     counters: ProcessCounters | None = None,
     handover: socket.socket | None = None,
 ) -> None:
@@ -112,7 +112,7 @@ def run(
         loop.close()
 
 
-def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> ServerConfig:
+def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[SmtpListener]) -> ServerConfig:
     """Read the current settings.
 
     Fails: ControlError, OSError: as `read_policy_config`.
@@ -197,7 +197,7 @@ def _log(what: bytes) -> None:
 async def _serve(
     site: Site,
     context: ServerContext,
-    listeners: list[socket.socket],
+    listeners: list[SmtpListener],
     environ: dict[bytes, bytes],
     handover: socket.socket | None,
 ) -> None:
@@ -207,9 +207,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGINT, told_to_end.set)
     loop.add_signal_handler(signal.SIGHUP, _renew, site, context, listeners, environ)
     servers = [
-        await loop.create_server(
-            partial(AsyncSmtpSession, context, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
-        )
+        await loop.create_server(partial(AsyncSmtpSession, context, listener.role), sock=listener, backlog=_BACKLOG)
         for listener in listeners
     ]
     handovers = None if handover is None else HandoverListener(context, handover)
@@ -278,7 +276,7 @@ def _secrets_watch(
     return look
 
 
-def _renew(site: Site, context: ServerContext, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+def _renew(site: Site, context: ServerContext, listeners: list[SmtpListener], environ: dict[bytes, bytes]) -> None:
     try:
         context.replace_config(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:

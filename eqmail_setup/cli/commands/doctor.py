@@ -76,7 +76,7 @@ def command(
             raise usage_error(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
     for address in addresses:
         at = parse_listen_address(address)
-        if at is None or at.is_tls:
+        if at is None or at.role.is_tls:
             raise usage_error(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
     site = require_installation(context)
     require_accounts(site)

@@ -1,38 +1,48 @@
 """`eqmail run`: the services of an installation in the foreground, their log on standard error."""
 
 import os
-import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
+from eqmail_core.control.environment import service_variables
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.system.installation import read_controls
+from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup.errors import EqmailError, permission_required, usage_error
 from eqmail_setup.installation.loading import demand_own, require_installation
 from eqmail_setup.installation.trust import demand_trusted
 
+if TYPE_CHECKING:
+    from eqmail_core.site.site import Site
+
 DEFAULT_DELIVERY = b"./Mailbox"
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):([0-9]{1,5})")
+RELAYCLIENT = "RELAYCLIENT"
+"""Not passed on: in the environment of the service it would let every client relay."""
 
 
 @click.command("run")
-@click.option("--smtp", "addresses", metavar="ADDRESS:PORT", multiple=True, help="Keep an SMTP service there.")
+@click.option(
+    "--smtp", "addresses", metavar="ADDRESS:PORT", multiple=True, help="Listen for SMTP there; else smtplisten."
+)
 @click.option("--delivery", metavar="TEXT", help="Delivery for users without a .qmail file; else defaultdelivery.")
 @click.pass_context
 def command(context: click.Context, addresses: tuple[str, ...], delivery: str | None) -> int:
-    """Run the services until TERM or Ctrl-C. Accepts --smtp several times; IPv6 addresses in brackets.
+    """Run the services in the foreground until TERM or Ctrl-C.
 
-    Passwords are taken inside TLS only, unless TLSREQUIRED is set to something other than 1.
+    --smtp may be given several times. Before the address may stand tls:, submission: (login required) or submissions:
+    (login and TLS from the first byte). Environment variables that the services know, such as SUBMISSIONPORT, are
+    passed on. Passwords are accepted only under TLS, unless TLSREQUIRED is set to something other than 1.
 
     \b
     Examples:
-      eqmail run --smtp 0.0.0.0:25
+      eqmail run --smtp 0.0.0.0:25 --smtp submission:0.0.0.0:587
       eqmail run --smtp 127.0.0.1:2525 --delivery ./Maildir/
     """
     site = require_installation(context)
     for address in addresses:
-        match = _ADDRESS.fullmatch(address)
-        if not match or not 0 < int(match[2]) < 1 << 16:
+        if parse_listen_address(address) is None:
             raise usage_error(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:2525")
     program = f"{site.bin}/qmail-start"
     if not os.path.exists(program):
@@ -48,8 +58,13 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
     for address in addresses:
         words += [b"--smtp", os.fsencode(address)]
     words.append((chosen or b"").rstrip(b"\n") or DEFAULT_DELIVERY)
-    environ = {b"PATH": os.fsencode(f"{site.bin}:/usr/local/bin:/usr/bin:/bin"), HOME_VARIABLE: os.fsencode(site.home)}
-    # As all service files do: passwords below TLS only, unless the caller says otherwise.
-    environ[b"TLSREQUIRED"] = os.environb.get(b"TLSREQUIRED", b"1")
     os.dup2(2, 1)
-    os.execve(program, words, environ)
+    os.execve(program, words, service_environ(site, os.environ))
+
+
+def service_environ(site: "Site", environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the services: a PATH, the home, and what the caller sets of the variables that they know."""
+    found = {"PATH": f"{site.bin}:/usr/local/bin:/usr/bin:/bin", os.fsdecode(HOME_VARIABLE): site.home}
+    # As in all service files: passwords under TLS only, unless the caller says otherwise.
+    found["TLSREQUIRED"] = "1"
+    return found | {name: environ[name] for name in service_variables() if name in environ and name != RELAYCLIENT}

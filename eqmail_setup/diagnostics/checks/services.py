@@ -16,7 +16,7 @@ from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.controls import Controls
 from eqmail_core.service.parent import is_stopped
 from eqmail_core.service.probe import trouble_with
-from eqmail_core.service.record import read_record
+from eqmail_core.service.record import read_listeners, read_record
 from eqmail_core.service.status import DOWN, READY, STARTING
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.config import submission_ports
@@ -118,10 +118,11 @@ def _passwords(site: Site) -> Iterator[Finding]:
         return
     variables = {name: value for name, _, value in fields}
     ports = {b"%d" % one.port for one in listeners() if pid in one.pids} & _FOR_PEOPLE
-    for port in sorted(ports - set(submission_ports(variables))):
+    for port in sorted(ports - set(submission_ports(variables)) - _with_login(site)):
         fact = f"port {port.decode()}: takes mail for this host from anybody, without a password"
+        role = "submissions" if port == b"465" else "submission"
         remedy = (
-            "start the services with SUBMISSIONPORT='587 465' in their environment, as the files of eqmail gen-... do"
+            f"give its listener the role {role}: in {site.control}/{Controls.smtplisten.file}, or in its service file"
         )
         yield Finding("listening.submission", WARNING, fact, remedy)
     has_certificate = os.path.exists(f"{site.control}/{Controls.servercert.file}")
@@ -129,6 +130,15 @@ def _passwords(site: Site) -> Iterator[Finding]:
         fact = f"{site.control}/{Controls.smtpcheckpw.file}: is set, and passwords are taken without TLS, too"
         remedy = "start the services with TLSREQUIRED=1 in their environment, as the files of eqmail gen-... do"
         yield Finding("listening.clear-passwords", WARNING, fact, remedy)
+
+
+def _with_login(site: Site) -> set[bytes]:
+    """The ports of the running SMTP service whose role requires a login."""
+    try:
+        found = [parse_listen_address(line) for line in read_listeners(site)]
+    except OSError:
+        return set()
+    return {b"%d" % at.port for at in found if at and at.role.needs_login}
 
 
 def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
@@ -235,7 +245,7 @@ def _addresses(site: Site, given: Iterable[str]) -> list[str]:
     lines = list(given) or [os.fsdecode(line) for line in read_controls(site).smtplisten or []]
     at = {line: parse_listen_address(line) for line in lines}
     # What is no address is a finding among the settings.
-    return [line for line, address in at.items() if address is not None and not address.is_tls]
+    return [line for line, address in at.items() if address is not None and not address.role.is_tls]
 
 
 def _endpoint(address: str) -> tuple[str, int]:

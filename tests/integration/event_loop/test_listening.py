@@ -2,9 +2,9 @@
 
 import pytest
 
-from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.supervisor import start
 from eqmail_core.supervisor.start import StartError, listen_on, smtp_listeners
+from eqmail_core.text.listen_address import ROLES
 
 
 def test_a_bad_line_costs_its_listener_and_is_said(
@@ -25,9 +25,12 @@ def test_a_bad_address_of_the_command_line_is_refused() -> None:
         smtp_listeners(["smtp"], [])
 
 
-def test_tls_before_an_address_makes_a_listener_for_it() -> None:
-    with listen_on("tls:127.0.0.1:0".replace(":0", f":{free_port()}")) as sock:
-        assert isinstance(sock, TlsListener)
+@pytest.mark.parametrize("word", ROLES)
+def test_the_word_before_an_address_is_the_role_of_its_listener(word: str) -> None:
+    address = f"{word}:127.0.0.1:{free_port()}".removeprefix(":")
+    with listen_on(address) as sock:
+        assert sock.role == ROLES[word]
+        assert sock.address == address
 
 
 def free_port() -> int:

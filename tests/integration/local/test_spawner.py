@@ -362,7 +362,7 @@ def test_deliveries_run_as_the_user_alone(real: Service) -> None:
     joe = Path(real.site.home, "joe")
     (copy,) = (joe / "Maildir/new").iterdir()
     assert (copy.stat().st_uid, copy.stat().st_gid, copy.stat().st_mode & 0o777) == (JOE, JOE, 0o600)
-    assert set(real.named()) == {"eq-carrier"}
+    assert set(real.named()) == {"qmail-carrier"}
     (joe / ".qmail").write_text("|id -u; id -G; ls /proc/self/fd; cat\n")
     letter, text = playing.ask(b"joe@h", queue_memfd())
     assert letter == b"K" and text.split()[:6] == [b"%d" % JOE] * 2 + [b"0", b"1", b"2", b"3"]
@@ -386,8 +386,8 @@ def test_accounts_are_looked_up_by_a_process_without_rights(real: Service) -> No
     playing.settle(20)
     assert b"ZUnable to find alias user!\n" not in [b"".join(report) for report in playing.reports.values()]
     names = real.named()
-    assert Path(f"/proc/{names['eq-getpw']}").stat().st_uid in (0, pwd.getpwnam("qmailp").pw_uid)
-    status = Path(f"/proc/{names['eq-getpw']}/status").read_text()
+    assert Path(f"/proc/{names['qmail-getpw']}").stat().st_uid in (0, pwd.getpwnam("qmailp").pw_uid)
+    status = Path(f"/proc/{names['qmail-getpw']}/status").read_text()
     assert f"Uid:\t{pwd.getpwnam('qmailp').pw_uid}\t" in status
     playing.sock.close()
 
@@ -404,7 +404,7 @@ def test_the_carrier_files_plain_mail_for_all_and_agents_do_the_rest(real: Servi
     for number, name in enumerate(USERS[:2]):
         copies = list(Path(real.site.home, name, "Maildir/new").iterdir())
         assert len(copies) == 20 and {copy.stat().st_uid for copy in copies} == {JOE + number}
-    assert set(real.named()) == {"eq-carrier", "eq-agent"}
+    assert set(real.named()) == {"qmail-carrier", "qmail-local"}
     playing.sock.close()
 
 
@@ -412,7 +412,7 @@ def test_the_carrier_files_plain_mail_for_all_and_agents_do_the_rest(real: Servi
 def test_the_carrier_has_no_power_but_to_be_users(real: Service) -> None:
     playing = Scheduler(real.path)
     playing.ask(b"joe@h", queue_memfd())
-    carrier = real.named()["eq-carrier"]
+    carrier = real.named()["qmail-carrier"]
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{carrier}/status").read_text().splitlines())
     setgid_and_setuid = "00000000000000c0"
     assert [status[name] for name in ("CapPrm", "CapEff", "CapBnd")] == [setgid_and_setuid] * 3
@@ -475,7 +475,7 @@ def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
         playing = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")
         assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
-        carrier = service.named()["eq-carrier"]
+        carrier = service.named()["qmail-carrier"]
         os.kill(carrier, signal.SIGSTOP)
         for serial in range(2, 12):
             playing.order(serial, b"ann@h", queue_memfd(), b"7.X%d" % serial)
@@ -491,7 +491,7 @@ def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
         assert JOE + 1 in service.uids()
         (homes.home / "bob/.qmail").unlink()
         assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
-        assert service.named()["eq-carrier"] != carrier
+        assert service.named()["qmail-carrier"] != carrier
         playing.sock.close()
         assert service.end() == 0
     finally:
@@ -532,14 +532,14 @@ def test_files_without_end_hold_up_and_end_nobody(homes: RealUsers, real: Servic
             os.chown(joe / name, JOE, JOE)
     playing = Scheduler(real.path)
     assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
-    carrier = real.named()["eq-carrier"]
+    carrier = real.named()["qmail-carrier"]
     before = int(_status(carrier, "VmHWM").split()[0])
     ENDLESS[attack](joe)
     assert look_up(real.site.socket("lookup"), b"joe@h") in (b"K", b"Z")
     if attack != "dotqmail of many lines":
         playing.ask(b"joe@h", queue_memfd())
     assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
-    assert real.named()["eq-carrier"] == carrier
+    assert real.named()["qmail-carrier"] == carrier
     assert int(_status(carrier, "VmHWM").split()[0]) < before + 4096
     playing.sock.close()
 
@@ -590,7 +590,7 @@ def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: py
         playing = Scheduler(service.path)
         playing.order(1, b"joe@h", queue_memfd())
         wait_for(joe / "begun")
-        os.kill(service.named()["eq-agent"], signal.SIGSTOP)
+        os.kill(service.named()["qmail-local"], signal.SIGSTOP)
         playing.order(2, b"joe@h", queue_memfd())
         playing.settle(2)
         assert set(playing.reports.values()) == {(b"Z", workforce.SILENT[1:])}
@@ -653,8 +653,8 @@ def test_without_processes_mail_waits_and_nothing_is_left_open(
         playing = Scheduler(service.path)
         assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
         before = descriptors(service)
-        os.kill(service.named()["eq-carrier"], signal.SIGKILL)
-        none.of("eq-carrier", "eq-agent", "eq-sync")
+        os.kill(service.named()["qmail-carrier"], signal.SIGKILL)
+        none.of("qmail-carrier", "qmail-local", "qmail-sync")
         deadline = time.monotonic() + 20
         while descriptors(service) == before:
             assert time.monotonic() < deadline
@@ -679,12 +679,12 @@ def test_what_no_agent_can_be_started_for_waits(homes: RealUsers, monkeypatch: p
         playing = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")
         assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
-        carrier = service.named()["eq-carrier"]
+        carrier = service.named()["qmail-carrier"]
         if how == "handed back":
-            none.of("eq-agent")
+            none.of("qmail-local")
             before = descriptors(service)
             assert playing.ask(b"bob@h", queue_memfd()) == NO_FORK
-            assert service.named()["eq-carrier"] == carrier and descriptors(service) == before
+            assert service.named()["qmail-carrier"] == carrier and descriptors(service) == before
         else:
             assert playing.ask(b"bob@h", queue_memfd())[0] == b"K"
             before = descriptors(service)
@@ -693,7 +693,7 @@ def test_what_no_agent_can_be_started_for_waits(homes: RealUsers, monkeypatch: p
             # Bob's agent answers; so the carrier has been given what came before.
             playing.order(4, b"bob@h", queue_memfd())
             playing.settle(3)
-            none.of("eq-agent")
+            none.of("qmail-local")
             os.kill(carrier, signal.SIGKILL)
             playing.settle(4)
             assert playing.reports[3] == NO_FORK and descriptors(service) < before

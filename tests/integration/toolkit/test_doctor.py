@@ -330,7 +330,7 @@ def test_a_service_that_was_started_again_is_named_with_its_reason(
     mail_system = MailSystem(Path(healthy))
     try:
         pids = {name: pid for pid, name in mail_system.services().items()}
-        os.kill(pids["eq-queue"], signal.SIGKILL)
+        os.kill(pids["qmail-clean"], signal.SIGKILL)
         until(lambda: "listening.restarted" in findings(healthy, capsys, "--only", "listening"), "the finding")
         found = findings(healthy, capsys, "--only", "listening")
         assert list(found) == ["listening.restarted"]
@@ -350,7 +350,7 @@ def test_a_service_that_cannot_start_again_is_named_with_the_file(
         pids = {name: pid for pid, name in mail_system.services().items()}
         lock.unlink()
         lock.mkdir()
-        os.kill(pids["eq-queue"], signal.SIGKILL)
+        os.kill(pids["qmail-clean"], signal.SIGKILL)
         until(lambda: "listening.service" in findings(healthy, capsys, "--only", "listening.service"), "the finding")
         until(lambda: "journal" in findings(healthy, capsys, "--only", "listening")["listening.service"]["fact"], "why")
         assert "listening.queue" in findings(healthy, capsys, "--only", "listening")
@@ -367,13 +367,13 @@ def test_a_service_that_does_not_answer_is_found(
     mail_system = MailSystem(Path(healthy))
     try:
         pids = {name: pid for pid, name in mail_system.services().items()}
-        os.kill(pids["eq-send"], signal.SIGSTOP)
+        os.kill(pids["qmail-send"], signal.SIGSTOP)
         found = findings(healthy, capsys, "--only", "listening")
         assert found["listening.send"]["fact"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
-        os.kill(pids["eq-send"], signal.SIGCONT)
+        os.kill(pids["qmail-send"], signal.SIGCONT)
         assert not findings(healthy, capsys, "--only", "listening")
     finally:
-        os.kill(pids["eq-send"], signal.SIGCONT)
+        os.kill(pids["qmail-send"], signal.SIGCONT)
         mail_system.stop()
 
 

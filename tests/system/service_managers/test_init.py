@@ -24,10 +24,10 @@ def test_the_sysv_script_does_all_that_an_init_script_does(installation: Managed
     text = installation.demand_delivery()
     assert "Received: " in text
     accounts = installation.accounts()
-    expected = {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-smtpd": "qmaild"}
+    expected = {"qmail-clean": "qmailq", "qmail-send": "qmails", "qmail-rspawn": "qmailr", "qmail-smtpd": "qmaild"}
     assert expected.items() <= accounts.items()
-    assert accounts["eq-lspawn"] == "root"
-    assert accounts["eq-logger"] == "qmaill" if "eq-logger" in accounts else accounts["splogger"] == "qmaill"
+    assert accounts["qmail-lspawn"] == "root"
+    assert accounts["qmail-logger"] == "qmaill" if "qmail-logger" in accounts else accounts["splogger"] == "qmaill"
     assert "reads its settings" in installation.run(script, "reload")
     assert "tries all waiting mail" in installation.run(script, "flush")
     assert "messages in queue: " in installation.run(script, "queue")

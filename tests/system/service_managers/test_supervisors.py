@@ -110,10 +110,10 @@ def test_a_supervisor_keeps_the_mail_system_running(
     text = installation.demand_delivery()
     assert "127.0.0.1" in text
     accounts = installation.accounts()
-    assert {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-lspawn": "root"}.items() <= (
+    assert {"qmail-clean": "qmailq", "qmail-send": "qmails", "qmail-rspawn": "qmailr", "qmail-lspawn": "root"}.items() <= (
         accounts.items()
     )
-    server = {"tcpserver": "tcpserver", "resident": "eq-smtpd"}[listener]
+    server = {"tcpserver": "tcpserver", "resident": "qmail-smtpd"}[listener]
     assert accounts[server] == "qmaild"
     loggers = {"multilog", "svlogd", "s6-log"} & set(accounts)
     assert [accounts[logger] for logger in loggers] == ["qmaill"]
@@ -135,7 +135,7 @@ def test_a_supervisor_keeps_the_mail_system_running(
     before = set(installation.processes())
     installation.run(*supervisor.down(send))
     until(lambda: supervisor.running not in installation.run(*supervisor.status(send)).partition(";")[0], "an end")
-    assert "eq-send" not in installation.accounts()
+    assert "qmail-send" not in installation.accounts()
     installation.run(*supervisor.up(send))
     installation.demand_services()
     assert set(installation.processes()) != before

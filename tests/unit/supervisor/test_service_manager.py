@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.supervisor import service_manager as notify
+from eqmail_core.text.listen_address import ROLES, TRANSFER
 
 
 def manager(tmp_path: Path) -> socket.socket:
@@ -78,18 +78,19 @@ def test_a_listening_socket_is_taken_and_kept_from_children(monkeypatch: pytest.
         monkeypatch.setattr(notify, "FIRST_FD", fd)
         (found,) = notify.given_listeners({b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1"})
         with found:
-            assert not isinstance(found, TlsListener)
+            assert found.role == TRANSFER
             assert found.getsockname() == server.getsockname()
             assert not os.get_inheritable(fd)
 
 
-def test_a_socket_with_the_name_tls_is_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["tls", "submission", "submissions"])
+def test_the_name_of_a_passed_socket_is_its_role(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(notify, "FIRST_FD", os.dup(server.fileno()))
-        environ = {b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1", b"LISTEN_FDNAMES": b"tls"}
+        environ = {b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1", b"LISTEN_FDNAMES": name.encode()}
         (found,) = notify.given_listeners(environ)
         with found:
-            assert isinstance(found, TlsListener)
+            assert found.role == ROLES[name]
 
 
 def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,9 @@ class Resident:
         self._cwd = os.getcwd()
         os.chdir(self.home.site.home)
         self.server = self.loop.run_until_complete(
-            self.loop.create_server(lambda: AsyncSmtpSession(self.context, ListenerRole(self.begins_with_tls, False)), sock=self.listener)
+            self.loop.create_server(
+                lambda: AsyncSmtpSession(self.context, ListenerRole(self.begins_with_tls, False)), sock=self.listener
+            )
         )
         self._thread.start()
         return self

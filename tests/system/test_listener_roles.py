@@ -104,7 +104,8 @@ def test_processes_have_the_classic_names(system: RoleSystem) -> None:
 def test_the_command_line_says_what_a_process_serves(system: RoleSystem) -> None:
     pytest.importorskip("setproctitle")
     lines = {
-        name: Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode() for pid, name in system.services().items()
+        name: Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+        for pid, name in system.services().items()
     }
     assert lines["qmail-send"] == f"qmail-send: scheduler of {system.home}"
     assert f"submission:127.0.0.1:{system.ports['submission']}" in lines["qmail-smtpd"]

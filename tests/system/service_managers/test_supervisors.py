@@ -110,9 +110,12 @@ def test_a_supervisor_keeps_the_mail_system_running(
     text = installation.demand_delivery()
     assert "127.0.0.1" in text
     accounts = installation.accounts()
-    assert {"qmail-clean": "qmailq", "qmail-send": "qmails", "qmail-rspawn": "qmailr", "qmail-lspawn": "root"}.items() <= (
-        accounts.items()
-    )
+    assert {
+        "qmail-clean": "qmailq",
+        "qmail-send": "qmails",
+        "qmail-rspawn": "qmailr",
+        "qmail-lspawn": "root",
+    }.items() <= (accounts.items())
     server = {"tcpserver": "tcpserver", "resident": "qmail-smtpd"}[listener]
     assert accounts[server] == "qmaild"
     loggers = {"multilog", "svlogd", "s6-log"} & set(accounts)

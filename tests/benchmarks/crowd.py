@@ -12,7 +12,7 @@ import itertools
 import statistics
 import time
 
-SPEECH = b"EHLO crowd.test\r\nMAIL FROM:<>\r\n" + b"X-Slow: yes\r\n" * 1000
+PLUGIN_OUTPUT = b"EHLO crowd.test\r\nMAIL FROM:<>\r\n" + b"X-Slow: yes\r\n" * 1000
 
 
 async def main() -> None:
@@ -46,7 +46,7 @@ async def greeted(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 async def dribble(writer: asyncio.StreamWriter) -> None:
     for place in itertools.count():
-        writer.write(SPEECH[place : place + 1])
+        writer.write(PLUGIN_OUTPUT[place : place + 1])
         await writer.drain()
         await asyncio.sleep(1)
 

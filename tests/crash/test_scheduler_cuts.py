@@ -65,10 +65,10 @@ def check_boot(disk: TimedDisk, history: MailHistory, sim_os: SimOs, rng: random
     services = Services(disk, history, sim_os, rng)
     services.drain()
     assert services.scheduler is not None
-    assert not history.missing(), services.scheduler.said
-    assert not services.leftovers(), services.scheduler.said
+    assert not history.missing(), services.scheduler.output
+    assert not services.leftovers(), services.scheduler.output
     if disk.ordered:
-        assert not [line for line in services.scheduler.said if b"alert" in line]
+        assert not [line for line in services.scheduler.output if b"alert" in line]
     left = services.timed.paths()
     services.kill_scheduler()
     services.stop(rng)
@@ -97,7 +97,7 @@ def run_and_cut(sim_os: SimOs, seed: int, ordered: bool, steps: int, every: int,
     live(services, rng, steps)
     services.drain()
     assert services.scheduler is not None
-    assert not services.leftovers(), services.scheduler.said
+    assert not services.leftovers(), services.scheduler.output
     return cuts
 
 

@@ -83,7 +83,7 @@ def _converse(pieces: Pieces) -> object:
     server = ServerProtocol(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
     server.begin()
     server.answer(Decision(True, []))
-    said: list[object] = []
+    output: list[object] = []
     text, out = b"", server.take_output()
     for piece in pieces:
         server.receive(piece)
@@ -94,7 +94,7 @@ def _converse(pieces: Pieces) -> object:
                 text = b""
             elif not isinstance(event, BodyKind) or event.is_last:
                 known = [repr(getattr(event, name)) for name in ("address", "name", "extended") if hasattr(event, name)]
-                said.append(
+                output.append(
                     (
                         type(event).__name__,
                         known,
@@ -114,8 +114,8 @@ def _converse(pieces: Pieces) -> object:
         if server.closed:
             break
     if not server.closed and text:
-        said.append(text[: len(text) - len(text) % 2048])  # how much of an unfinished text has come is free
-    return said, out
+        output.append(text[: len(text) - len(text) % 2048])  # how much of an unfinished text has come is free
+    return output, out
 
 
 def auth(data: bytes) -> None:
@@ -135,7 +135,7 @@ def auth(data: bytes) -> None:
 
 
 def _messages(reader: Reader, pieces: Pieces) -> object:
-    said: list[object] = []
+    output: list[object] = []
     text = b""
     try:
         for piece in pieces:
@@ -144,11 +144,11 @@ def _messages(reader: Reader, pieces: Pieces) -> object:
                 if event.kind == "text":
                     text += event.value or b""
                 else:
-                    said.append((event.kind, event.value, text))
+                    output.append((event.kind, event.value, text))
                     text = b""
     except (BadFraming, NetstringTooLong) as error:
-        said.append(type(error).__name__)
-    return said, text
+        output.append(type(error).__name__)
+    return output, text
 
 
 @same_in_pieces
@@ -170,14 +170,14 @@ def pop3(pieces: Pieces) -> object:
         Authorisation(b"<1.2@mx.test>"),
         Transaction([MaildropMessage(10, b"one"), MaildropMessage(3, b"two")]),
     )
-    said: list[object] = []
+    output: list[object] = []
     out = b""
     for machine in (first, second):
         out += machine.take_output()
         for piece in pieces:
             machine.receive(piece)
             while not machine.closed and (event := machine.next_event()) is not None:
-                said.append([getattr(event, name) for name in getattr(type(event), "__slots__", ())])
+                output.append([getattr(event, name) for name in getattr(type(event), "__slots__", ())])
                 if isinstance(event, Credentials | Update):
                     machine.end()
                 elif isinstance(event, Retrieve):
@@ -185,7 +185,7 @@ def pop3(pieces: Pieces) -> object:
                     machine.send_message()
             out += machine.take_output()
             assert len(machine._buffer) - machine._position <= POP3_LINE or machine.closed
-    return said, out
+    return output, out
 
 
 @same_in_pieces
@@ -235,12 +235,12 @@ def dot_stuffing(pieces: Pieces) -> object:
 @same_in_pieces
 def smtp_reply(pieces: Pieces) -> object:
     """What a server answers."""
-    reader, said = ReplyReader(), []
+    reader, output = ReplyReader(), []
     for piece in pieces:
         reader.receive(piece)
         while (reply := reader.next_reply()) is not None:
-            said.append((reply.code, reply.text))
-    return said[:MAX_WAITING]  # of what nobody asked for, the rest is dropped as it comes
+            output.append((reply.code, reply.text))
+    return output[:MAX_WAITING]  # of what nobody asked for, the rest is dropped as it comes
 
 
 @same_in_pieces
@@ -287,7 +287,7 @@ def _frames(data: bytes) -> Iterator[bytes]:
 def _asked(packets: list[Pieces]) -> object:
     """What a milter that says these packets, each in pieces, has to say to one message, and what it is told."""
     client = MilterClient()
-    left, said = iter(packets), []
+    left, output = iter(packets), []
     out, body = b"", b""
     for ask in (
         client.negotiate,
@@ -310,8 +310,8 @@ def _asked(packets: list[Pieces]) -> object:
                 body += client.take_body()
                 assert len(body) <= 1000
         assert client.answer is not None
-        said.append((client.answer.kind, client.answer.lines, client.answer.changes, client.answer.has_body))
-    return said, out, body, _changed(client.answer.changes if client.answer is not None else [])
+        output.append((client.answer.kind, client.answer.lines, client.answer.changes, client.answer.has_body))
+    return output, out, body, _changed(client.answer.changes if client.answer is not None else [])
 
 
 def _changed(changes: "list[Change]") -> object:

@@ -15,7 +15,7 @@ import pytest
 
 from eqmail_core.smtpd.policy import authentication as login
 from tests.conftest import eqmail
-from tests.support.filtered_servers import KINDS, MESSAGE, Talk, talk
+from tests.support.filtered_servers import KINDS, MESSAGE, SmtpConversation, open_conversation
 from tests.support.mail_system import make_maildir
 from tests.support.smtp_servers import Home
 
@@ -79,36 +79,36 @@ def encoded(text: str) -> bytes:
     return base64.b64encode(text.encode())
 
 
-def plain(client: Talk, user: str, password: str) -> bytes:
-    return client.say(b"AUTH PLAIN " + encoded(f"\0{user}\0{password}"))
+def plain(client: SmtpConversation, user: str, password: str) -> bytes:
+    return client.command(b"AUTH PLAIN " + encoded(f"\0{user}\0{password}"))
 
 
-def login_(client: Talk, user: str, password: str) -> bytes:
-    assert client.say(b"AUTH LOGIN") == b"334 VXNlcm5hbWU6"
-    assert client.say(encoded(user)) == b"334 UGFzc3dvcmQ6"
-    return client.say(encoded(password))
+def login_(client: SmtpConversation, user: str, password: str) -> bytes:
+    assert client.command(b"AUTH LOGIN") == b"334 VXNlcm5hbWU6"
+    assert client.command(encoded(user)) == b"334 UGFzc3dvcmQ6"
+    return client.command(encoded(password))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("say", [plain, login_], ids=["PLAIN", "LOGIN"])
-def test_who_knows_the_password_may_send_anywhere(home: Home, checker: str, kind: str, say: object) -> None:
+@pytest.mark.parametrize("command", [plain, login_], ids=["PLAIN", "LOGIN"])
+def test_who_knows_the_password_may_send_anywhere(home: Home, checker: str, kind: str, command: object) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
     home.write("authmethods", "\n")
-    with talk(kind, home, **variables(home)) as client:
-        assert client.say(b"EHLO me").endswith(b"250 AUTH LOGIN PLAIN")
-        assert say(client, USER, "wrong") == b"535 authentication failed (#5.7.1)"  # type: ignore[operator]
-        assert say(client, "nobody" + USER, PASSWORD) == b"535 authentication failed (#5.7.1)"  # type: ignore[operator]
-        assert client.say(b"MAIL FROM:<a@b>") == b"250 ok"
-        assert client.say(b"RCPT TO:<x@elsewhere.test>").startswith(b"553")
-        client.say(b"RSET")
-        accepted = say(client, USER, PASSWORD)  # type: ignore[operator]
+    with open_conversation(kind, home, **variables(home)) as client:
+        assert client.command(b"EHLO me").endswith(b"250 AUTH LOGIN PLAIN")
+        assert command(client, USER, "wrong") == b"535 authentication failed (#5.7.1)"  # type: ignore[operator]
+        assert command(client, "nobody" + USER, PASSWORD) == b"535 authentication failed (#5.7.1)"  # type: ignore[operator]
+        assert client.command(b"MAIL FROM:<a@b>") == b"250 ok"
+        assert client.command(b"RCPT TO:<x@elsewhere.test>").startswith(b"553")
+        client.command(b"RSET")
+        accepted = command(client, USER, PASSWORD)  # type: ignore[operator]
         assert accepted == f"235 ok, {USER}, go ahead (#2.0.0)".encode()
         assert client.send(b"x@elsewhere.test", message=MESSAGE).startswith(b"250 ok")
 
 
 def test_their_wrong_passwords_count_whatever_their_exit_code(home: Home, checker: str) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
-    with talk("resident", home, **variables(home)) as client:
+    with open_conversation("resident", home, **variables(home)) as client:
         assert client.server is not None
         client.server.settings.limits.login_failures = 2
         for _ in range(2):
@@ -119,9 +119,9 @@ def test_their_wrong_passwords_count_whatever_their_exit_code(home: Home, checke
 
 def test_what_needs_a_digest_fails_with_those_that_know_none(home: Home, checker: str) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
-    with talk("program", home, **variables(home)) as client:
-        assert client.say(b"AUTH CRAM-MD5").startswith(b"334 ")
-        assert client.say(encoded(f"{USER} {'0' * 32}")).startswith(b"535")
+    with open_conversation("program", home, **variables(home)) as client:
+        assert client.command(b"AUTH CRAM-MD5").startswith(b"334 ")
+        assert client.command(encoded(f"{USER} {'0' * 32}")).startswith(b"535")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,7 +133,7 @@ def test_a_wrapper_asks_them_after_our_own(home: Home, account: Path, kind: str,
     checkpw = shutil.which("checkpw")
     (mail_home / "control/checkpwtools").write_text(f"{mail_home}/bin/qmail-chkpw\n{checkpw}\n")
     home.write("smtpcheckpw", f"{mail_home}/bin/qmail-pwrap /bin/true\n")
-    with talk(kind, home, EQMAIL_HOME=str(mail_home)) as client:
+    with open_conversation(kind, home, EQMAIL_HOME=str(mail_home)) as client:
         assert plain(client, USER, "wrong").startswith(b"535")
         assert plain(client, USER, PASSWORD).startswith(b"235")
 

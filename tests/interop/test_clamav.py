@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, talk
+from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, open_conversation
 from tests.support.foreign_servers import unpacked
 from tests.support.mail_system import until
 from tests.support.smtp_servers import Home
@@ -105,8 +105,8 @@ def folder(tmp_path: Path) -> Path:
 def test_clean_mail_passes_and_a_virus_is_refused(home: Home, folder: Path, kind: str) -> None:
     with clamav(folder) as scanner:
         home.write("milters", f"{scanner.address}\n")
-        with talk(kind, home) as client:
-            client.say(b"EHLO me.test")
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me.test")
             assert client.send().startswith(b"250 ok ")
             assert client.send(message=INFECTED) == b"550 5.7.1 we found Own.Test.UNOFFICIAL", scanner.log()
             assert client.send(message=MESSAGE + b"x" * 76 + b"\r\n" * 20_000).startswith(b"250 ok ")
@@ -123,7 +123,7 @@ def test_a_virus_is_set_aside_where_clamav_says_so(home: Home, folder: Path, kin
     home.write("quarantineto", "judge@ours.test\n")
     with clamav(folder, "Quarantine") as scanner:
         home.write("milters", f"{scanner.address}\n")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send(message=INFECTED).startswith(b"250 ok "), scanner.log()
             ((envelope, message),) = client.queued()
     assert envelope == b"F\0Tjudge@ours.test\0\0"
@@ -141,10 +141,12 @@ def test_without_clamd_mail_has_to_come_again(home: Home, folder: Path, kind: st
         home.write("milters", f"{scanner.address} timeout=10\n")
         scanner.clamd.kill()
         scanner.clamd.wait()
-        with talk(kind, home) as client:
-            codes = [client.say(line)[:3] for line in (b"MAIL FROM:<joe@a.test>", b"RCPT TO:<j@ours.test>", b"DATA")]
+        with open_conversation(kind, home) as client:
+            codes = [
+                client.command(line)[:3] for line in (b"MAIL FROM:<joe@a.test>", b"RCPT TO:<j@ours.test>", b"DATA")
+            ]
             if codes[-1] == b"354":
-                codes.append(client.say(MESSAGE + b".")[:3])
+                codes.append(client.command(MESSAGE + b".")[:3])
             assert b"451" in codes, scanner.log()
             assert not client.queued()
 
@@ -158,5 +160,5 @@ def test_without_the_milter_the_line_in_milters_decides(
         home.write("milters", f"{scanner.address} default={default}\n")
         scanner.milter.kill()
         scanner.milter.wait()
-        with talk(kind, home) as client:
-            assert client.say(b"MAIL FROM:<joe@a.test>").startswith(answer)
+        with open_conversation(kind, home) as client:
+            assert client.command(b"MAIL FROM:<joe@a.test>").startswith(answer)

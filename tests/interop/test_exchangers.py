@@ -53,7 +53,7 @@ aaaa AAAA ::1
 ZONE += "big MX 10 good\n"
 
 
-class Names:
+class NsdServer:
     """NSD, as far as a house has to know it."""
 
     def __init__(self) -> None:
@@ -95,14 +95,14 @@ def nsd(address: str, port: int, zone: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def names() -> Iterator[Names]:
-    it = Names()
+def names() -> Iterator[NsdServer]:
+    it = NsdServer()
     with nsd("127.0.0.1", it.port, ZONE):
         yield it
 
 
 @pytest.fixture
-def other(request: pytest.FixtureRequest, names: Names) -> Iterator[None]:
+def other(request: pytest.FixtureRequest, names: NsdServer) -> Iterator[None]:
     """A name server at 127.0.0.9 that is of no use: it fails, says nothing, or is not there."""
     if request.param == "failing":
         with nsd("127.0.0.9", names.port, ""):
@@ -116,7 +116,7 @@ def other(request: pytest.FixtureRequest, names: Names) -> Iterator[None]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, names: Names) -> Iterator[RemoteHome]:
+def home(tmp_path: Path, names: NsdServer) -> Iterator[RemoteHome]:
     it = RemoteHome(tmp_path / "home", cast(NameServer, names))
     # However busy the machine is, NSD answers within this.
     it.dns_timeout_s = 30.0

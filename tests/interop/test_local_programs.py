@@ -112,10 +112,10 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_how_it_ends_is_how_the_delivery_ends(mail_system: Box, end: str) -> None:
-    command, rules, said = ENDS[end]
+    command, rules, output = ENDS[end]
     address = mail_system.arrange(re.sub(r"\W", "", end).lower(), f"|{command}\n./not-reached/\n", rules=rules)
     outcome = mail_system.outcome(address, TEXT)
-    assert outcome.startswith(said) and (outcome == said or said.endswith(" ")), outcome
+    assert outcome.startswith(output) and (outcome == output or output.endswith(" ")), outcome
 
 
 @pytest.mark.parametrize(

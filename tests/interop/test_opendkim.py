@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.support.filtered_servers import KINDS, talk
+from tests.support.filtered_servers import KINDS, open_conversation
 from tests.support.mail_system import free_port
 from tests.support.smtp_servers import Home
 
@@ -99,8 +99,8 @@ def test_what_is_signed_is_what_is_queued(
 ) -> None:
     home = Home(tmp_path / "home")
     home.write("milters", f"{opendkim}\n")
-    with talk(kind, home) as client:
-        client.say(b"EHLO me.test")
+    with open_conversation(kind, home) as client:
+        client.command(b"EHLO me.test")
         answer = client.send(message=MESSAGE + b"a line of some length, and \tmore\r\n" * lines)
         assert answer.startswith(b"250 ok ")
         ((_, text),) = client.queued()

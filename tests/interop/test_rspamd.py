@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, talk
+from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, open_conversation
 from tests.support.mail_system import free_port
 from tests.support.smtp_servers import Home
 
@@ -58,8 +58,8 @@ def rspamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_mail_passes_and_spam_does_not(tmp_path: Path, rspamd: str, kind: str) -> None:
     home = Home(tmp_path / "home")
     home.write("milters", f"{rspamd}\n")
-    with talk(kind, home) as client:
-        client.say(b"EHLO me.test")
+    with open_conversation(kind, home) as client:
+        client.command(b"EHLO me.test")
         assert client.send().startswith(b"250 ok ")
         assert client.send(message=MESSAGE + PATTERN + b"\r\n") == b"554 5.7.1 Gtube pattern"
         assert client.queued() == [(b"Fjoe@a.test\0Tj@ours.test\0\0", QUEUED)]

@@ -65,10 +65,10 @@ def nmap(mail_system: ClientMailSystem) -> str:
 
 
 def test_nmap_hears_what_we_offer_and_whatever_it_gets_accepted_stays_here(mail_system: ClientMailSystem) -> None:
-    said = nmap(mail_system)
-    assert "smtp-commands: mail.example.org" in said
-    assert "STARTTLS, PIPELINING, 8BITMIME" in said
-    accepted = re.findall(r"-> RCPT TO:<(.*)>", said)
+    output = nmap(mail_system)
+    assert "smtp-commands: mail.example.org" in output
+    assert "STARTTLS, PIPELINING, 8BITMIME" in output
+    accepted = re.findall(r"-> RCPT TO:<(.*)>", output)
     assert not [address for address in accepted if address.endswith(f"@{ELSEWHERE}")]
     with smtplib.SMTP("127.0.0.1", mail_system.port, timeout=60) as client:
         for address in accepted:

@@ -23,7 +23,7 @@ _IPS = st.lists(_NUMBERS, min_size=4, max_size=4).map(".".join)
 _PREFIXES = st.lists(_NUMBERS, min_size=1, max_size=3).map(lambda parts: ".".join(parts) + ".")
 _RANGES = st.tuples(
     st.one_of(st.just(""), _PREFIXES), _NUMBERS, _NUMBERS, st.sampled_from(["", ".", ".7", ".7.9"])
-).map(lambda it: f"{it[0]}{it[1]}-{it[2]}{it[3]}")
+).map(lambda parts: f"{parts[0]}{parts[1]}-{parts[2]}{parts[3]}")
 _LABELS = st.text("abcz0-_", min_size=1, max_size=4)
 _HOSTS = st.lists(_LABELS, min_size=1, max_size=3).map(".".join)
 _NAMED = st.one_of(_HOSTS.map("={}".format), _HOSTS.map("=.{}".format), st.just("="))
@@ -69,8 +69,10 @@ def _ours(folder: Path, rules: bytes) -> bytes:
 
 def _checked(database: Path, ip: str, host: str | None, info: str | None) -> tuple[bool, dict[bytes, bytes]]:
     """Whether a client is refused, and its variables, as tcprulescheck tells them."""
-    told = {"TCPREMOTEIP": ip} | ({"TCPREMOTEHOST": host} if host else {}) | ({"TCPREMOTEINFO": info} if info else {})
-    environ = {"PATH": os.environ["PATH"]} | told
+    reported = (
+        {"TCPREMOTEIP": ip} | ({"TCPREMOTEHOST": host} if host else {}) | ({"TCPREMOTEINFO": info} if info else {})
+    )
+    environ = {"PATH": os.environ["PATH"]} | reported
     done = subprocess.run(["tcprulescheck", database], env=environ, capture_output=True, check=True)
     _, *lines = done.stdout.split(b"\n")
     words = [line.removeprefix(b"set environment variable ") for line in lines if line.startswith(b"set ")]

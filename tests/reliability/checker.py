@@ -190,9 +190,9 @@ def _judge_bounces(
 
 
 def _bounce(data: bytes) -> Bounce:
-    said, _, copy = data.partition(_COPY)
+    output, _, copy = data.partition(_COPY)
     seen = look_at(copy)
-    addresses = tuple(address.decode() for address in re.findall(rb"^<(.+)>:$", said, re.M))
+    addresses = tuple(address.decode() for address in re.findall(rb"^<(.+)>:$", output, re.M))
     return Bounce(seen.identifier if seen else "", addresses)
 
 

@@ -125,9 +125,11 @@ def test_damage_in_every_box_is_noticed(tmp_path: Path) -> None:
 def test_a_bounce_is_read(tmp_path: Path) -> None:
     new = tmp_path / "Bounces/new"
     new.mkdir(parents=True)
-    said = f"Hi. This is the qmail-send program.\n\n<{NOBODY}>:\nno mailbox\n\n<r0-a@b>:\nno\n\n"
+    output = f"Hi. This is the qmail-send program.\n\n<{NOBODY}>:\nno mailbox\n\n<r0-a@b>:\nno\n\n"
     copy = make("a", 100, random.Random(1))
-    (new / "1").write_text(f"Subject: failure notice\n\n{said}--- Below this line is a copy of the message.\n\n{copy}")
+    (new / "1").write_text(
+        f"Subject: failure notice\n\n{output}--- Below this line is a copy of the message.\n\n{copy}"
+    )
     found = read_mail(tmp_path)
     assert found.bounces == [Bounce("a", (NOBODY, "r0-a@b"))] and not found.torn
 

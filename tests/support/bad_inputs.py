@@ -144,9 +144,9 @@ def answer(case: Case, home: Path) -> Answer:
             file = stack.enter_context(open(home / case.held, "w"))
             fcntl.flock(file, fcntl.LOCK_EX)
         done = eqmail(*command, **options)
-    said = done.stderr.replace(str(home.parent / "other"), OTHER).replace(str(home), SHOWN)
-    said = said.replace(f" {os.getuid()}:{os.getgid()}", " 1000:1000")
-    return Answer(done.returncode, said)
+    output = done.stderr.replace(str(home.parent / "other"), OTHER).replace(str(home), SHOWN)
+    output = output.replace(f" {os.getuid()}:{os.getgid()}", " 1000:1000")
+    return Answer(done.returncode, output)
 
 
 def fresh(model: Path, folder: Path) -> Path:

@@ -11,7 +11,7 @@ MESSAGE = b"From: joe@a.test\r\nSubject:  two\r\n words\r\n\r\nbody\r\n..dot\r\n
 QUEUED = b"From: joe@a.test\nSubject:  two\n words\n\nbody\n.dot\n"
 
 
-class Talk:
+class SmtpConversation:
     """A client; `say` gives the answer, `lines` of it joined by LF."""
 
     def __init__(self, sock: socket.socket, server: Resident | None, home: Home) -> None:
@@ -19,9 +19,9 @@ class Talk:
         self.server = server
         self._home = home
         self._stream = sock.makefile("rb")
-        self.greeting = self.hear()
+        self.greeting = self.read_reply()
 
-    def hear(self) -> bytes:
+    def read_reply(self) -> bytes:
         """An answer without its CRLFs; b"" when the server has closed."""
         lines = []
         while line := self._stream.readline():
@@ -30,10 +30,10 @@ class Talk:
                 break
         return b"\n".join(lines)
 
-    def say(self, line: bytes) -> bytes:
+    def command(self, line: bytes) -> bytes:
         """Say a line, and hear the answer."""
         self.sock.sendall(line + b"\r\n")
-        return self.hear()
+        return self.read_reply()
 
     def close(self) -> None:
         """Go away without a word; the server sees it at once."""
@@ -45,11 +45,11 @@ class Talk:
 
     def send(self, *recipients: bytes, message: bytes = MESSAGE) -> bytes:
         """A whole transaction that is accepted up to the message; the answer to that."""
-        assert self.say(b"MAIL FROM:<joe@a.test>").startswith(b"250")
+        assert self.command(b"MAIL FROM:<joe@a.test>").startswith(b"250")
         for recipient in recipients or (b"j@ours.test",):
-            assert self.say(b"RCPT TO:<%b>" % recipient).startswith(b"250")
-        assert self.say(b"DATA").startswith(b"354")
-        return self.say(message + b".")
+            assert self.command(b"RCPT TO:<%b>" % recipient).startswith(b"250")
+        assert self.command(b"DATA").startswith(b"354")
+        return self.command(message + b".")
 
     def queued(self) -> list[tuple[bytes, bytes]]:
         """Envelopes and messages that went to the queue; of the messages what follows our Received line."""
@@ -65,17 +65,17 @@ def _behind_received(message: bytes) -> bytes:
 
 
 @contextmanager
-def talk(kind: str, home: Home, **environ: str) -> Iterator[Talk]:
+def open_conversation(kind: str, home: Home, **environ: str) -> Iterator[SmtpConversation]:
     """A client of a server of this kind, which has said nothing yet."""
     if kind == "resident":
         with Resident(home, **environ) as server, server.connect() as sock:
-            yield from _closing(Talk(sock, server, home))
+            yield from _closing(SmtpConversation(sock, server, home))
     else:
         with blocking_server(home, **environ) as (sock, _):
-            yield from _closing(Talk(sock, None, home))
+            yield from _closing(SmtpConversation(sock, None, home))
 
 
-def _closing(client: Talk) -> Iterator[Talk]:
+def _closing(client: SmtpConversation) -> Iterator[SmtpConversation]:
     try:
         yield client
     finally:

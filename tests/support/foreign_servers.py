@@ -221,28 +221,30 @@ StartCommand = tuple[list[str | Path], dict[str, Path]]
 """The command that runs a server in the foreground, and what it shall find at which path."""
 
 
-def _postfix(it: ForeignServer) -> StartCommand:
-    programs, folder = it.binaries / "usr", it.folder
+def _postfix(server: ForeignServer) -> StartCommand:
+    programs, folder = server.binaries / "usr", server.folder
     for name in ("spool", "data", "sasl"):
         (folder / name).mkdir()
     os.chown(folder / "data", ACCOUNTS["postfix"], ACCOUNTS["postfix"])
-    _sasl_user(it)
-    if it.relay:
-        (folder / "passwords").write_text(f"[127.0.0.1]:{it.relay.port} {it.relay.user}:{it.relay.password}\n")
+    _sasl_user(server)
+    if server.relay:
+        (folder / "passwords").write_text(
+            f"[127.0.0.1]:{server.relay.port} {server.relay.user}:{server.relay.password}\n"
+        )
     settings = {
         "compatibility_level": "3.6",
         "queue_directory": folder / "spool",
         "data_directory": folder / "data",
         "daemon_directory": programs / "lib/postfix/sbin",
         "command_directory": programs / "sbin",
-        "meta_directory": it.binaries / "etc/postfix",
+        "meta_directory": server.binaries / "etc/postfix",
         "shlib_directory": programs / "lib/postfix",
         "import_environment": "MAIL_CONFIG MAIL_LOGTAG LD_LIBRARY_PATH",
         "maillog_file_prefixes": folder,
         "maillog_file": folder / "maillog",
-        "myhostname": it.domain,
+        "myhostname": server.domain,
         "mydestination": "",
-        "mynetworks": "127.0.0.0/8" if it.open_relay else "192.0.2.1/32",
+        "mynetworks": "127.0.0.0/8" if server.open_relay else "192.0.2.1/32",
         "smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated reject_unauth_destination",
         "inet_interfaces": "127.0.0.1",
         "inet_protocols": "ipv4",
@@ -250,20 +252,20 @@ def _postfix(it: ForeignServer) -> StartCommand:
         "biff": "no",
         "smtp_dns_support_level": "disabled",
         "smtpd_peername_lookup": "no",
-        "virtual_mailbox_domains": it.domain,
+        "virtual_mailbox_domains": server.domain,
         "virtual_mailbox_base": folder,
         "virtual_mailbox_maps": "static:mail/",
         "virtual_uid_maps": f"static:{MAIL_UID}",
         "virtual_gid_maps": f"static:{MAIL_UID}",
-        "smtpd_tls_security_level": "may" if it.offers_tls else "none",
+        "smtpd_tls_security_level": "may" if server.offers_tls else "none",
         "smtpd_tls_cert_file": folder / "cert.pem",
         "smtpd_tls_key_file": folder / "key.pem",
         "smtpd_sasl_auth_enable": "yes",
         "cyrus_sasl_config_path": folder / "sasl",
-        "relayhost": f"[127.0.0.1]:{it.relay.port}" if it.relay else "",
-        "smtp_tls_security_level": "encrypt" if it.relay and it.relay.tls else "none",
-        "smtp_tls_wrappermode": "yes" if it.relay and it.relay.tls_first else "no",
-        "smtp_sasl_auth_enable": "yes" if it.relay and it.relay.user else "no",
+        "relayhost": f"[127.0.0.1]:{server.relay.port}" if server.relay else "",
+        "smtp_tls_security_level": "encrypt" if server.relay and server.relay.tls else "none",
+        "smtp_tls_wrappermode": "yes" if server.relay and server.relay.tls_first else "no",
+        "smtp_sasl_auth_enable": "yes" if server.relay and server.relay.user else "no",
         "smtp_sasl_password_maps": f"texthash:{folder}/passwords",
         "smtp_sasl_security_options": "noanonymous",
         "minimal_backoff_time": "2s",
@@ -276,8 +278,8 @@ def _postfix(it: ForeignServer) -> StartCommand:
     # Nothing runs in a chroot here.
     services = [line[:26] + "n" + line[27:] if line[26:27] in "-y" else line for line in services]
     services += [
-        f"127.0.0.1:{it.port} inet n - n - - smtpd",
-        f"127.0.0.1:{it.tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes",
+        f"127.0.0.1:{server.port} inet n - n - - smtpd",
+        f"127.0.0.1:{server.tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes",
         "postlog unix-dgram n - n - 1 postlogd",
     ]
     (folder / "master.cf").write_text("\n".join(services) + "\n")
@@ -288,49 +290,49 @@ def _postfix(it: ForeignServer) -> StartCommand:
     )
     words = [f"{name}={value}" for name, value in settings.items() if name.endswith("_directory")]
     words += ["mail_owner=postfix", "setgid_group=postdrop"]
-    return ["sh", "-c", script, "sh", it.binaries, folder, *words], {}
+    return ["sh", "-c", script, "sh", server.binaries, folder, *words], {}
 
 
-def _sasl_user(it: ForeignServer) -> None:
+def _sasl_user(server: ForeignServer) -> None:
     """Write Cyrus SASL's own table of users, and what of it Postfix is to use."""
-    table = it.folder / "sasldb2"
-    (it.folder / "sasl/smtpd.conf").write_text(
+    table = server.folder / "sasldb2"
+    (server.folder / "sasl/smtpd.conf").write_text(
         f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {table}\nmech_list: PLAIN LOGIN CRAM-MD5\n"
     )
     subprocess.run(
-        [unpacked("sasl2-bin") / "usr/sbin/saslpasswd2", "-c", "-p", "-f", table, "-u", it.domain, USER],
+        [unpacked("sasl2-bin") / "usr/sbin/saslpasswd2", "-c", "-p", "-f", table, "-u", server.domain, USER],
         input=PASSWORD.encode(),
         check=True,
     )
     table.chmod(0o644)
 
 
-def _exim(it: ForeignServer) -> StartCommand:
-    spool = it.folder / "spool"
+def _exim(server: ForeignServer) -> StartCommand:
+    spool = server.folder / "spool"
     spool.mkdir()
     os.chown(spool, ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
-    logs = it.folder / "log"
+    logs = server.folder / "log"
     logs.mkdir()
     os.chown(logs, ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
-    os.chown(it.folder / "key.pem", ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
-    program = it.binaries / "usr/sbin/exim4"
-    relay = it.relay or Relay(0)
-    (it.folder / "exim.conf").write_text(f"""
-primary_hostname = {it.domain}
+    os.chown(server.folder / "key.pem", ACCOUNTS["Debian-exim"], ACCOUNTS["Debian-exim"])
+    program = server.binaries / "usr/sbin/exim4"
+    relay = server.relay or Relay(0)
+    (server.folder / "exim.conf").write_text(f"""
+primary_hostname = {server.domain}
 exim_path = {program}
 spool_directory = {spool}
 log_file_path = {logs}/%slog
 log_selector = +tls_cipher
-pid_file_path = {it.folder}/exim.pid
+pid_file_path = {server.folder}/exim.pid
 deliver_drop_privilege = true
-domainlist local_domains = {it.domain}
-hostlist relay_from_hosts = {"127.0.0.0/8" if it.open_relay else ""}
+domainlist local_domains = {server.domain}
+hostlist relay_from_hosts = {"127.0.0.0/8" if server.open_relay else ""}
 local_interfaces = 127.0.0.1
-daemon_smtp_ports = {it.port} : {it.tls_port}
-tls_on_connect_ports = {it.tls_port}
-tls_advertise_hosts = {"*" if it.offers_tls else ""}
-tls_certificate = {it.folder}/cert.pem
-tls_privatekey = {it.folder}/key.pem
+daemon_smtp_ports = {server.port} : {server.tls_port}
+tls_on_connect_ports = {server.tls_port}
+tls_advertise_hosts = {"*" if server.offers_tls else ""}
+tls_certificate = {server.folder}/cert.pem
+tls_privatekey = {server.folder}/key.pem
 acl_smtp_rcpt = acl_rcpt
 acl_smtp_mail = acl_any
 acl_smtp_data = acl_any
@@ -360,7 +362,7 @@ rest:
 begin transports
 maildir:
   driver = appendfile
-  directory = {it.folder}/mail
+  directory = {server.folder}/mail
   maildir_format
   return_path_add
 onward:
@@ -390,44 +392,45 @@ login:
   server_set_id = $auth1
   client_send = : {relay.user} : {relay.password}
 """)
-    return [program, "-C", it.folder / "exim.conf", "-bdf", "-q2s"], {}
+    return [program, "-C", server.folder / "exim.conf", "-bdf", "-q2s"], {}
 
 
-def _opensmtpd(it: ForeignServer) -> StartCommand:
-    folder = it.folder
+def _opensmtpd(server: ForeignServer) -> StartCommand:
+    folder = server.folder
     state = {"/var/spool": "spool/smtpd", "/var/lib": "lib/opensmtpd/empty", "/run": "run", "/usr/libexec": "libexec"}
     for path in state.values():
         (folder / path).mkdir(parents=True)
     (folder / "spool/smtpd").chmod(0o711)
-    shutil.copytree(it.binaries / "usr/libexec", folder / "libexec", dirs_exist_ok=True)
-    (folder / "mailname").write_text(it.domain + "\n")
-    relay = it.relay or Relay(0)
+    shutil.copytree(server.binaries / "usr/libexec", folder / "libexec", dirs_exist_ok=True)
+    (folder / "mailname").write_text(server.domain + "\n")
+    relay = server.relay or Relay(0)
     scheme = "smtps" if relay.tls_first else "smtp+tls" if relay.tls else "smtp+notls"
     crypted = subprocess.run(
         ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True
     ).stdout.strip()
     (folder / "users").write_text(f"{USER}\t{crypted}\n")
     (folder / "secrets").write_text(f"relay\t{relay.user}:{relay.password}\n")
-    tls = f'pki "{it.domain}"'
-    may_relay = "from any" if it.open_relay else "auth from any"
+    tls = f'pki "{server.domain}"'
+    may_relay = "from any" if server.open_relay else "auth from any"
+    offered = f"tls {tls} auth-optional <users>" if server.offers_tls else ""
     (folder / "smtpd.conf").write_text(f"""
-pki "{it.domain}" cert "{folder}/cert.pem"
-pki "{it.domain}" key "{folder}/key.pem"
+pki "{server.domain}" cert "{folder}/cert.pem"
+pki "{server.domain}" key "{folder}/key.pem"
 table users file:{folder}/users
 table secrets file:{folder}/secrets
 table everybody {{ "@" = "{MAIL_OWNER}" }}
 smtp limit max-mails 100000
-listen on 127.0.0.1 port {it.port} {f"tls {tls} auth-optional <users>" if it.offers_tls else ""} hostname {it.domain}
-listen on 127.0.0.1 port {it.tls_port} smtps {tls} auth-optional <users> hostname {it.domain}
+listen on 127.0.0.1 port {server.port} {offered} hostname {server.domain}
+listen on 127.0.0.1 port {server.tls_port} smtps {tls} auth-optional <users> hostname {server.domain}
 action "mine" maildir "{folder}/mail" virtual <everybody>
 action "onward" relay host "{scheme}://{"relay@" if relay.user else ""}127.0.0.1:{relay.port}" \\
- {"auth <secrets>" if relay.user else ""} {"tls no-verify" if relay.tls else ""} helo {it.domain}
-match from any for domain "{it.domain}" action "mine"
+ {"auth <secrets>" if relay.user else ""} {"tls no-verify" if relay.tls else ""} helo {server.domain}
+match from any for domain "{server.domain}" action "mine"
 match {may_relay} for any action "onward"
 """)
     # Its spool, its sockets and its helpers have their places built in.
     binds = {path: folder / name.partition("/")[0] for path, name in state.items()}
-    return [it.binaries / "usr/sbin/smtpd", "-d", "-f", folder / "smtpd.conf"], binds
+    return [server.binaries / "usr/sbin/smtpd", "-d", "-f", folder / "smtpd.conf"], binds
 
 
 PACKAGE_OF = {"postfix": "postfix", "exim": "exim4-daemon-light", "opensmtpd": "opensmtpd"}

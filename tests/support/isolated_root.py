@@ -68,9 +68,9 @@ class IsolatedRoot:
             timeout=120,
             env={"PATH": path, "PYTHONPATH": str(ROOT), **environ},
         )
-        said = ended.stdout + ended.stderr
-        assert ended.returncode == code, f"{command}: {ended.returncode}: {said}{(self.folder / 'log').read_text()}"
-        return said
+        output = ended.stdout + ended.stderr
+        assert ended.returncode == code, f"{command}: {ended.returncode}: {output}{(self.folder / 'log').read_text()}"
+        return output
 
     def sink(self) -> None:
         """End everything there, and remove it."""

@@ -65,7 +65,7 @@ FRESH_FILES = "/var/files"
 """Where the build page writes service files."""
 
 
-class Stage:
+class CommandRunner:
     """Where the commands run, and under which names that is shown."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,9 +90,9 @@ class Stage:
 
     def screen(self, words: str, most: int = _MOST_LINES) -> str:
         """The command with its output, as a block."""
-        code, said = self.run(words)
-        assert code in (0, 1) or "doctor" in words, f"{words}: {said}"
-        lines = said.rstrip("\n").split("\n")
+        code, output = self.run(words)
+        assert code in (0, 1) or "doctor" in words, f"{words}: {output}"
+        lines = output.rstrip("\n").split("\n")
         if len(lines) > most:
             lines = [*lines[: most - 4], f"... {len(lines) - most + 1} lines more ...", *lines[-3:]]
         typed = self.shown(words.format(**self.names))
@@ -101,7 +101,7 @@ class Stage:
         return "```\n" + "\n".join([f"# eqmail {typed}", *lines]) + "\n```\n"
 
 
-class FreshMachine(Stage):
+class FreshMachine(CommandRunner):
     """A machine on which nothing is installed yet; its home is really /var/qmail."""
 
     def __init__(self, isolated_root: IsolatedRoot) -> None:
@@ -112,8 +112,8 @@ class FreshMachine(Stage):
     def run(self, words: str) -> tuple[int, str]:
         """Run one command; its exit code and all that it said."""
         command = shlex.join([sys.executable, "-m", "eqmail_setup", *shlex.split(words.format(**self.names))])
-        said, _, code = self._isolated_root.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
-        return int(code), self.shown(said)
+        output, _, code = self._isolated_root.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
+        return int(code), self.shown(output)
 
     def left(self) -> list[str]:
         """What lies in the home."""
@@ -124,13 +124,13 @@ def screens(folder: Path) -> str:
     """The page of screens."""
     from tests.integration.toolkit.test_import import old_home
 
-    stage = Stage(folder)
+    runner = CommandRunner(folder)
     made = ("setup --single-user", "config-fast mail.example.org", "alias init joe@elsewhere.example")
     for words in (*made, "alias add sales joe@elsewhere.example"):
-        stage.run(words)
+        runner.run(words)
     old_home(folder / "other", 12)
     parts = ["# Screens\n\nMade by `python -m tests.support.screens docs`; long ones are cut.\n"]
-    parts += [f"## {title}\n\n{stage.screen(words, most)}" for title, words, most in SCREENS]
+    parts += [f"## {title}\n\n{runner.screen(words, most)}" for title, words, most in SCREENS]
     return "\n".join(parts)
 
 
@@ -143,23 +143,23 @@ def build_page(folder: Path) -> str:
         isolated_root.sink()
 
 
-def _build_page(stage: FreshMachine) -> str:
+def _build_page(runner: FreshMachine) -> str:
     parts = [
         "# The build page as commands\n\nEach step of the page of (e)qmail, on a fresh machine; then the same "
         "again; then back.\nMade by `python -m tests.support.screens docs`, as root; a test does the same.\n"
     ]
     for title, commands in BUILD_PAGE:
-        parts += [f"## {title}\n", *(stage.screen(words, 16) for words in commands)]
+        parts += [f"## {title}\n", *(runner.screen(words, 16) for words in commands)]
     parts += ["## The same again: nothing to do\n"]
     for _, commands in BUILD_PAGE:
         parts += [
-            stage.screen(words, 6) for words in commands if not words.startswith(("user list", "explain", "doctor"))
+            runner.screen(words, 6) for words in commands if not words.startswith(("user list", "explain", "doctor"))
         ]
-    parts += ["## And back\n", stage.screen("history", 12)]
-    parts += [stage.screen("rollback", 8) for _ in range(4)]
-    parts += [stage.screen("history", 16)]
-    parts += ["And the installation itself:\n", stage.screen("rollback", 8)]
-    parts += [f"What is left of it: {', '.join(stage.left())}; and the accounts.\n"]
+    parts += ["## And back\n", runner.screen("history", 12)]
+    parts += [runner.screen("rollback", 8) for _ in range(4)]
+    parts += [runner.screen("history", 16)]
+    parts += ["And the installation itself:\n", runner.screen("rollback", 8)]
+    parts += [f"What is left of it: {', '.join(runner.left())}; and the accounts.\n"]
     return "\n".join(parts)
 
 

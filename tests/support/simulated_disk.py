@@ -161,7 +161,7 @@ class SimDisk(FileSystem):
     def sync_folder(self, path: str) -> None:
         if self.fails_flush():
             raise OSError(errno.EIO, "input/output error")
-        self._flush_names(lambda it: self.ordered or it.rpartition("/")[0] == path)
+        self._flush_names(lambda path_name: self.ordered or path_name.rpartition("/")[0] == path)
         self._did()
 
     def sync_files(self, fds: list[int]) -> None:

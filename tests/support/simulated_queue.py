@@ -149,7 +149,7 @@ class SimQueueService:
         kept = None if in_file else body
         message = AcceptedMessage(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
 
-        def answer(code: int, it: AcceptedMessage) -> None:
+        def answer(code: int, _: AcceptedMessage) -> None:
             (self.history.refused if code else self.history.acknowledged).add(body)
 
         self.store.accept(message, answer)

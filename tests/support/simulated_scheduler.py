@@ -121,7 +121,7 @@ class SimScheduler:
         services.sim_loop.lines += self.lines
         self.queue_files = QueueFiles(PATHS)
         self.log = Log(LogLines())
-        self.said: list[bytes] = []
+        self.output: list[bytes] = []
         postmaster = BounceConfig(b"MAILER-DAEMON", b"x", b"postmaster@x")
         self._ending = MessageCompletion(self.queue_files, self.log, self, self, postmaster, lambda: b"DATE")
         routes, schedule = Routes(b"x", [b"x"], [], {}), RetrySchedule(10**9)
@@ -149,7 +149,7 @@ class SimScheduler:
         more = self.scanner.pump(int(now))
         more |= self.core.pump(now)
         more |= self._ending.pump(now)
-        self.said += self.log.take().splitlines()
+        self.output += self.log.take().splitlines()
         if more:
             self.wake()
 

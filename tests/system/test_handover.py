@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.smtpd.test_sessions import said
+from tests.integration.smtpd.test_sessions import read_all
 from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
 from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
@@ -99,7 +99,7 @@ def smtpd_of(mail_system: MailSystem) -> int:
     return next(pid for pid, name in mail_system.services().items() if name == "qmail-smtpd")
 
 
-def told(text: str) -> str:
+def reported(text: str) -> str:
     """What must be the same: times, process ids and challenges may differ."""
     return re.sub(r"\d{5,}|\b\d+ invoked|qp \d+|\d+ \w{3} \d{4} [\d:]+", "N", text)
 
@@ -158,13 +158,13 @@ def test_the_client_cannot_tell_who_serves_it(name: str, mail_system: MailSystem
                 assert client.is_handed_over == (not extra)
             client.sock.sendall(words)
             client.sock.shutdown(socket.SHUT_WR)
-            replies = told(said(client.sock).decode())
+            replies = reported(read_all(client.sock).decode())
             code, log = client.end()
         text = ""
         if "354 " in replies and "bare" not in name:
             until(lambda before=before: set(messages(mail_system.home / "alias/Maildir")) - before, "a message")  # type: ignore[misc]
             (text,) = set(messages(mail_system.home / "alias/Maildir")) - before
-        outcomes.append((replies, told(log), told(text), code))
+        outcomes.append((replies, reported(log), reported(text), code))
     assert outcomes[0] == outcomes[1]
 
 
@@ -183,7 +183,7 @@ def test_tls_works_in_a_client_that_was_handed_over(home: Path) -> None:
                 secure.sendall(
                     b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<box@mail.example.org>\r\nDATA\r\n\r\n.\r\nQUIT\r\n"
                 )
-                assert b"221 " in said(secure)
+                assert b"221 " in read_all(secure)
             assert client.end()[0] == 0
         with Client(mail_system, SMTPS="") as client, context.wrap_socket(client.sock, server_hostname=ME) as secure:
             assert secure.recv(100).startswith(b"220 ")
@@ -255,7 +255,7 @@ def test_where_the_service_has_no_room_the_program_serves_its_client(home: Path)
             second.greeted()
             assert sorted((first.is_handed_over, second.is_handed_over)) == [False, True]
             with socket.create_connection(("127.0.0.1", mail_system.port), 30) as third:
-                assert said(third) == b"421 too many connections (#4.3.2)\r\n"
+                assert read_all(third) == b"421 too many connections (#4.3.2)\r\n"
     finally:
         mail_system.stop()
 
@@ -268,7 +268,7 @@ def test_clients_of_one_address_are_counted_together(home: Path) -> None:
             assert first.greeted().is_handed_over
             assert other.greeted().is_handed_over
             with socket.create_connection(("127.0.0.1", mail_system.port), 30) as third:
-                assert said(third) == b"421 too many connections from your address (#4.7.0)\r\n"
+                assert read_all(third) == b"421 too many connections from your address (#4.7.0)\r\n"
             with Client(mail_system, TCPREMOTEIP="127.0.0.1") as fourth:
                 assert not fourth.greeted().is_handed_over
         until(mail_system.answers, "a free place")
@@ -281,7 +281,7 @@ def test_ending_the_program_ends_the_conversation(mail_system: MailSystem) -> No
         client.greeted()
         client.ask(b"MAIL FROM:<a@b>")
         client.program.terminate()
-        assert said(client.sock) == b""
+        assert read_all(client.sock) == b""
     assert mail_system.answers()
 
 
@@ -290,7 +290,7 @@ def test_a_service_that_dies_takes_the_conversation_along_and_the_program_says_s
         assert client.greeted().is_handed_over
         os.kill(smtpd_of(mail_system), signal.SIGKILL)
         try:
-            assert said(client.sock) == b""
+            assert read_all(client.sock) == b""
         except ConnectionResetError:
             pass
         code, log = client.end()
@@ -310,10 +310,10 @@ def test_a_stop_lets_a_message_end(home: Path) -> None:
         until(lambda: b"354" in client.sock.recv(1000), "the go-ahead")
         assert mail_system.process is not None
         mail_system.process.terminate()
-        assert said(idle.sock).startswith(b"421 ")
+        assert read_all(idle.sock).startswith(b"421 ")
         assert idle.end()[0] == 0
         client.sock.sendall(b"Subject: last\r\n\r\n.\r\n")
-        assert said(client.sock).startswith(b"250 ok")
+        assert read_all(client.sock).startswith(b"250 ok")
         assert client.end()[0] == 0
         assert mail_system.process.wait(60) == 0
 

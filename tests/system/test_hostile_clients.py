@@ -22,7 +22,7 @@ HELLO = b"EHLO client.test\r\n"
 ENVELOPE = b"MAIL FROM:<>\r\nRCPT TO:<box@mail.example.org>\r\n"
 TEXT = b"Subject: whole\r\n\r\none\r\n..\r\n"
 PASSWORD = base64.b64encode(b"\0joe\0secret")
-SPEECHES = {
+PLUGIN_OUTPUTS = {
     "DATA": HELLO + ENVELOPE + b"DATA\r\n" + TEXT + b".\r\n",
     "BDAT": HELLO + ENVELOPE + b"BDAT 10\r\n" + TEXT[:10] + b"BDAT %d LAST\r\n" % len(TEXT[10:]) + TEXT[10:],
     "AUTH": HELLO + b"AUTH PLAIN\r\n" + PASSWORD + b"\r\n" + ENVELOPE + b"DATA\r\n" + TEXT + b".\r\n",
@@ -111,17 +111,17 @@ def before(mail_system: HostileMailSystem) -> Iterator[dict[str, int]]:
     mail_system.is_as_before(descriptors)
 
 
-@pytest.mark.parametrize("name", SPEECHES)
+@pytest.mark.parametrize("name", PLUGIN_OUTPUTS)
 def test_a_client_that_goes_after_any_byte_leaves_nothing(
     name: str, mail_system: HostileMailSystem, before: dict[str, int]
 ) -> None:
-    speech, arrived = SPEECHES[name], mail_system.delivered()
-    for cut in range(len(speech)):
+    client_data, arrived = PLUGIN_OUTPUTS[name], mail_system.delivered()
+    for cut in range(len(client_data)):
         client = mail_system.connect()
-        client.sendall(speech[:cut])
+        client.sendall(client_data[:cut])
         hang_up(client, cut % 2 == 1)
     with mail_system.connect() as client:
-        client.sendall(speech + b"QUIT\r\n")
+        client.sendall(client_data + b"QUIT\r\n")
         while client.recv(4096):
             pass
     until(lambda: mail_system.delivered() > arrived, "the whole one")
@@ -165,11 +165,11 @@ def speak_tls(mail_system: HostileMailSystem, allowed: int) -> bool:
 
     try:
         send(HELLO + b"STARTTLS\r\n")
-        said = b""
-        while b"220 ready for tls\r\n" not in said:
-            said += client.recv(4096)
+        output = b""
+        while b"220 ready for tls\r\n" not in output:
+            output += client.recv(4096)
         step(tls.do_handshake)
-        tls.write(SPEECHES["DATA"] + b"QUIT\r\n")
+        tls.write(PLUGIN_OUTPUTS["DATA"] + b"QUIT\r\n")
         send(outgoing.read())
         while step(lambda: tls.read(4096)):
             pass
@@ -199,9 +199,9 @@ def test_half_of_a_long_message_leaves_nothing(
 
 def test_nor_does_one_that_leaves_the_program(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
     """qmail-smtpd as tcpserver runs it."""
-    arrived, speech = mail_system.delivered(), SPEECHES["DATA"]
+    arrived, client_data = mail_system.delivered(), PLUGIN_OUTPUTS["DATA"]
     environ = {"PATH": os.environ["PATH"], "TCPREMOTEIP": "127.0.0.1", "TCPLOCALPORT": "25"}
-    for cut in [*range(0, len(speech), 16), len(speech) - 1]:
+    for cut in [*range(0, len(client_data), 16), len(client_data) - 1]:
         ours, theirs = socket.socketpair()
         with theirs:
             program = subprocess.Popen(
@@ -211,7 +211,7 @@ def test_nor_does_one_that_leaves_the_program(mail_system: HostileMailSystem, be
                 stderr=subprocess.DEVNULL,
                 env=environ,
             )
-        ours.sendall(speech[:cut])
+        ours.sendall(client_data[:cut])
         ours.close()
         assert program.wait(60) in (0, 1)
     mail_system.is_as_before(before)
@@ -269,7 +269,7 @@ def test_a_crowd_keeps_nobody_waiting(mail_system: HostileMailSystem, before: di
     dribbling = [mail_system.connect() for _ in range(200)]
     for number in range(10):
         for client in dribbling:
-            client.sendall(SPEECHES["DATA"][number : number + 1])
+            client.sendall(PLUGIN_OUTPUTS["DATA"][number : number + 1])
         mail_system.send([f"box@{ME}"], f"Subject: {number}\n\nhello\n")
     until(lambda: mail_system.delivered() == arrived + 10, "all messages")
     for client in idle + dribbling:

@@ -40,16 +40,16 @@ def server() -> Iterator[NameServer]:
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     """Asks with all the patience that a busy machine may need."""
-    return asking(request.param, server, 60.0)
+    return clients(request.param, server, 60.0)
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask_briefly(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     """For questions that nobody answers."""
-    return asking(request.param, server, 0.3)
+    return clients(request.param, server, 0.3)
 
 
-def asking(kind: str, server: NameServer, limit_s: float) -> Ask:
+def clients(kind: str, server: NameServer, limit_s: float) -> Ask:
     if kind == "blocking":
         return BlockingResolver(["127.0.0.1"], server.port, timeout_s=limit_s).answer
 
@@ -113,27 +113,27 @@ def test_trouble_is_temporary(ask_briefly: Ask, name: bytes) -> None:
 def test_without_a_name_server_everything_is_temporary(
     content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "resolv.conf"
+    reported = tmp_path / "resolv.conf"
     if content is not None:
-        told.write_text(content)
-    monkeypatch.setattr(resolver, "RESOLV_CONF", str(told))
+        reported.write_text(content)
+    monkeypatch.setattr(resolver, "RESOLV_CONF", str(reported))
     assert BlockingResolver().answer((A, b"a.test")) is NO_ANSWER
     assert BlockingResolver().answer((A, b"")) is NOTHING
 
 
 def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
-    asking = BlockingResolver(["127.0.0.1"], server.port)
+    clients = BlockingResolver(["127.0.0.1"], server.port)
     for _ in range(3):
-        assert asking.answer((A, b"A.Test")).addresses
-        assert asking.answer((A, b"missing.test")) is NOTHING
+        assert clients.answer((A, b"A.Test")).addresses
+        assert clients.answer((A, b"missing.test")) is NOTHING
     assert len(server.asked) == 2
 
 
 def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
     async def many() -> list[list[DnsAnswer]]:
-        asking = AsyncResolver(["127.0.0.1"], server.port)
-        found = await asyncio.gather(*[asking.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
-        found.append(await asking.answers([(AAAA, b"a.test"), (A, b"a.test")]))
+        clients = AsyncResolver(["127.0.0.1"], server.port)
+        found = await asyncio.gather(*[clients.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
+        found.append(await clients.answers([(AAAA, b"a.test"), (A, b"a.test")]))
         return found
 
     *first, last = asyncio.run(many())
@@ -144,9 +144,9 @@ def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
 
 def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> None:
     async def two() -> list[DnsAnswer]:
-        asking = AsyncResolver(["127.0.0.1"], server.port)
-        impatient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
-        patient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
+        clients = AsyncResolver(["127.0.0.1"], server.port)
+        impatient = asyncio.ensure_future(clients.answers([(A, b"a.test")]))
+        patient = asyncio.ensure_future(clients.answers([(A, b"a.test")]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         impatient.cancel()
@@ -181,41 +181,41 @@ def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytes
     """Many searches ask for many names that nobody answers for; another search is answered before any of them."""
     monkeypatch.setattr(resolver, "MAX_BESIDE", 12)
 
-    async def scene() -> int:
-        asking = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+    async def harness() -> int:
+        clients = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
         names = [[(A, b"silent%d.%d.test" % (number, other)) for other in range(50)] for number in range(20)]
-        searches = [asyncio.ensure_future(asking.answers(questions)) for questions in names]
+        searches = [asyncio.ensure_future(clients.answers(questions)) for questions in names]
         while len(server.asked) < 20 + 12:
             await asyncio.sleep(0.01)
         for question in ((MX, b"h.test"), (A, b"a.test")):
-            (answer,) = await asking.answers([question])
+            (answer,) = await clients.answers([question])
             assert not answer.is_temporary
         assert not any(search.done() for search in searches)
         for search in searches:
             search.cancel()
         await asyncio.wait(searches)
-        assert asking._beside == 0
+        assert clients._beside == 0
         return len({name for name, _, _ in server.asked if name.startswith("silent")})
 
     # One of each search, and so many beside them.
-    assert asyncio.run(scene()) == 20 + 12
+    assert asyncio.run(harness()) == 20 + 12
 
 
 def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServer) -> None:
-    async def scene() -> list[DnsAnswer]:
-        asking = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
-        await asking.answers([(A, b"a.test")])
-        return await asking.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
+    async def harness() -> list[DnsAnswer]:
+        clients = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+        await clients.answers([(A, b"a.test")])
+        return await clients.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
 
-    first, second, third = asyncio.run(scene())
+    first, second, third = asyncio.run(harness())
     assert (first, third) == (NO_ANSWER, NO_ANSWER)
     assert len(second.addresses) == 3
 
 
 def test_one_question_has_no_more_time_than_is_left(server: NameServer) -> None:
-    asking = BlockingResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
-    assert asking.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
-    assert asking.answer((A, b"a.test"), within_s=5.0).addresses
+    clients = BlockingResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+    assert clients.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
+    assert clients.answer((A, b"a.test"), within_s=5.0).addresses
 
 
 @pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
@@ -248,8 +248,8 @@ def test_a_server_that_is_silent_is_not_asked_first_again(
         else:
 
             async def ask_all() -> list[DnsAnswer]:
-                asking = AsyncResolver(*where)
-                return [(await asking.answers([question]))[0] for question in questions]
+                clients = AsyncResolver(*where)
+                return [(await clients.answers([question]))[0] for question in questions]
 
             answers = asyncio.run(ask_all())
         assert not any(answer.is_temporary for answer in answers)
@@ -269,10 +269,10 @@ def test_a_server_that_was_silent_is_asked_when_the_other_is_gone(kind: str, mon
         if kind == "blocking":
             ask = BlockingResolver(*where).answer
         else:
-            asking = loop.run_until_complete(_made(where))
+            clients = loop.run_until_complete(_made(where))
 
             def ask(question: DnsQuestion) -> DnsAnswer:
-                return loop.run_until_complete(asking.answers([question]))[0]
+                return loop.run_until_complete(clients.answers([question]))[0]
 
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.9", port))

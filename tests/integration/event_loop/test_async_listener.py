@@ -33,7 +33,7 @@ def run(errors: list[int]) -> tuple[int, list[str], int]:
     complaints: list[str] = []
     taken: list[socket.socket] = []
 
-    async def scene() -> int:
+    async def harness() -> int:
         listening = LoopListener(asyncio.get_running_loop(), listener, taken.append, complaints.append)
         with socket.create_connection(listener.getsockname()):
             while listener.calls < 1 or (len(taken) < 1 and loop_listener.RETRY_S < 1):
@@ -44,7 +44,7 @@ def run(errors: list[int]) -> tuple[int, list[str], int]:
         return listener.calls
 
     with listener:
-        calls = asyncio.run(scene())
+        calls = asyncio.run(harness())
     for sock in taken:
         sock.close()
     return calls, complaints, len(taken)

@@ -14,10 +14,10 @@ def test_a_bad_line_costs_its_listener_and_is_said(
     monkeypatch.setattr(start, "listen_on", opened.append)
     smtp_listeners([], [b"127.0.0.1:2525", b"smtp", b"127.0.0.1:25\r", b"tls:[::1]:465"])
     assert opened == ["127.0.0.1:2525", "tls:[::1]:465"]
-    said = capfd.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert said[0].startswith("qmail-start: alert: smtplisten: 'smtp' is not ADDRESS:PORT")
-    assert said[1].startswith("qmail-start: alert: smtplisten: '127.0.0.1:25\\r' is not ADDRESS:PORT")
+    output = capfd.readouterr().err.splitlines()
+    assert len(output) == 2
+    assert output[0].startswith("qmail-start: alert: smtplisten: 'smtp' is not ADDRESS:PORT")
+    assert output[1].startswith("qmail-start: alert: smtplisten: '127.0.0.1:25\\r' is not ADDRESS:PORT")
 
 
 def test_a_bad_address_of_the_command_line_is_refused() -> None:

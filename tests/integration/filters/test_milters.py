@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.smtpd.test_sessions import until
-from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, Talk, talk
+from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, SmtpConversation, open_conversation
 from tests.support.scripted_milter import Answer, ScriptedMilter, agreement, packet
 from tests.support.smtp_servers import Home, Resident
 
@@ -37,14 +37,16 @@ def changes(*all_of_them: bytes) -> list[bytes]:
     return [*all_of_them, b"c"]
 
 
-class TestWhatTheyHear:
+class TestMilterInput:
     """Stages, macros, and the message."""
 
     def test_everything_in_its_order(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
-        with talk(kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242", TCPLOCALIP="127.0.0.2") as client:
-            client.say(b"EHLO me")
+        with open_conversation(
+            kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242", TCPLOCALIP="127.0.0.2"
+        ) as client:
+            client.command(b"EHLO me")
             assert client.send(b"j@ours.test", b"k@ours.test").startswith(b"250 ok ")
-            assert client.say(b"QUIT").startswith(b"221")
+            assert client.command(b"QUIT").startswith(b"221")
             milter.ended.acquire(timeout=60)
             assert client.queued() == [(b"Fjoe@a.test\0Tj@ours.test\0Tk@ours.test\0\0", QUEUED)]
         assert milter.letters() == b"OCHMRRTLLNBEQ"
@@ -65,21 +67,21 @@ class TestWhatTheyHear:
 
     def test_who_logged_in_is_known(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("smtpcheckpw", "bin/checker /bin/true\n")
-        with talk(kind, home) as client:
-            client.say(b"EHLO me")
-            assert client.say(b"AUTH PLAIN AGpvZQBnb29k").startswith(b"235")
-            client.say(b"MAIL FROM:<a@b>")
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me")
+            assert client.command(b"AUTH PLAIN AGpvZQBnb29k").startswith(b"235")
+            client.command(b"MAIL FROM:<a@b>")
         assert b"{auth_type}\0PLAIN\0{auth_authen}\0joe\0" in milter.payloads(b"D")[2]
 
     def test_parameters_come_with_their_command(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
-        with talk(kind, home) as client:
-            client.say(b"EHLO me")
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me")
             mail = b"MAIL FROM:<joe@a.test> SIZE=100 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=max@a.test X=\1"
-            assert client.say(mail) == b"250 ok"
-            assert client.say(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;j@ours.test") == b"250 ok"
-            assert client.say(b"RCPT TO:<k@ours.test>") == b"250 ok"
-            client.say(b"RSET")
-            client.say(b"MAIL FROM: joe@a.test")
+            assert client.command(mail) == b"250 ok"
+            assert client.command(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;j@ours.test") == b"250 ok"
+            assert client.command(b"RCPT TO:<k@ours.test>") == b"250 ok"
+            client.command(b"RSET")
+            client.command(b"MAIL FROM: joe@a.test")
         assert milter.payloads(b"M") == [
             b"<joe@a.test>\0SIZE=100\0BODY=8BITMIME\0SMTPUTF8\0RET=HDRS\0ENVID=a+2Bb\0AUTH=max@a.test\0X=?\0",
             b"<joe@a.test>\0",
@@ -94,43 +96,43 @@ class TestWhatTheyHear:
         names = b"j _ r s i {client_addr} {client_port} {mail_addr} {rcpt_addr} {cipher} {nobody}"
         lists = b"".join([number.to_bytes(4, "big") + names + b"\0" for number in (0, 3, 5)])
         milter.script[b"O"] = agreement() + lists
-        with talk(kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242") as client:
-            client.say(b"EHLO me")
+        with open_conversation(kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242") as client:
+            client.command(b"EHLO me")
             client.send(b"j@ours.test")
         words = {payload[:1]: payload[1:].split(b"\0") for payload in milter.payloads(b"D") if payload[:1] in b"CRE"}
-        told = {letter: dict(zip(text[::2], text[1::2], strict=False)) for letter, text in words.items()}
-        assert told[b"C"].keys() == {b"j", b"_", b"r", b"{client_addr}", b"{client_port}"}
-        assert told[b"R"][b"{rcpt_addr}"] == b"j@ours.test"
-        last = told[b"E"]
+        reported = {letter: dict(zip(text[::2], text[1::2], strict=False)) for letter, text in words.items()}
+        assert reported[b"C"].keys() == {b"j", b"_", b"r", b"{client_addr}", b"{client_port}"}
+        assert reported[b"R"][b"{rcpt_addr}"] == b"j@ours.test"
+        last = reported[b"E"]
         assert (last[b"j"], last[b"r"], last[b"s"], last[b"{mail_addr}"]) == (
             b"mx.test",
             b"ESMTP",
             b"me",
             b"joe@a.test",
         )
-        assert last[b"i"] == told[b"R"][b"i"] and len(last[b"i"]) > 8
+        assert last[b"i"] == reported[b"R"][b"i"] and len(last[b"i"]) > 8
         if kind == "program":
-            assert told[b"C"][b"_"] == b"client.test [127.0.0.1]"
-            assert told[b"C"][b"{client_port}"] == b"4242"
+            assert reported[b"C"][b"_"] == b"client.test [127.0.0.1]"
+            assert reported[b"C"][b"{client_port}"] == b"4242"
 
     def test_without_a_name_the_client_is_its_address(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
-        with talk(kind, home) as client:
-            client.say(b"NOOP")
+        with open_conversation(kind, home) as client:
+            client.command(b"NOOP")
         assert b"\0_\0[127.0.0.1]\0" in milter.payloads(b"D")[0]
 
     def test_only_what_would_be_accepted(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("badmailfrom", "spam@a.test\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<joe@a.test>")
-            assert client.say(b"RCPT TO:<x@elsewhere.test>").startswith(b"553")
-            assert client.say(b"DATA").startswith(b"503")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<joe@a.test>")
+            assert client.command(b"RCPT TO:<x@elsewhere.test>").startswith(b"553")
+            assert client.command(b"DATA").startswith(b"503")
         assert milter.letters() in (b"OCM", b"OCMQ")
 
     @pytest.mark.parametrize("size", [60_000, 70_000, 700_000])
     def test_messages_of_any_size(self, kind: str, home: Home, milter: ScriptedMilter, size: int) -> None:
         line = b"x" * 70 + b"\n"
         body = line * (size // len(line))
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             client.sock.settimeout(60)
             answer = client.send(message=b"A: b\r\n\r\n" + body.replace(b"\n", b"\r\n"))
             assert answer.startswith(b"250 ok ")
@@ -141,38 +143,38 @@ class TestWhatTheyHear:
 
     def test_a_message_without_a_header(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"hX-Seen\0yes\0")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             client.send(message=b"just text\r\n")
             client.send(message=b"\r\n")
             assert [text for _, text in client.queued()] == [b"X-Seen: yes\n\njust text\n", b"X-Seen: yes\n\n"]
 
     def test_one_connection_for_all_messages_of_a_client(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             client.send()
-            client.say(b"MAIL FROM:<a@b>")
-            client.say(b"RSET")
+            client.command(b"MAIL FROM:<a@b>")
+            client.command(b"RSET")
             client.send()
-            client.say(b"QUIT")
+            client.command(b"QUIT")
         milter.ended.acquire(timeout=60)
         assert milter.letters() == b"OCMRTLLNBEMAMRTLLNBEQ"
         assert len({macros for macros in milter.payloads(b"D") if macros.startswith(b"Mi\0")}) == 3
 
     def test_nomilter(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
-        with talk(kind, home, NOMILTER="") as client:
+        with open_conversation(kind, home, NOMILTER="") as client:
             assert client.send().startswith(b"250 ok ")
             assert client.queued()[0][1] == QUEUED
         assert not milter.received
 
     def test_chunks(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("chunking", "\n")
-        with talk(kind, home) as client:
-            client.say(b"EHLO me")
-            client.say(b"MAIL FROM:<joe@a.test>")
-            client.say(b"RCPT TO:<j@ours.test>")
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me")
+            client.command(b"MAIL FROM:<joe@a.test>")
+            client.command(b"RCPT TO:<j@ours.test>")
             client.sock.sendall(b"BDAT 6\r\nA: b\r\n")
-            assert client.hear() == b"250 ok"
+            assert client.read_reply() == b"250 ok"
             client.sock.sendall(b"BDAT 8 LAST\r\n\r\nhello\n")
-            answer = client.hear()
+            answer = client.read_reply()
             if answer.startswith(b"250"):
                 assert client.queued()[0][1] == b"A: b\n\nhello\n"
 
@@ -197,12 +199,12 @@ class TestRefusals:
         self, kind: str, home: Home, milter: ScriptedMilter, letter: bytes, line: bytes, answer: bytes, expected: bytes
     ) -> None:
         milter.script[letter] = answer
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             lines = [b"EHLO me", b"MAIL FROM:<a@b>", b"RCPT TO:<j@ours.test>", b"DATA", MESSAGE + b"."]
             for one in lines[: lines.index(line)]:
-                assert client.say(one)[:1] in (b"2", b"3")
-            assert client.say(line) == expected
-            assert client.say(b"NOOP") == b"250 ok"
+                assert client.command(one)[:1] in (b"2", b"3")
+            assert client.command(line) == expected
+            assert client.command(b"NOOP") == b"250 ok"
             assert not client.queued()
 
     @pytest.mark.parametrize(
@@ -211,18 +213,18 @@ class TestRefusals:
     )
     def test_of_a_client(self, kind: str, home: Home, milter: ScriptedMilter, answer: bytes, expected: bytes) -> None:
         milter.script[b"C"] = answer
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.greeting == expected
-            assert client.hear() == b""
+            assert client.read_reply() == b""
 
     def test_of_a_hello_hold_until_there_is_a_better_one(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"H"] = b"r"
-        with talk(kind, home) as client:
-            assert client.say(b"HELO spam").startswith(b"550")
-            assert client.say(b"MAIL FROM:<a@b>").startswith(b"550")
+        with open_conversation(kind, home) as client:
+            assert client.command(b"HELO spam").startswith(b"550")
+            assert client.command(b"MAIL FROM:<a@b>").startswith(b"550")
             milter.script[b"H"] = b"c"
-            assert client.say(b"HELO ham").startswith(b"250")
-            assert client.say(b"MAIL FROM:<a@b>") == b"250 ok"
+            assert client.command(b"HELO ham").startswith(b"250")
+            assert client.command(b"MAIL FROM:<a@b>") == b"250 ok"
 
     def test_of_a_recipient_leave_the_others(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         def judge(sock: socket.socket) -> None:
@@ -230,25 +232,25 @@ class TestRefusals:
             sock.sendall(packet(b"r" if bad else b"c"))
 
         milter.script[b"R"] = judge
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<joe@a.test>")
-            assert client.say(b"RCPT TO:<good@ours.test>") == b"250 ok"
-            assert client.say(b"RCPT TO:<bad@ours.test>").startswith(b"550")
-            client.say(b"DATA")
-            assert client.say(MESSAGE + b".").startswith(b"250 ok")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<joe@a.test>")
+            assert client.command(b"RCPT TO:<good@ours.test>") == b"250 ok"
+            assert client.command(b"RCPT TO:<bad@ours.test>").startswith(b"550")
+            client.command(b"DATA")
+            assert client.command(MESSAGE + b".").startswith(b"250 ok")
             assert client.queued()[0][0] == b"Fjoe@a.test\0Tgood@ours.test\0\0"
 
     def test_with_421_end_the_conversation(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = b"4"
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send() == b"421 4.7.0 Service unavailable - closing"
-            assert client.hear() == b""
+            assert client.read_reply() == b""
 
     def test_are_logged(self, kind: str, home: Home, milter: ScriptedMilter, capfd: pytest.CaptureFixture[str]) -> None:
         milter.script[b"E"] = b"y550 5.7.1 virus\0"
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             client.send()
-            client.say(b"QUIT")
+            client.command(b"QUIT")
         line = (
             "qmail-smtpd: message rejected (550 5.7.1 virus): joe@a.test from 127.0.0.1 to j@ours.test helo unknown\n"
         )
@@ -260,7 +262,7 @@ class TestChanges:
 
     def changed(self, kind: str, home: Home, milter: ScriptedMilter, *wanted: bytes) -> tuple[bytes, bytes]:
         milter.script[b"E"] = changes(*wanted)
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send(b"j@ours.test", b"k@ours.test").startswith(b"250 ok ")
             (queued,) = client.queued()
         return queued
@@ -292,13 +294,13 @@ class TestChanges:
             b"2<m@else.test>\0",
             b"-<j@ours.test>\0",
         )
-        with talk(kind, home) as client:
-            client.say(b"EHLO me")
-            client.say(b"MAIL FROM:<joe@a.test> RET=HDRS ENVID=old")
-            client.say(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS")
-            client.say(b"RCPT TO:<k@ours.test> NOTIFY=DELAY")
-            client.say(b"DATA")
-            assert client.say(MESSAGE + b".").startswith(b"250 ok")
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me")
+            client.command(b"MAIL FROM:<joe@a.test> RET=HDRS ENVID=old")
+            client.command(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS")
+            client.command(b"RCPT TO:<k@ours.test> NOTIFY=DELAY")
+            client.command(b"DATA")
+            assert client.command(MESSAGE + b".").startswith(b"250 ok")
             ((envelope, _),) = client.queued()
         assert envelope == (
             b"Fnew@a.test\0Tk@ours.test\0Tl@else.test\0Tm@else.test\0\0W F E:x 0:d: 1:n:rfc822;l@else.test\0"
@@ -307,7 +309,7 @@ class TestChanges:
     @pytest.mark.parametrize("change", [b"e<a@b>\0RET=SOME\0", b"2<a@b>\0NOTIFY=NEVER,DELAY\0"])
     def test_of_wishes_that_make_no_sense(self, kind: str, home: Home, milter: ScriptedMilter, change: bytes) -> None:
         milter.script[b"E"] = changes(change)
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send() == TRY_LATER
             assert not client.queued()
 
@@ -321,14 +323,14 @@ class TestChanges:
 
     def test_nobody_is_left(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"-<j@ours.test>\0")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send().startswith(b"250 ok ")
             assert not client.queued()
 
     @pytest.mark.parametrize("letter", [b"M", b"R", b"T", b"L", b"E"])
     def test_discarded(self, kind: str, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
         milter.script[letter] = b"d"
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send().startswith(b"250 ok ")
             assert not client.queued()
             milter.script[letter] = b"c"
@@ -346,7 +348,7 @@ class TestChanges:
 
     def test_nowhere_to_be_set_aside(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"qa virus\0")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send() == b"451 sorry, there is no place for quarantine (#4.3.5)"
             assert not client.queued()
 
@@ -357,7 +359,7 @@ class TestChanges:
         with ScriptedMilter() as second:
             home.write("milters", f"# two\n{milter.address}\n{second.address} timeout=5\n")
             second.script[b"E"] = changes(b"m\0\0\0\1X-A\0b\0", b"i\0\0\0\1X-1\0one\0")
-            with talk(kind, home) as client:
+            with open_conversation(kind, home) as client:
                 client.send()
                 assert client.queued()[0][1] == (
                     b"X-1: one\nX-0: zero\nFrom: joe@a.test\nSubject:  two\n words\nX-A: b\n\nnew\n"
@@ -369,9 +371,9 @@ class TestChanges:
         milter.script[b"R"] = b"r"
         with ScriptedMilter() as second:
             home.write("milters", f"{milter.address}\n{second.address}\n")
-            with talk(kind, home) as client:
-                client.say(b"MAIL FROM:<a@b>")
-                assert client.say(b"RCPT TO:<j@ours.test>").startswith(b"550")
+            with open_conversation(kind, home) as client:
+                client.command(b"MAIL FROM:<a@b>")
+                assert client.command(b"RCPT TO:<j@ours.test>").startswith(b"550")
             assert second.letters().startswith(b"OCM") and b"R" not in second.letters()
 
 
@@ -395,15 +397,15 @@ STAGES = (b"O", b"C", b"H", b"M", b"R", b"T", b"L", b"N", b"B")
 class TestFaults:
     """A milter that is away, broken or slow."""
 
-    def verdicts(self, client: Talk) -> bytes:
+    def verdicts(self, client: SmtpConversation) -> bytes:
         """First digits of the answers to a whole transaction."""
-        codes = client.greeting[:1] + client.say(b"EHLO me")[:1] + client.say(b"MAIL FROM:<a@b>")[:1]
+        codes = client.greeting[:1] + client.command(b"EHLO me")[:1] + client.command(b"MAIL FROM:<a@b>")[:1]
         if codes.endswith(b"2"):
-            codes += client.say(b"RCPT TO:<j@ours.test>")[:1]
+            codes += client.command(b"RCPT TO:<j@ours.test>")[:1]
         if codes.endswith(b"222"):
-            codes += client.say(b"DATA")[:1]
+            codes += client.command(b"DATA")[:1]
         if codes.endswith(b"3"):
-            codes += client.say(MESSAGE + b".")[:1]
+            codes += client.command(MESSAGE + b".")[:1]
         return codes
 
     @pytest.mark.parametrize(
@@ -414,7 +416,7 @@ class TestFaults:
         self, kind: str, home: Home, capfd: pytest.CaptureFixture[str], default: str, expected: bytes, address: str
     ) -> None:
         home.write("milters", f"{address} {default}\n")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert self.verdicts(client) == expected
             assert len(client.queued()) == expected.endswith(b"32")
             if client.server is not None:
@@ -428,14 +430,14 @@ class TestFaults:
         if (fault, letter) in (("agrees again", b"O"), ("answers twice", b"N")):
             return  # the first is right, and in the second the next questions are answered ahead
         milter.script[letter] = FAULTS[fault]
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             # An answer too many may be read in time to count for the next question, as the protocol has it.
             last = self.verdicts(client)[-1:]
             assert last in (b"4", b"2" if fault == "answers twice" else b"4")
-            assert client.say(b"NOOP") == b"250 ok"
+            assert client.command(b"NOOP") == b"250 ok"
             assert bool(client.queued()) == (last == b"2")
         home.write("milters", f"{milter.address} default=accept\n")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert self.verdicts(client) == b"222232"
             assert client.queued()[-1][1] == QUEUED
 
@@ -443,7 +445,7 @@ class TestFaults:
     def test_one_that_says_nothing(self, kind: str, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
         milter.script[letter] = None
         home.write("milters", f"{milter.address} timeout=1 default=accept\n")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert self.verdicts(client) == b"222232"
 
     def test_one_that_makes_progress_is_waited_for(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
@@ -455,19 +457,19 @@ class TestFaults:
 
         milter.script[b"R"] = slowly
         home.write("milters", f"{milter.address} timeout=4\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<a@b>")
-            assert client.say(b"RCPT TO:<j@ours.test>") == b"250 ok"
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<a@b>")
+            assert client.command(b"RCPT TO:<j@ours.test>") == b"250 ok"
 
     def test_one_that_comes_back_is_asked_again(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"R"] = drop
-        with talk(kind, home) as client:
-            client.say(b"EHLO me")
-            assert client.say(b"MAIL FROM:<a@b>") == b"250 ok"
-            assert client.say(b"RCPT TO:<j@ours.test>") == TRY_LATER
-            assert client.say(b"RCPT TO:<j@ours.test>") == TRY_LATER
+        with open_conversation(kind, home) as client:
+            client.command(b"EHLO me")
+            assert client.command(b"MAIL FROM:<a@b>") == b"250 ok"
+            assert client.command(b"RCPT TO:<j@ours.test>") == TRY_LATER
+            assert client.command(b"RCPT TO:<j@ours.test>") == TRY_LATER
             milter.script[b"R"] = b"c"
-            client.say(b"RSET")
+            client.command(b"RSET")
             assert client.send().startswith(b"250 ok")
             assert len(client.queued()) == 1
         assert milter.letters(1).startswith(b"OCHMRTLLNBE")
@@ -479,7 +481,7 @@ class TestFaults:
                 sock.sendall(piece)
 
         milter.script[b"E"] = flood
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             assert client.send() == TRY_LATER
             assert not client.queued()
 
@@ -498,12 +500,12 @@ class TestManyClients:
 
         milter.script[b"M"] = slowly
         with Resident(home) as server, server.connect() as one, server.connect() as other:
-            first = Talk(one, server, home)
+            first = SmtpConversation(one, server, home)
             one.sendall(b"MAIL FROM:<a@b>\r\n")
             assert waiting.wait(60)
-            assert Talk(other, server, home).send().startswith(b"250 ok")
+            assert SmtpConversation(other, server, home).send().startswith(b"250 ok")
             go.set()
-            assert first.hear() == b"250 ok"
+            assert first.read_reply() == b"250 ok"
 
     @pytest.mark.parametrize("letter", [b"M", b"R", b"T", b"B", b"E"])
     def test_a_client_that_vanishes_leaves_nothing(self, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
@@ -519,17 +521,17 @@ class TestManyClients:
 
     def test_a_queue_that_is_slow_gets_a_long_message_whole(self, home: Home, milter: ScriptedMilter) -> None:
         with Resident(home) as server, server.connect() as sock:
-            client = Talk(sock, server, home)
+            client = SmtpConversation(sock, server, home)
             server.queue.is_slow = True
-            client.say(b"MAIL FROM:<a@b>")
-            client.say(b"RCPT TO:<j@ours.test>")
-            client.say(b"DATA")
+            client.command(b"MAIL FROM:<a@b>")
+            client.command(b"RCPT TO:<j@ours.test>")
+            client.command(b"DATA")
             body = b"x" * 78 + b"\r\n"
             sock.sendall(b"A: b\r\n\r\n" + body * 3000 + b".\r\n")
             until(lambda: server.queue.pieces)
             server.queue.is_slow = False
             server.call(server.queue.resume)
-            assert client.hear().startswith(b"250 ok")
+            assert client.read_reply().startswith(b"250 ok")
             assert client.queued()[0][1] == b"A: b\n\n" + (b"x" * 78 + b"\n") * 3000
 
     def test_nothing_is_asked_where_there_is_none(self, home: Home) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.filters import check_loading
-from tests.support.filtered_servers import KINDS, QUEUED, talk
+from tests.support.filtered_servers import KINDS, QUEUED, open_conversation
 from tests.support.smtp_servers import Home
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "data/smtpcheck"
@@ -50,11 +50,11 @@ def home(tmp_path: Path) -> Home:
 
 def test_the_example_of_the_documentation(kind: str, home: Home) -> None:
     home.write("smtpchecks", "doorman\n")
-    with talk(kind, home) as client:
-        assert client.say(b"MAIL FROM:<a@slow.test>") == b"451 come back in an hour (#4.7.1)"
-        assert client.say(b"MAIL FROM:<joe@a.test>") == b"250 ok"
-        assert client.say(b"RCPT TO:<secret@ours.test>") == b"550 nobody here by that name (#5.1.1)"
-        client.say(b"RSET")
+    with open_conversation(kind, home) as client:
+        assert client.command(b"MAIL FROM:<a@slow.test>") == b"451 come back in an hour (#4.7.1)"
+        assert client.command(b"MAIL FROM:<joe@a.test>") == b"250 ok"
+        assert client.command(b"RCPT TO:<secret@ours.test>") == b"550 nobody here by that name (#5.1.1)"
+        client.command(b"RSET")
         assert client.send(message=b"Subject: a virus\r\n\r\n") == b"550 no viruses, please (#5.7.1)"
         assert client.send(b"j@ours.test", b"k@ours.test").startswith(b"250 ok ")
         (queued,) = client.queued()
@@ -63,9 +63,9 @@ def test_the_example_of_the_documentation(kind: str, home: Home) -> None:
 
 def test_header_fields_of_every_stage(kind: str, home: Home) -> None:
     home.write("smtpchecks", "stamp\n")
-    with talk(kind, home, TCPREMOTEHOST="client.test") as client:
-        client.say(b"HELO first")
-        client.say(b"HELO second")
+    with open_conversation(kind, home, TCPREMOTEHOST="client.test") as client:
+        client.command(b"HELO first")
+        client.command(b"HELO second")
         client.send()
         client.send(b"k@ours.test")
         texts = [text for _, text in client.queued()]
@@ -74,41 +74,41 @@ def test_header_fields_of_every_stage(kind: str, home: Home) -> None:
     assert texts[1].partition(b"\n")[2] == b"X-Helo: second\nX-To: k@ours.test\n" + QUEUED
 
 
-class TestTheRelay:
+class TestRelayPermission:
     """It is not opened unless a check says so explicitly."""
 
     def test_stays_closed_for_whom_a_check_accepts(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "accepts\nlends\n")  # the second is not asked: the first was sure
-        with talk(kind, home) as client:
-            client.say(b"HELO friend")
-            client.say(b"MAIL FROM:<friend@a.test>")
-            assert client.say(b"RCPT TO:<x@friend.test>").startswith(b"553 sorry, that domain isn't in my list")
-            assert client.say(b"RCPT TO:<j@ours.test>") == b"250 ok"
+        with open_conversation(kind, home) as client:
+            client.command(b"HELO friend")
+            client.command(b"MAIL FROM:<friend@a.test>")
+            assert client.command(b"RCPT TO:<x@friend.test>").startswith(b"553 sorry, that domain isn't in my list")
+            assert client.command(b"RCPT TO:<j@ours.test>") == b"250 ok"
 
     def test_opens_for_a_recipient(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "lends\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<a@b>")
-            assert client.say(b"RCPT TO:<x@friend.test>") == b"250 ok"
-            assert client.say(b"RCPT TO:<y@friend.test>").startswith(b"553")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<a@b>")
+            assert client.command(b"RCPT TO:<x@friend.test>") == b"250 ok"
+            assert client.command(b"RCPT TO:<y@friend.test>").startswith(b"553")
 
     def test_opens_for_a_message(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "lends\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<friend@a.test>")
-            assert client.say(b"RCPT TO:<y@any.test>") == b"250 ok"
-            client.say(b"RSET")
-            client.say(b"MAIL FROM:<a@b>")
-            assert client.say(b"RCPT TO:<y@any.test>").startswith(b"553")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<friend@a.test>")
+            assert client.command(b"RCPT TO:<y@any.test>") == b"250 ok"
+            client.command(b"RSET")
+            client.command(b"MAIL FROM:<a@b>")
+            assert client.command(b"RCPT TO:<y@any.test>").startswith(b"553")
 
     def test_opens_for_a_client(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "lends\n")
-        with talk(kind, home) as client:
-            client.say(b"HELO friend")
+        with open_conversation(kind, home) as client:
+            client.command(b"HELO friend")
             for _ in range(2):
-                client.say(b"MAIL FROM:<a@b>")
-                assert client.say(b"RCPT TO:<y@any.test>") == b"250 ok"
-                client.say(b"RSET")
+                client.command(b"MAIL FROM:<a@b>")
+                assert client.command(b"RCPT TO:<y@any.test>") == b"250 ok"
+                client.command(b"RSET")
 
     @pytest.mark.parametrize("letter", ["A", "N"])
     def test_stays_closed_for_whom_a_plugin_accepts(self, kind: str, home: Home, letter: str) -> None:
@@ -116,19 +116,19 @@ class TestTheRelay:
         plugin.write_text(f"#!/bin/sh\necho {letter}\n")
         plugin.chmod(0o755)
         home.write("smtpplugins", f"[connection]\n[mail]\n{plugin}\n[rcpt]\n{plugin}\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<a@b>")
-            assert client.say(b"RCPT TO:<x@any.test>").startswith(b"553")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<a@b>")
+            assert client.command(b"RCPT TO:<x@any.test>").startswith(b"553")
 
     def test_opens_where_a_plugin_says_so(self, kind: str, home: Home) -> None:
         plugin = Path(home.site.home) / "plugin"
         plugin.write_text('#!/bin/sh\n[ "$SMTPRCPTTO" = x@any.test ] && echo O\n')
         plugin.chmod(0o755)
         home.write("smtpplugins", f"[rcpt]\n{plugin}\n")
-        with talk(kind, home) as client:
-            client.say(b"MAIL FROM:<a@b>")
-            assert client.say(b"RCPT TO:<x@any.test>") == b"250 ok"
-            assert client.say(b"RCPT TO:<y@any.test>").startswith(b"553")
+        with open_conversation(kind, home) as client:
+            client.command(b"MAIL FROM:<a@b>")
+            assert client.command(b"RCPT TO:<x@any.test>") == b"250 ok"
+            assert client.command(b"RCPT TO:<y@any.test>").startswith(b"553")
 
 
 class TestFaults:
@@ -151,12 +151,12 @@ class TestFaults:
         self, kind: str, home: Home, name: str, words: bytes, default: str, answer: bytes
     ) -> None:
         home.write("smtpchecks", f"{name} {default}\n")
-        with talk(kind, home) as client:
+        with open_conversation(kind, home) as client:
             received = client.greeting
             if received.startswith(b"220"):
-                received = client.say(b"MAIL FROM:<a@b>")
+                received = client.command(b"MAIL FROM:<a@b>")
             if received.startswith(b"250"):
-                received = client.say(b"RCPT TO:<j@ours.test>")
+                received = client.command(b"RCPT TO:<j@ours.test>")
             assert received.startswith(answer)
             assert b"Error" not in received and b"Traceback" not in received
             if client.server is not None:
@@ -164,8 +164,8 @@ class TestFaults:
 
     def test_slow_ones_hold_up_nobody(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "sleeps timeout=1\n")
-        with talk(kind, home) as client:
-            assert client.say(b"MAIL FROM:<plain@a.test>").startswith(b"451")
-            assert client.say(b"MAIL FROM:<a@b>") == b"250 ok"
-            assert client.say(b"RCPT TO:<j@ours.test>").startswith(b"451")
-            assert client.say(b"NOOP") == b"250 ok"
+        with open_conversation(kind, home) as client:
+            assert client.command(b"MAIL FROM:<plain@a.test>").startswith(b"451")
+            assert client.command(b"MAIL FROM:<a@b>") == b"250 ok"
+            assert client.command(b"RCPT TO:<j@ours.test>").startswith(b"451")
+            assert client.command(b"NOOP") == b"250 ok"

@@ -154,10 +154,10 @@ def test_a_rehearsal_only_tells(tmp_path: Path, site: Site, home: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (home / ".qmail").write_text("./M/\n|cmd\n&a@b\n")
     home.chmod(0o1755)
-    said: list[bytes] = []
+    output: list[bytes] = []
     it = LocalDelivery(b"joe", os.fsencode(home), b"joe", b"", b"", b"h", b"s@x", b"./Mailbox")
-    dry_run(site, it, said.append, said.append)
-    assert said == [
+    dry_run(site, it, output.append, output.append)
+    assert output == [
         b"Warning: home directory is sticky.\n",
         b"maildir ./M/\n",
         b"program cmd\n",

@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(home: Path) -> MaildirBatch:
+def batch(home: Path) -> MaildirBatch:
     return MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext())
 
 
@@ -58,7 +58,7 @@ def new(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20])
 def test_no_name_is_given_before_the_barrier(
-    order: Orders, home: Path, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch, size: int
+    order: Orders, home: Path, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     synced = []
     fsync, sync_file_system = os.fsync, barrier_module.sync_file_system
@@ -74,96 +74,96 @@ def test_no_name_is_given_before_the_barrier(
 
     monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr(barrier_module, "sync_file_system", noted_all)
-    result = desk.deliver([order(number) for number in range(size)])
+    result = batch.deliver([order(number) for number in range(size)])
     assert synced == [0] * (size if size <= 2 else 1)
     assert result.reports == [(number, False, DONE) for number in range(size)]
     assert len(new(home)) == size and not list((home / "Maildir/tmp").iterdir())
 
 
-def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirBatch) -> None:
-    assert desk.deliver([order(1), order(2), order(3)]).durable == []
-    assert desk.flush_in_s is not None
-    assert desk.deliver([order(4), order(5), order(6)]).durable == [1, 2, 3]
-    assert desk.flush() == [4, 5, 6]
-    assert desk.flush_in_s is None
+def test_the_next_barrier_settles_the_group_before(order: Orders, batch: MaildirBatch) -> None:
+    assert batch.deliver([order(1), order(2), order(3)]).durable == []
+    assert batch.flush_in_s is not None
+    assert batch.deliver([order(4), order(5), order(6)]).durable == [1, 2, 3]
+    assert batch.flush() == [4, 5, 6]
+    assert batch.flush_in_s is None
 
 
-def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, desk: MaildirBatch) -> None:
+def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, batch: MaildirBatch) -> None:
     for number in range(5):
-        assert desk.deliver([order(number)]).durable == []
+        assert batch.deliver([order(number)]).durable == []
     assert len(new(home)) == 5
-    assert desk.flush() == [0, 1, 2, 3, 4]
+    assert batch.flush() == [0, 1, 2, 3, 4]
 
 
-def test_many_names_do_not_wait(order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names_do_not_wait(order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barrier_module, "_LINGERING", 2)
-    desk.deliver([order(1)])
-    assert desk.flush_in_s != 0.0
-    desk.deliver([order(2)])
-    assert desk.flush_in_s == 0.0
+    batch.deliver([order(1)])
+    assert batch.flush_in_s != 0.0
+    batch.deliver([order(2)])
+    assert batch.flush_in_s == 0.0
 
 
 def test_a_failed_barrier_delivers_nothing(
-    order: Orders, home: Path, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
+    order: Orders, home: Path, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_fd: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(barrier_module, "sync_file_system", broken)
-    result = desk.deliver([order(number) for number in range(5)])
+    result = batch.deliver([order(number) for number in range(5)])
     assert {report[2][:1] for report in result.reports} == {b"Z"}
     assert not new(home) and not list((home / "Maildir/tmp").iterdir())
-    assert desk.flush_in_s is None
+    assert batch.flush_in_s is None
 
 
-def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, desk: MaildirBatch) -> None:
+def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, batch: MaildirBatch) -> None:
     (home / ".qmail-missing").write_text("./None/\n")
-    desk_orders = [order(1), order(2, b"Delivered-To: joe@h\n\n"), order(3)]
+    batch_orders = [order(1), order(2, b"Delivered-To: joe@h\n\n"), order(3)]
     lost = order(4)
     os.close(lost.fd)
     lost.fd = -1
-    reports = {number: text for number, _, text in desk.deliver([*desk_orders, lost]).reports}
+    reports = {number: text for number, _, text in batch.deliver([*batch_orders, lost]).reports}
     assert reports[1] == reports[3] == DONE
     assert reports[2].startswith(b"DThis message is looping") and reports[4].startswith(b"ZUnable to read message")
     assert len(new(home)) == 2
 
 
-def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, desk: MaildirBatch) -> None:
+def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, batch: MaildirBatch) -> None:
     (home / ".qmail").write_text("./Maildir/\n|program\n")
     it = order(1)
-    result = desk.deliver([it])
+    result = batch.deliver([it])
     assert result.needs_subprocess == [it] and not result.reports and not new(home)
     os.close(it.fd)
 
 
-def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, desk: MaildirBatch) -> None:
+def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, batch: MaildirBatch) -> None:
     large, small = order(1), order(2)
     os.ftruncate(large.fd, 5 << 20)
-    result = desk.deliver([large, small])
+    result = batch.deliver([large, small])
     assert result.needs_subprocess == [large] and result.reports == [(2, False, DONE)]
     os.close(large.fd)
 
 
-def test_a_changed_dotqmail_file_counts_at_once(order: Orders, home: Path, desk: MaildirBatch) -> None:
-    assert desk.deliver([order(1)]).reports == [(1, False, DONE)]
+def test_a_changed_dotqmail_file_counts_at_once(order: Orders, home: Path, batch: MaildirBatch) -> None:
+    assert batch.deliver([order(1)]).reports == [(1, False, DONE)]
     (home / ".qmail").write_text("#nothing\n")
-    assert desk.deliver([order(2)]).reports == [(2, True, b"Kdid 0+0+0\n")]
+    assert batch.deliver([order(2)]).reports == [(2, True, b"Kdid 0+0+0\n")]
 
 
-def test_a_replay_replaces_its_copy(order: Orders, home: Path, desk: MaildirBatch) -> None:
-    desk.deliver([order(1)])
-    desk.deliver([order(1)])
+def test_a_replay_replaces_its_copy(order: Orders, home: Path, batch: MaildirBatch) -> None:
+    batch.deliver([order(1)])
+    batch.deliver([order(1)])
     assert len(new(home)) == 1
 
 
-def test_a_closed_home_defers_the_group(order: Orders, home: Path, desk: MaildirBatch) -> None:
+def test_a_closed_home_defers_the_group(order: Orders, home: Path, batch: MaildirBatch) -> None:
     home.chmod(0o1755)
-    reports = desk.deliver([order(1), order(2)]).reports
+    reports = batch.deliver([order(1), order(2)]).reports
     assert [text[:1] for _, _, text in reports] == [b"Z", b"Z"] and not new(home)
 
 
 def test_one_barrier_serves_several_users(
-    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
+    home: Path, order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ann", "bob"):
         shutil.copytree(home, home.parent / name)
@@ -171,22 +171,22 @@ def test_one_barrier_serves_several_users(
     barriers = []
     monkeypatch.setattr(barrier_module, "sync_file_system", barriers.append)
     names = ["joe", "ann", "bob", "ann", "joe"]
-    result = desk.deliver([order(number, name=name) for number, name in enumerate(names)])
+    result = batch.deliver([order(number, name=name) for number, name in enumerate(names)])
     assert {number: text[:1] for number, _, text in result.reports} == {0: b"K", 1: b"K", 2: b"Z", 3: b"K", 4: b"K"}
     assert len(barriers) == 1
     assert [len(new(home.parent / name)) for name in ("joe", "ann", "bob")] == [2, 2, 0]
-    assert sorted(desk.flush()) == [0, 1, 3, 4]
+    assert sorted(batch.flush()) == [0, 1, 3, 4]
 
 
 def test_names_of_many_folders_take_one_flush(
-    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
+    home: Path, order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         shutil.copytree(home, home.parent / f"user{number}")
-    desk.deliver([order(number, name=f"user{number}") for number in range(5)])
+    batch.deliver([order(number, name=f"user{number}") for number in range(5)])
     flushed = []
     monkeypatch.setattr(barrier_module, "sync_file_system", flushed.append)
-    assert desk.flush() == [0, 1, 2, 3, 4]
+    assert batch.flush() == [0, 1, 2, 3, 4]
     assert len(flushed) == 1
 
 
@@ -197,8 +197,8 @@ def test_a_user_that_cannot_be_is_refused_and_the_others_are_not(home: Path, ord
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
-    reports = desk.deliver([order(1), order(2, name="ann")]).reports
+    batch = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    reports = batch.deliver([order(1), order(2, name="ann")]).reports
     assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"K"), (2, b"Z")]
     assert not new(home.parent / "ann")
 
@@ -226,38 +226,38 @@ def test_an_account_that_is_lost_before_its_names_are_given_is_refused_and_the_o
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
-    reports = desk.deliver([order(1, name="ann"), order(2)]).reports
+    batch = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    reports = batch.deliver([order(1, name="ann"), order(2)]).reports
     assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"Z"), (2, b"K")]
     assert not new(home.parent / "ann") and len(new(home)) == 1
 
 
 @pytest.mark.parametrize("step", ["_write", "_look_up"])
 def test_what_nobody_thought_of_is_the_report_of_its_order(
-    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch, step: str
+    home: Path, order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     shutil.copytree(home, home.parent / "ann")
     act = getattr(visit.UserBatch, step)
 
-    def broken(its: visit.UserBatch, it: object) -> object:
+    def broken(its: visit.UserBatch, batch_order: object) -> object:
         if its.user.name == b"ann":
             raise ValueError("Exceeds the limit (4300 digits)")
-        return act(its, it)
+        return act(its, batch_order)
 
     monkeypatch.setattr(visit.UserBatch, step, broken)
-    reports = {number: text for number, _, text in desk.deliver([order(1), order(2, name="ann")]).reports}
+    reports = {number: text for number, _, text in batch.deliver([order(1), order(2, name="ann")]).reports}
     assert reports == {1: DONE, 2: b"ZUnable to deliver: ValueError. (#4.3.0)\n"}
 
 
 def test_an_unexpected_failure_of_a_question_is_its_answer(
-    order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
+    order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(visit, "check_deliverable", broken)
     it = order(1)
-    assert desk.check_deliverable([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
+    assert batch.check_deliverable([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
     os.close(it.fd)
 
 
@@ -295,16 +295,16 @@ def test_many_dashes_are_not_followed_where_users_share_the_process(
     drop(result.needs_subprocess)
 
 
-def test_an_agent_follows_long_files_itself(home: Path, order: Orders, desk: MaildirBatch) -> None:
+def test_an_agent_follows_long_files_itself(home: Path, order: Orders, batch: MaildirBatch) -> None:
     (home / ".qmail").write_text(LONG)
     it = order(1)
-    assert desk.check_deliverable([(7, it.user)]).reports == [(7, True, b"K")]
-    assert desk.deliver([it]).reports == [(1, False, DONE)]
+    assert batch.check_deliverable([(7, it.user)]).reports == [(7, True, b"K")]
+    assert batch.deliver([it]).reports == [(1, False, DONE)]
 
 
-def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, desk: MaildirBatch) -> None:
+def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, batch: MaildirBatch) -> None:
     (home / ".qmail").write_text("./Maildir/\n" * 16)
-    result = desk.deliver([order(number) for number in range(20)])
+    result = batch.deliver([order(number) for number in range(20)])
     assert len(result.reports) == 7 and len(result.needs_subprocess) == 13
     drop(result.needs_subprocess)
 
@@ -329,17 +329,17 @@ def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity, is_shared=True, clock=clock)
+    batch = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity, is_shared=True, clock=clock)
     joe, ann = order(1).user, order(2, name="ann").user
     ann.uid += 1
     orders = [order(number) for number in range(5)] + [order(9, name="ann")]
     orders[-1].user = ann
-    result = desk.deliver(orders)
+    result = batch.deliver(orders)
     assert {number for number, _, text in result.reports if text == DONE} >= {0, 9}
     assert result.slow == {it.number for it in result.needs_subprocess} and 4 in result.slow
     drop(result.needs_subprocess)
     clock.step = 0.0
-    answers = desk.check_deliverable([(1, joe), (2, ann)])
+    answers = batch.check_deliverable([(1, joe), (2, ann)])
     assert (answers.unanswered, answers.slow) == ([1], {1}) and answers.reports == [(2, True, b"K")]
     clock.now += budget.SLOW_S + 1
-    assert desk.check_deliverable([(1, joe)]).reports == [(1, True, b"K")]
+    assert batch.check_deliverable([(1, joe)]).reports == [(1, True, b"K")]

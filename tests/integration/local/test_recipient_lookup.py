@@ -16,8 +16,8 @@ __all__ = ["scheduler", "service"]
 
 
 def write(name: str, text: str, mode: int = 0o644) -> Callable[[Service], object]:
-    def act(it: Service) -> None:
-        path = it.alias / name
+    def act(service: Service) -> None:
+        path = service.alias / name
         path.write_text(text)
         path.chmod(mode)
 
@@ -25,18 +25,18 @@ def write(name: str, text: str, mode: int = 0o644) -> Callable[[Service], object
 
 
 STATES: dict[str, Callable[[Service], object]] = {
-    "as it is": lambda it: None,
-    "no default": lambda it: (it.alias / ".qmail-default").unlink(),
+    "as it is": lambda service: None,
+    "no default": lambda service: (service.alias / ".qmail-default").unlink(),
     "nothing but comments": write(".qmail-box", "#\n"),
     "blank first line": write(".qmail-box", "\n./Maildir/\n"),
     "forward-only with a file": write(".qmail-box", "./Maildir/\n", 0o744),
     "writable": write(".qmail-box", "./Maildir/\n", 0o666),
-    "a folder in the way": lambda it: (it.alias / ".qmail-box").mkdir(),
-    "a loop of links": lambda it: (it.alias / ".qmail-box").symlink_to(".qmail-box"),
-    "home writable": lambda it: it.alias.chmod(0o777),
-    "home sticky": lambda it: it.alias.chmod(0o1755),
-    "home away": lambda it: it.alias.rename(it.alias.with_name("elsewhere")),
-    "damaged database": lambda it: (it.alias.parent / "users/cdb").write_bytes(b"x"),
+    "a folder in the way": lambda service: (service.alias / ".qmail-box").mkdir(),
+    "a loop of links": lambda service: (service.alias / ".qmail-box").symlink_to(".qmail-box"),
+    "home writable": lambda service: service.alias.chmod(0o777),
+    "home sticky": lambda service: service.alias.chmod(0o1755),
+    "home away": lambda service: service.alias.rename(service.alias.with_name("elsewhere")),
+    "damaged database": lambda service: (service.alias.parent / "users/cdb").write_bytes(b"x"),
 }
 
 

@@ -298,7 +298,7 @@ def test_nonsense_ends_the_connection(service: Service, scheduler: Scheduler) ->
 def test_what_a_dead_agent_delivered_is_made_durable_for_it(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(MaildirBatch, "flush", lambda desk: os._exit(1))
+    monkeypatch.setattr(MaildirBatch, "flush", lambda batch: os._exit(1))
     service.end()
     other = Service(tmp_path)
     request.addfinalizer(other.kill)
@@ -453,8 +453,8 @@ def test_the_carrier_goes_only_where_the_user_may(homes: RealUsers, trap: str, t
     service = Service(homes.home, single_user=False)
     try:
         playing = Scheduler(service.path)
-        letter, said = playing.ask(b"joe@h", queue_memfd())
-        assert letter == b"Z" and said.startswith(text)
+        letter, output = playing.ask(b"joe@h", queue_memfd())
+        assert letter == b"Z" and output.startswith(text)
         assert look_up(service.site.socket("lookup"), b"joe@h") == (b"K" if trap in ("maildir", "new") else b"Z")
         assert not list((ann / "Maildir/new").iterdir()) and not list((ann / "Maildir/tmp").iterdir())
         assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")

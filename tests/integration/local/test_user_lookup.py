@@ -19,17 +19,17 @@ from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
 JOE = User(b"joe", 501, 501, b"/home/joe", b"", b"")
 
 
-class Asking:
+class LookupClients:
     """Owners, and what they have said."""
 
     def __init__(self, home: Path) -> None:
         self.selector = selectors.DefaultSelector()
         self.owners = UserLookup(Site(home=str(home)), self.selector)
-        self.said: dict[bytes, UserLookupAnswer] = {}
+        self.output: dict[bytes, UserLookupAnswer] = {}
 
     def ask(self, *locals_: bytes) -> None:
         for local in locals_:
-            self.owners.find(local, lambda found, local=local: self.said.__setitem__(local, found))  # type: ignore[misc]
+            self.owners.find(local, lambda found, local=local: self.output.__setitem__(local, found))  # type: ignore[misc]
 
     def until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20
@@ -41,8 +41,8 @@ class Asking:
 
 
 @pytest.fixture
-def asking(tmp_path: Path) -> Iterator[Asking]:
-    it = Asking(tmp_path)
+def clients(tmp_path: Path) -> Iterator[LookupClients]:
+    it = LookupClients(tmp_path)
     yield it
     for key in list(it.selector.get_map().values()):
         assert isinstance(key.fileobj, socket.socket)
@@ -68,26 +68,26 @@ def answering(site: Site, sock: socket.socket) -> int:
 
 @pytest.mark.parametrize("culprit", [b"hung", b"deadly"])
 def test_a_name_that_the_process_fails_at_keeps_no_other_waiting(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch, culprit: bytes
+    clients: LookupClients, monkeypatch: pytest.MonkeyPatch, culprit: bytes
 ) -> None:
     monkeypatch.setattr(getpw, "run", answering)
     monkeypatch.setattr(module, "SILENCE_S", 0.3)
-    asking.ask(b"before", culprit, b"behind", b"last")
-    asking.until(lambda: len(asking.said) == 4)
-    assert asking.said == {b"before": JOE, culprit: LOOKUP_SYSTEM, b"behind": JOE, b"last": JOE}
+    clients.ask(b"before", culprit, b"behind", b"last")
+    clients.until(lambda: len(clients.output) == 4)
+    assert clients.output == {b"before": JOE, culprit: LOOKUP_SYSTEM, b"behind": JOE, b"last": JOE}
 
 
-def test_without_a_process_nobody_is_found_for_now(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_process_nobody_is_found_for_now(clients: LookupClients, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_fork(*_args: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(module, "fork_with_socket", no_fork)
-    asking.ask(b"joe")
-    assert asking.said == {b"joe": LOOKUP_SYSTEM}
+    clients.ask(b"joe")
+    assert clients.output == {b"joe": LOOKUP_SYSTEM}
     monkeypatch.undo()
     monkeypatch.setattr(getpw, "run", answering)
-    asking.ask(b"joe")
-    asking.until(lambda: asking.said[b"joe"] == JOE)
+    clients.ask(b"joe")
+    clients.until(lambda: clients.output[b"joe"] == JOE)
 
 
 @pytest.mark.parametrize("packet", [b"E0", b"E100", b"E99999", b"X118", b"", b"E", b"Ux\0", b"E" + b"9" * 5000])

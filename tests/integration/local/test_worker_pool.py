@@ -20,7 +20,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.users.user import User
 
 
-class Watched:
+class WatchedPool:
     """A crew, whose workers serve whoever they are for without becoming anybody."""
 
     def __init__(self, home: Path) -> None:
@@ -31,7 +31,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedPool]:
     monkeypatch.setattr(crew_module, "RESIDENT", 2)
     monkeypatch.setattr(crew_module, "RETIRED_AFTER", 3)
 
@@ -42,7 +42,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
 
     monkeypatch.setattr(agent_module, "run", lambda *_args: until_the_end(_args[-1]))
     monkeypatch.setattr(agent_module, "run_carrier", lambda *_args: until_the_end(_args[-1]))
-    it = Watched(tmp_path)
+    it = WatchedPool(tmp_path)
     yield it
     for worker in it.hired:
         if worker not in it.gone:
@@ -61,7 +61,7 @@ def order(number: int, uid: int = 1) -> AgentOrder:
     return AgentOrder(number, b"", b"x", b"h", b"", user(uid), os.open("/dev/null", os.O_RDONLY))
 
 
-def test_the_least_recently_used_idle_agent_makes_room(watched: Watched) -> None:
+def test_the_least_recently_used_idle_agent_makes_room(watched: WatchedPool) -> None:
     pool = watched.pool
     a, b = pool.agent_for(user(1)), pool.agent_for(user(2))
     assert pool.agent_for(user(1)) is a
@@ -69,17 +69,17 @@ def test_the_least_recently_used_idle_agent_makes_room(watched: Watched) -> None
     assert watched.gone == [b]
 
 
-def test_names_of_one_account_share_an_agent(watched: Watched) -> None:
+def test_names_of_one_account_share_an_agent(watched: WatchedPool) -> None:
     assert watched.pool.agent_for(user(1, b"ann")) is watched.pool.agent_for(user(1, b"bob"))
 
 
-def test_a_busy_agent_stays_even_in_a_full_house(watched: Watched) -> None:
+def test_a_busy_agent_stays_even_in_a_full_house(watched: WatchedPool) -> None:
     for uid in (1, 2, 3):
         watched.pool.agent_for(user(uid)).accept(order(uid, uid))
     assert not watched.gone
 
 
-def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watched) -> None:
+def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: WatchedPool) -> None:
     pool = watched.pool
     old = pool.agent_for(user(1))
     for number in range(3):
@@ -92,7 +92,7 @@ def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watche
     assert watched.gone == [old]
 
 
-def test_an_idle_agent_goes_home(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_agent_goes_home(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.pool.agent_for(user(1))
     watched.pool.expire()
     assert not watched.gone
@@ -101,7 +101,7 @@ def test_an_idle_agent_goes_home(watched: Watched, monkeypatch: pytest.MonkeyPat
     assert watched.gone == [agent]
 
 
-def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: Watched) -> None:
+def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: WatchedPool) -> None:
     pool = watched.pool
     carrier = pool.worker_for(user(1))
     assert carrier.is_shared and pool.worker_for(user(2)) is carrier
@@ -110,7 +110,7 @@ def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: Watch
     assert pool.worker_for(user(1)) is carrier
 
 
-def test_a_carrier_retires_too(watched: Watched) -> None:
+def test_a_carrier_retires_too(watched: WatchedPool) -> None:
     pool = watched.pool
     carrier = pool.worker_for(user(1))
     for number in range(3):
@@ -123,7 +123,7 @@ def test_a_carrier_retires_too(watched: Watched) -> None:
 
 
 def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
+    watched: WatchedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = watched.pool
     carrier = pool.worker_for(user(1))
@@ -145,7 +145,7 @@ def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
 
 
 def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
+    watched: WatchedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = watched.pool
     assert pool.worker_for(user(1)).is_shared
@@ -156,7 +156,7 @@ def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
     assert not pool.worker_for(user(1)).is_shared
 
 
-def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_carriers_that_cannot_be_killed_are_few(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew_module, "HUNG", 1)
     monkeypatch.setattr(crew_module, "has_ended", lambda _pid: False)
     pool = watched.pool
@@ -165,12 +165,12 @@ def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: p
     assert not pool.worker_for(user(2)).is_shared
 
 
-def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -> None:
+def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: WatchedPool) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = WorkerHandle(os.getpid(), ours)
     worker.accept(order(1))
-    for said in (wire.report(2, True, b"K"), wire.hand_back(1), wire.hand_back(1, is_slow=True), wire.durable(1)):
-        theirs.send(said)
+    for output in (wire.report(2, True, b"K"), wire.hand_back(1), wire.hand_back(1, is_slow=True), wire.durable(1)):
+        theirs.send(output)
         with pytest.raises(ValueError, match="which is not its"):
             worker.reports()
     theirs.send(wire.report(1, False, b"K"))
@@ -257,7 +257,7 @@ def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_someth
     assert peer.sock.recv(100) == wire.PROBE
 
 
-def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_agent_is_found(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.pool.agent_for(user(1))
     agent.ask(1, user(1))
     assert watched.pool.silent() == []
@@ -267,11 +267,11 @@ def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPat
     assert watched.gone == [agent] and watched.pool.agent_for(user(1)) is not agent
 
 
-@pytest.mark.parametrize("said", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])
-def test_what_is_no_report_is_an_offence(peer: Peer, said: bytes) -> None:
+@pytest.mark.parametrize("output", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])
+def test_what_is_no_report_is_an_offence(peer: Peer, output: bytes) -> None:
     peer.worker.accept(order(1))
     peer.worker.push()
-    peer.sock.send(b"1\0" + said + b"\0")
+    peer.sock.send(b"1\0" + output + b"\0")
     with pytest.raises(ValueError, match="which is not its"):
         peer.worker.reports()
 

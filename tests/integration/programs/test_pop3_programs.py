@@ -107,9 +107,9 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
     put(home, "new/1.a.b", b"Subject: x\n\n.dot\nlast")
     put(home, "cur/0.a.b:2,S", b"Subject: y\n\nold\n", 2 * AN_HOUR_AGO)
     put(home, "new/2.a.b", b"too young", -AN_HOUR_AGO)
-    said = b"USER joe\r\nPASS secret\r\nSTAT\r\nUIDL\r\nRETR 2\r\nDELE 1\r\nQUIT\r\n"
+    output = b"USER joe\r\nPASS secret\r\nSTAT\r\nUIDL\r\nRETR 2\r\nDELE 1\r\nQUIT\r\n"
     done = home.run(
-        "qmail_popup", "mx.test", home.install("qmail_chkpw"), home.install("qmail_pop3d"), "../Maildir", stdin=said
+        "qmail_popup", "mx.test", home.install("qmail_chkpw"), home.install("qmail_pop3d"), "../Maildir", stdin=output
     )
     lines = done.stdout.split(b"\r\n")
     assert lines[0].startswith(b"+OK <")
@@ -127,13 +127,13 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
 
 def test_who_is_wrong_is_told_and_left(home: Home) -> None:
     users(home, "joe:x")
-    said = b"USER joe\r\nPASS secret\r\nSTAT\r\n"
-    done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=said)
+    output = b"USER joe\r\nPASS secret\r\nSTAT\r\n"
+    done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
-    done = home.run("qmail_popup", "mx.test", "/nonexistent", stdin=said)
+    done = home.run("qmail_popup", "mx.test", "/nonexistent", stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR unable to fork", b""]
     assert done.stderr == b"alert: unable to run /nonexistent: file does not exist\n"
-    done = home.run("qmail_popup", "mx.test", "/bin/sh", "-c", "kill $$", stdin=said)
+    done = home.run("qmail_popup", "mx.test", "/bin/sh", "-c", "kill $$", stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR aack, child crashed", b""]
 
 
@@ -164,8 +164,8 @@ def test_a_message_that_is_gone_is_refused_and_its_deletion_is_no_trouble(home: 
         assert process.stdout.readline() == b"+OK \r\n"
         stays.unlink()
         gone.unlink()
-        said, _ = process.communicate(b"RETR 1\nDELE 1\nQUIT\n")
-    assert said == b"-ERR unable to open that message\r\n+OK \r\n+OK \r\n"
+        output, _ = process.communicate(b"RETR 1\nDELE 1\nQUIT\n")
+    assert output == b"-ERR unable to open that message\r\n+OK \r\n+OK \r\n"
 
 
 def test_who_has_no_maildir_is_told(home: Home) -> None:

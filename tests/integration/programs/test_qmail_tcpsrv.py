@@ -28,8 +28,8 @@ class Server:
                 env={"PATH": "/usr/bin:/bin", "TCPREMOTEINFO": "somebody", "KEPT": "1"},
             )
         assert self.process.stdout is not None
-        with self.process.stdout as told:
-            port = told.readline()
+        with self.process.stdout as reported:
+            port = reported.readline()
         if not port:
             self.process.wait()
         assert port, self.log()
@@ -43,7 +43,7 @@ class Server:
         """A client at this address of the loopback."""
         return socket.create_connection(("127.0.0.1", self.port), 10, (source, 0))
 
-    def told(self, source: str = "127.0.0.1") -> dict[str, str]:
+    def reported(self, source: str = "127.0.0.1") -> dict[str, str]:
         """The environment that the program has for a client; empty when it does not run."""
         with self.connect(source) as client:
             client.shutdown(socket.SHUT_WR)
@@ -79,9 +79,9 @@ def rules(folder: Path, text: str) -> None:
 
 def test_the_program_learns_both_ends_and_nothing_that_is_not_known(serve: Callable[..., Server]) -> None:
     server = serve("-H", "127.0.0.1", "0", *TELL)
-    told = server.told()
-    assert told.pop("TCPREMOTEPORT").isdigit()
-    assert {name: value for name, value in told.items() if name.startswith(("TCP", "PROTO", "KEPT"))} == {
+    reported = server.reported()
+    assert reported.pop("TCPREMOTEPORT").isdigit()
+    assert {name: value for name, value in reported.items() if name.startswith(("TCP", "PROTO", "KEPT"))} == {
         "PROTO": "TCP",
         "TCPLOCALIP": "127.0.0.1",
         "TCPLOCALPORT": str(server.port),
@@ -92,7 +92,7 @@ def test_the_program_learns_both_ends_and_nothing_that_is_not_known(serve: Calla
 
 
 def test_a_socket_for_every_address_shows_ipv4_clients_as_such(serve: Callable[..., Server]) -> None:
-    assert serve("-H", "0", "0", *TELL).told()["TCPREMOTEIP"] == "127.0.0.1"
+    assert serve("-H", "0", "0", *TELL).reported()["TCPREMOTEIP"] == "127.0.0.1"
 
 
 def test_each_connection_leaves_its_lines(serve: Callable[..., Server]) -> None:
@@ -114,19 +114,19 @@ def test_each_connection_leaves_its_lines(serve: Callable[..., Server]) -> None:
 def test_rules_refuse_and_tell_variables(serve: Callable[..., Server], tmp_path: Path) -> None:
     rules(tmp_path, '127.0.0.2:deny\n127.0.0.3:allow,RELAYCLIENT="@x"\n:allow\n')
     server = serve("-H", "-x", "r.cdb", "127.0.0.1", "0", *TELL)
-    assert server.told("127.0.0.2") == {}
-    assert server.told("127.0.0.3")["RELAYCLIENT"] == "@x"
-    assert "RELAYCLIENT" not in server.told()
+    assert server.reported("127.0.0.2") == {}
+    assert server.reported("127.0.0.3")["RELAYCLIENT"] == "@x"
+    assert "RELAYCLIENT" not in server.reported()
     server.until(" status 25600")
     assert "\ndeny " in server.log()
 
 
 def test_without_readable_rules_nobody_is_served(serve: Callable[..., Server], tmp_path: Path) -> None:
-    assert serve("-H", "-x", "none.cdb", "127.0.0.1", "0", *TELL).told() == {}
-    assert serve("-HX", "-x", "none.cdb", "127.0.0.1", "0", *TELL).told() != {}
+    assert serve("-H", "-x", "none.cdb", "127.0.0.1", "0", *TELL).reported() == {}
+    assert serve("-HX", "-x", "none.cdb", "127.0.0.1", "0", *TELL).reported() != {}
     (tmp_path / "bad.cdb").write_bytes(b"no database")
     server = serve("-HX", "-x", "bad.cdb", "127.0.0.1", "0", *TELL)
-    assert server.told() == {}
+    assert server.reported() == {}
     server.until("warning: dropping connection, unable to read bad.cdb: ")
 
 
@@ -160,7 +160,7 @@ def test_term_ends_it_and_spares_the_programs(serve: Callable[..., Server]) -> N
 
 def test_a_program_that_is_not_there_is_said(serve: Callable[..., Server]) -> None:
     server = serve("-H", "127.0.0.1", "0", "./none")
-    assert server.told() == {}
+    assert server.reported() == {}
     server.until("fatal: unable to run ./none: file does not exist")
 
 

@@ -110,12 +110,12 @@ def test_both_ends_of_a_connection_are_described(monkeypatch: pytest.MonkeyPatch
     ):
         server, _ = listener.accept()
         with server:
-            told = describe(server.fileno(), None)
-            assert told[b"TCPREMOTEPORT"] == b"%d" % client.getsockname()[1]
-    assert told[b"PROTO"] == b"TCP"
-    assert told[b"TCPREMOTEIP"] == told[b"TCPLOCALIP"] == b"127.0.0.1"
-    assert told[b"TCPREMOTEHOST"] == b"name.test"
-    assert told[b"TCPREMOTEINFO"] is None
+            reported = describe(server.fileno(), None)
+            assert reported[b"TCPREMOTEPORT"] == b"%d" % client.getsockname()[1]
+    assert reported[b"PROTO"] == b"TCP"
+    assert reported[b"TCPREMOTEIP"] == reported[b"TCPLOCALIP"] == b"127.0.0.1"
+    assert reported[b"TCPREMOTEHOST"] == b"name.test"
+    assert reported[b"TCPREMOTEINFO"] is None
 
 
 def test_a_mapped_address_is_an_ipv4_address() -> None:

@@ -10,7 +10,7 @@ import pytest
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.queue.client.blocking import ProgramQueue
 from eqmail_core.queue.format.exit_codes import explain
-from tests.integration.smtpd.test_sessions import TRANSACTION, said
+from tests.integration.smtpd.test_sessions import TRANSACTION, read_all
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 PROGRAM = """#!/bin/sh
@@ -34,13 +34,13 @@ CASES = [
 def resident(home: Home, program: str) -> bytes:
     with Resident(home, QMAILQUEUE=program) as server, server.connect() as client:
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
-        return said(client)
+        return read_all(client)
 
 
 def waiting(home: Home, program: str) -> bytes:
     with blocking_server(home, QMAILQUEUE=program) as (client, _):
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
-        return said(client)
+        return read_all(client)
 
 
 @pytest.mark.parametrize("serve", [resident, waiting])

@@ -21,7 +21,7 @@ class _Endless(RemoteDeliveries):
 
 
 def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
-    async def scene() -> None:
+    async def harness() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         message = os.memfd_create("message")
@@ -38,7 +38,7 @@ def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
         # the message twice and the connection are closed
         assert len(os.listdir("/proc/self/fd")) == before - 2
 
-    asyncio.run(scene())
+    asyncio.run(harness())
 
 
 class _Broken(RemoteDeliveries):
@@ -53,7 +53,7 @@ class _Broken(RemoteDeliveries):
 
 
 def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
-    async def scene() -> list[tuple[int, int, bytes, bytes]]:
+    async def harness() -> list[tuple[int, int, bytes, bytes]]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         message = os.memfd_create("message")
         pool = RemoteService(_Broken(), 1)
@@ -71,7 +71,7 @@ def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest
         os.close(message)
         return reports
 
-    assert asyncio.run(scene()) == [
+    assert asyncio.run(harness()) == [
         (1, 1, b"Z", b"Internal error in remote delivery. (#4.3.5)\n"),
         (2, 1, b"K", b"got it\n"),
     ]

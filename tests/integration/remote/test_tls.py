@@ -122,26 +122,26 @@ def test_a_broken_handshake_defers(deliver: Deliver, remote_home: RemoteHome) ->
 
 
 def test_a_server_that_leaves_instead_of_a_handshake_defers(deliver: Deliver, remote_home: RemoteHome) -> None:
-    class Leaving(ScriptedServer):
+    class ClosingTlsServer(ScriptedServer):
         def upgrade(self, client: socket.socket, number: int) -> socket.socket:
             client.shutdown(socket.SHUT_RDWR)
             raise OSError
 
-    with Leaving(STARTTLS, host="127.0.0.2") as server:
+    with ClosingTlsServer(STARTTLS, host="127.0.0.2") as server:
         lead_to(remote_home, server)
         letter, text = deliver(b"r@one.test")
     assert (letter, text) == (b"Z", b"TLS connect failed: connection died; connecting to 127.0.0.2.\n")
 
 
 def test_a_silent_handshake_is_given_up(deliver: Deliver, remote_home: RemoteHome) -> None:
-    class Silent(ScriptedServer):
+    class SilentTlsServer(ScriptedServer):
         def upgrade(self, client: socket.socket, number: int) -> socket.socket:
             while client.recv(4096):
                 pass
             return client
 
     remote_home.control("timeoutremote", "1")
-    with Silent(STARTTLS, host="127.0.0.2") as server:
+    with SilentTlsServer(STARTTLS, host="127.0.0.2") as server:
         lead_to(remote_home, server)
         assert deliver(b"r@one.test")[1] == b"TLS connect failed: connection died; connecting to 127.0.0.2.\n"
 

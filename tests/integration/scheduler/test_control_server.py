@@ -21,7 +21,7 @@ from tests.support.scheduler_harness import NOW, SchedulerHarness
 T = TypeVar("T")
 
 
-class Counter:
+class ControlServerHarness:
     """A stage with its desk open to visitors, on a loop that runs while a test talks to it."""
 
     def __init__(self, root: Path) -> None:
@@ -69,21 +69,21 @@ class Counter:
 
 
 @pytest.fixture
-def counter(tmp_path: Path) -> Iterator[Counter]:
-    it = Counter(tmp_path)
+def counter(tmp_path: Path) -> Iterator[ControlServerHarness]:
+    it = ControlServerHarness(tmp_path)
     yield it
     it.server.end()
     it.listener.close()
     it.loop.close()
 
 
-def client_of(counter: Counter) -> SchedulerClient:
+def client_of(counter: ControlServerHarness) -> SchedulerClient:
     client = connect_to_scheduler(counter.site)
     assert client is not None
     return client
 
 
-def test_a_visitor_reads_the_books_of_a_large_queue(counter: Counter) -> None:
+def test_a_visitor_reads_the_books_of_a_large_queue(counter: ControlServerHarness) -> None:
     harness = counter.harness
     for number in range(30_000):
         harness.scheduler.enqueue(number, 1, NOW + number)
@@ -94,7 +94,7 @@ def test_a_visitor_reads_the_books_of_a_large_queue(counter: Counter) -> None:
     assert [it.sender for it in books.memory.values()] == [b"s@x"]
 
 
-def test_orders_are_answered_one_by_one(counter: Counter) -> None:
+def test_orders_are_answered_one_by_one(counter: ControlServerHarness) -> None:
     harness = counter.harness
     numbers = list(range(100, 160))
     for number in numbers:
@@ -116,7 +116,7 @@ def test_orders_are_answered_one_by_one(counter: Counter) -> None:
     assert harness.scheduler.channels[1].due.due_of(100) is None, "the index goes with the visitor"
 
 
-def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter) -> None:
+def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: ControlServerHarness) -> None:
     harness = counter.harness
     serial = harness.admit(9, b"Fs@x\0Ta@other.net\0")
 
@@ -136,7 +136,7 @@ def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter)
 
 
 @pytest.mark.parametrize("packet", [b"?", b"burn\0001 2\0", b"hold\0001\0"])
-def test_nonsense_is_hung_up_on(counter: Counter, packet: bytes) -> None:
+def test_nonsense_is_hung_up_on(counter: ControlServerHarness, packet: bytes) -> None:
     def visit() -> bytes:
         with connect_to(counter.site.socket("send"), 60) as sock:
             send_packet(sock, packet)

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.control.remote_limits import Limit
-from eqmail_core.scheduler import destination_queues as waiting_room
+from eqmail_core.scheduler import destination_queues as queues_module
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueue, DestinationQueues
 from tests.unit.scheduler.test_destination import ENOUGH, NOBODY, YES
 
 
-class Play:
+class QueuesHarness:
     """A waiting room, and what runs."""
 
-    def __init__(self, places: int = 20, limits: dict[bytes, Limit] | None = None, room: int = 1000) -> None:
-        self.room: DestinationQueues[str] = DestinationQueues(places, limits, room)
+    def __init__(self, places: int = 20, limits: dict[bytes, Limit] | None = None, waiting_queues: int = 1000) -> None:
+        self.waiting_queues: DestinationQueues[str] = DestinationQueues(places, limits, waiting_queues)
         self.places = places
         self.queues: dict[str, DestinationQueue[str]] = {}
         self.running: list[str] = []
@@ -25,12 +25,12 @@ class Play:
 
     def enter(self, domain: str, *names: object) -> None:
         for name in names:
-            self.queues[f"{domain}{name}"] = self.room.enqueue(domain.encode(), f"{domain}{name}", self.now)
+            self.queues[f"{domain}{name}"] = self.waiting_queues.enqueue(domain.encode(), f"{domain}{name}", self.now)
 
     def call(self) -> list[str]:
         """Start whoever can start; the names."""
         began = []
-        while len(self.running) < self.places and (called := self.room.next_ready(self.now)):
+        while len(self.running) < self.places and (called := self.waiting_queues.next_ready(self.now)):
             waiting, reason = called
             if reason:
                 self.turned_away.append((waiting, reason))
@@ -41,7 +41,7 @@ class Play:
 
     def end(self, name: str, report: tuple[bytes, bytes] = YES) -> None:
         self.running.remove(name)
-        self.room.delivery_ended(self.queues[name], *report, self.now)
+        self.waiting_queues.delivery_ended(self.queues[name], *report, self.now)
 
     def prove(self, *domains: str) -> None:
         for domain in domains:
@@ -55,154 +55,154 @@ class Play:
 
 
 def test_destinations_are_called_in_turn() -> None:
-    play = Play()
-    play.enter("a", 1, 2, 3)
-    play.enter("b", 1, 2)
-    play.enter("c", 1)
-    assert play.call() == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    harness = QueuesHarness()
+    harness.enter("a", 1, 2, 3)
+    harness.enter("b", 1, 2)
+    harness.enter("c", 1)
+    assert harness.call() == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 def test_no_destination_gets_all_places() -> None:
-    play = Play(places=20)
-    play.widen("a")
-    play.enter("a", *range(100))
-    assert len(play.call()) == 18
-    play.enter("b", 1)
-    assert play.call() == ["b1"]
+    harness = QueuesHarness(places=20)
+    harness.widen("a")
+    harness.enter("a", *range(100))
+    assert len(harness.call()) == 18
+    harness.enter("b", 1)
+    assert harness.call() == ["b1"]
 
 
 def test_a_single_place_is_a_place() -> None:
-    play = Play(places=1)
-    play.enter("a", 1)
-    assert play.call() == ["a1"]
+    harness = QueuesHarness(places=1)
+    harness.enter("a", 1)
+    assert harness.call() == ["a1"]
 
 
 def test_those_that_may_be_dead_leave_a_place_for_one_that_is_not() -> None:
-    play = Play(places=8)
-    play.prove("good")
+    harness = QueuesHarness(places=8)
+    harness.prove("good")
     for number in range(100):
-        play.enter(f"dead{number}-", 1)
-    assert len(play.call()) == 7
-    play.enter("good", 1)
-    assert play.call() == ["good1"]
-    for name in list(play.running):
+        harness.enter(f"dead{number}-", 1)
+    assert len(harness.call()) == 7
+    harness.enter("good", 1)
+    assert harness.call() == ["good1"]
+    for name in list(harness.running):
         if name != "good1":
-            play.end(name, NOBODY)
-    assert len(play.call()) == 7
+            harness.end(name, NOBODY)
+    assert len(harness.call()) == 7
 
 
 def test_who_waits_for_a_dead_destination_is_turned_away() -> None:
-    play = Play()
-    play.enter("dead", *range(10))
-    assert play.call() == ["dead0", "dead1", "dead2", "dead3", "dead4"]
+    harness = QueuesHarness()
+    harness.enter("dead", *range(10))
+    assert harness.call() == ["dead0", "dead1", "dead2", "dead3", "dead4"]
     for number in range(3):
-        play.end(f"dead{number}", NOBODY)
-    assert play.call() == []
-    assert [name for name, _ in play.turned_away] == [f"dead{number}" for number in range(5, 10)]
-    assert play.turned_away[0][1] == b"Left alone for now, after: " + NOBODY[1]
-    play.end("dead3", NOBODY)
-    play.end("dead4", NOBODY)
-    play.now += 100
-    play.enter("dead", 10, 11)
-    assert play.call() == ["dead10"]
-    assert [name for name, _ in play.turned_away[5:]] == ["dead11"]
-    play.end("dead10")
-    play.enter("dead", 12)
-    assert play.call() == ["dead12"]
+        harness.end(f"dead{number}", NOBODY)
+    assert harness.call() == []
+    assert [name for name, _ in harness.turned_away] == [f"dead{number}" for number in range(5, 10)]
+    assert harness.turned_away[0][1] == b"Left alone for now, after: " + NOBODY[1]
+    harness.end("dead3", NOBODY)
+    harness.end("dead4", NOBODY)
+    harness.now += 100
+    harness.enter("dead", 10, 11)
+    assert harness.call() == ["dead10"]
+    assert [name for name, _ in harness.turned_away[5:]] == ["dead11"]
+    harness.end("dead10")
+    harness.enter("dead", 12)
+    assert harness.call() == ["dead12"]
 
 
 def test_nobody_waits_for_more_than_a_minute_for_what_does_not_move() -> None:
-    play = Play()
-    play.enter("slow", *range(6))
-    assert len(play.call()) == 5
-    wakes_at = play.room.wakes_at()
-    assert wakes_at == play.now + MAX_WAIT_S
-    play.now = wakes_at
-    assert play.call() == []
-    assert play.turned_away == [
+    harness = QueuesHarness()
+    harness.enter("slow", *range(6))
+    assert len(harness.call()) == 5
+    wakes_at = harness.waiting_queues.wakes_at()
+    assert wakes_at == harness.now + MAX_WAIT_S
+    harness.now = wakes_at
+    assert harness.call() == []
+    assert harness.turned_away == [
         ("slow5", b"Too much mail for this destination at a time; this one has to wait. (#4.4.5)\n")
     ]
-    assert play.room.waiting == 0
+    assert harness.waiting_queues.waiting == 0
 
 
 def test_as_long_as_mail_moves_one_waits() -> None:
-    play = Play(limits={b"one": Limit(concurrency=1)})
-    play.enter("one", *range(10))
+    harness = QueuesHarness(limits={b"one": Limit(concurrency=1)})
+    harness.enter("one", *range(10))
     for number in range(10):
-        assert play.call() == [f"one{number}"]
-        play.now += MAX_WAIT_S - 1
-        play.end(f"one{number}")
-    assert not play.turned_away
+        assert harness.call() == [f"one{number}"]
+        harness.now += MAX_WAIT_S - 1
+        harness.end(f"one{number}")
+    assert not harness.turned_away
 
 
 def test_a_rate_is_kept_and_others_pass_by() -> None:
-    play = Play(limits={b"rare": Limit(spacing_s=10.0)})
-    play.enter("rare", 1, 2)
-    play.enter("often", 1, 2)
-    assert play.call() == ["rare1", "often1", "often2"]
-    assert play.room.wakes_at() == play.now + 10
-    play.now += 10
-    assert play.call() == ["rare2"]
+    harness = QueuesHarness(limits={b"rare": Limit(spacing_s=10.0)})
+    harness.enter("rare", 1, 2)
+    harness.enter("often", 1, 2)
+    assert harness.call() == ["rare1", "often1", "often2"]
+    assert harness.waiting_queues.wakes_at() == harness.now + 10
+    harness.now += 10
+    assert harness.call() == ["rare2"]
 
 
 def test_a_tired_destination_gets_a_pause() -> None:
-    play = Play()
-    play.enter("tired", 1)
-    play.call()
-    play.end("tired1", ENOUGH)
-    play.enter("tired", 2)
-    assert play.call() == []
-    assert play.room.wakes_at() == play.now + 1
-    play.now += 1
-    assert play.call() == ["tired2"]
+    harness = QueuesHarness()
+    harness.enter("tired", 1)
+    harness.call()
+    harness.end("tired1", ENOUGH)
+    harness.enter("tired", 2)
+    assert harness.call() == []
+    assert harness.waiting_queues.wakes_at() == harness.now + 1
+    harness.now += 1
+    assert harness.call() == ["tired2"]
 
 
 def test_other_limits_count_at_once() -> None:
-    play = Play(limits={b"*": Limit(concurrency=1)})
-    play.enter("a", 1, 2)
-    assert play.call() == ["a1"]
-    play.room.limit_by(None)
-    assert play.call() == ["a2"]
+    harness = QueuesHarness(limits={b"*": Limit(concurrency=1)})
+    harness.enter("a", 1, 2)
+    assert harness.call() == ["a1"]
+    harness.waiting_queues.limit_by(None)
+    assert harness.call() == ["a2"]
 
 
 def test_the_room_is_shared_and_there_is_always_some_left_for_another() -> None:
-    play = Play(room=100)
+    harness = QueuesHarness(waiting_queues=100)
     for domain in ("a", "b", "c"):
         number = 0
-        while play.room.has_space(domain.encode()):
-            play.enter(domain, number)
+        while harness.waiting_queues.has_space(domain.encode()):
+            harness.enter(domain, number)
             number += 1
-    counts = Counter(name[0] for name in play.queues)
+    counts = Counter(name[0] for name in harness.queues)
     assert counts["a"] == 34
-    assert play.room.has_space(b"d")
-    assert not play.room.has_space(b"a", factor=4)
+    assert harness.waiting_queues.has_space(b"d")
+    assert not harness.waiting_queues.has_space(b"a", factor=4)
 
 
 def test_guests_can_be_taken_out() -> None:
-    play = Play()
-    play.enter("a", 1, 2)
-    play.enter("b", 1)
-    assert play.room.remove(lambda name: name.endswith("1")) == ["a1", "b1"]
-    assert play.room.waiting == 1
-    assert play.call() == ["a2"]
+    harness = QueuesHarness()
+    harness.enter("a", 1, 2)
+    harness.enter("b", 1)
+    assert harness.waiting_queues.remove(lambda name: name.endswith("1")) == ["a1", "b1"]
+    assert harness.waiting_queues.waiting == 1
+    assert harness.call() == ["a2"]
 
 
 def test_hurry_forgets_what_was() -> None:
-    play = Play()
-    play.enter("dead", 1, 2, 3)
-    for name in play.call():
-        play.end(name, NOBODY)
-    play.enter("dead", 4)
-    play.room.retry_all()
-    assert play.call() == ["dead4"]
+    harness = QueuesHarness()
+    harness.enter("dead", 1, 2, 3)
+    for name in harness.call():
+        harness.end(name, NOBODY)
+    harness.enter("dead", 4)
+    harness.waiting_queues.retry_all()
+    assert harness.call() == ["dead4"]
 
 
 def test_the_number_of_remembered_destinations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting_room, "MAX_DESTINATIONS", 10)
-    play = Play()
+    monkeypatch.setattr(queues_module, "MAX_DESTINATIONS", 10)
+    harness = QueuesHarness()
     for number in range(50):
-        play.prove(f"d{number}-")
-        assert len(play.room._queues) <= 10
+        harness.prove(f"d{number}-")
+        assert len(harness.waiting_queues._queues) <= 10
 
 
 STEPS = st.lists(
@@ -219,30 +219,32 @@ STEPS = st.lists(
 def test_nobody_is_lost_and_nobody_is_called_twice(
     steps: list[tuple[str, str, tuple[bytes, bytes]]], places: int
 ) -> None:
-    play = Play(places)
+    harness = QueuesHarness(places)
     entered: list[str] = []
     gone: list[str] = []
     for step, domain, report in steps:
         if step == "enter":
-            play.enter(domain, len(entered))
+            harness.enter(domain, len(entered))
             entered.append(f"{domain}{len(entered)}")
         elif step == "call":
-            gone += play.call()
-        elif step == "end" and play.running:
-            play.end(play.running[0], report)
+            gone += harness.call()
+        elif step == "end" and harness.running:
+            harness.end(harness.running[0], report)
         elif step == "wait":
-            play.now += 7.0
+            harness.now += 7.0
         elif step == "take":
-            gone += play.room.remove(lambda name, domain=domain: name.startswith(domain))  # type: ignore[misc]
+            gone += harness.waiting_queues.remove(lambda name, domain=domain: name.startswith(domain))  # type: ignore[misc]
     for _ in range(500):
-        if not play.room.waiting:
+        if not harness.waiting_queues.waiting:
             break
-        gone += play.call()
-        for name in list(play.running):
-            play.end(name)
-        play.now = max(play.now + 1, play.room.wakes_at() or 0)
-    away = [name for name, _ in play.turned_away]
+        gone += harness.call()
+        for name in list(harness.running):
+            harness.end(name)
+        harness.now = max(harness.now + 1, harness.waiting_queues.wakes_at() or 0)
+    away = [name for name, _ in harness.turned_away]
     assert sorted(gone + away) == sorted(entered)
-    assert play.room._unproven == sum(
-        queue.destination.running for queue in play.room._queues.values() if not queue.destination.is_proven
+    assert harness.waiting_queues._unproven == sum(
+        queue.destination.running
+        for queue in harness.waiting_queues._queues.values()
+        if not queue.destination.is_proven
     )

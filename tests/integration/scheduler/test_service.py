@@ -47,7 +47,7 @@ class Peer:
         send_packet(self.sock, packet, fd)
 
 
-class Scene:
+class ServiceHarness:
     """A home, the listeners, and the process under test."""
 
     def __init__(self, home: Path) -> None:
@@ -111,8 +111,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    it = Scene(tmp_path)
+def harness(tmp_path: Path) -> Iterator[ServiceHarness]:
+    it = ServiceHarness(tmp_path)
     yield it
     it.close()
 
@@ -124,169 +124,169 @@ def take_order(peer: Peer) -> tuple[delivery.DeliveryRequest, bytes]:
     return delivery.split_order(packet), text
 
 
-def test_a_message_is_finished_when_its_delivery_is_durable(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
-    order, text = take_order(scene.local)
+def test_a_message_is_finished_when_its_delivery_is_durable(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
+    order, text = take_order(harness.local)
     assert (order.number, order.sender, order.recipient) == (457, b"a@b", b"joe@example.org")
     assert order.name == b"%d.M12Q457R0" % BIRTH
     assert text == b"Subject: x\n\nbody\n"
-    scene.local.send(delivery.report(order.serial, False, b"K", b"did 1+0+0\n"))
-    scene.until_logged("delivery 1: success: did_1+0+0/")
-    assert select.select([scene.queue.sock], [], [], 0.05)[0] == []
-    scene.local.send(delivery.durable([order.serial]))
-    assert scene.queue.kind(admission.FINISHED) == (11,)
-    scene.until_logged("end msg 457")
-    scene.end()
-    assert scene.log()[:2] == ["new msg 457", "info msg 457: bytes 17 from <a@b> qp 42 uid 7"]
+    harness.local.send(delivery.report(order.serial, False, b"K", b"did 1+0+0\n"))
+    harness.until_logged("delivery 1: success: did_1+0+0/")
+    assert select.select([harness.queue.sock], [], [], 0.05)[0] == []
+    harness.local.send(delivery.durable([order.serial]))
+    assert harness.queue.kind(admission.FINISHED) == (11,)
+    harness.until_logged("end msg 457")
+    harness.end()
+    assert harness.log()[:2] == ["new msg 457", "info msg 457: bytes 17 from <a@b> qp 42 uid 7"]
 
 
-def test_a_deferred_message_goes_to_the_disk_with_its_times(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0Tjoe@example.org\0")
-    order, _ = take_order(scene.remote)
+def test_a_deferred_message_goes_to_the_disk_with_its_times(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0Tjoe@example.org\0")
+    order, _ = take_order(harness.remote)
     assert order.name == b"", "a server names its copies itself"
-    local, _ = take_order(scene.local)
+    local, _ = take_order(harness.local)
     assert local.name == b"%d.M12Q457R0" % BIRTH
-    scene.remote.send(delivery.report(order.serial, True, b"D", b"no such user\n"))
-    scene.local.send(delivery.report(local.serial, True, b"Z", b"later\n"))
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.write_mess(11, 457)
-    assert scene.queue.kind(admission.PLACED) == (11,)
-    paths = scene.site.queue
+    harness.remote.send(delivery.report(order.serial, True, b"D", b"no such user\n"))
+    harness.local.send(delivery.report(local.serial, True, b"Z", b"later\n"))
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.write_mess(11, 457)
+    assert harness.queue.kind(admission.PLACED) == (11,)
+    paths = harness.site.queue
     assert Path(paths.info(457)).read_bytes() == b"Fa@b\0"
     assert os.stat(paths.info(457)).st_mtime == BIRTH
     assert Path(paths.channel("local", 457)).read_bytes() == b"Tjoe@example.org\0"
     assert Path(paths.bounce(457)).read_bytes() == b"<r@other.net>:\nno such user\n\n"
     assert not os.path.exists(paths.channel("remote", 457))
-    scene.end()
+    harness.end()
     due = os.stat(paths.channel("local", 457)).st_mtime
     now = int(time.time())
     assert next_retry(BIRTH, now - 30, LOCAL) <= due <= next_retry(BIRTH, now, LOCAL)
 
 
-def test_a_delivery_keeps_its_name_from_memory_to_the_disk_and_in_the_next_life(scene: Scene) -> None:
+def test_a_delivery_keeps_its_name_from_memory_to_the_disk_and_in_the_next_life(harness: ServiceHarness) -> None:
     """So that a copy is replaced, not doubled, whoever died between the two attempts."""
-    scene.admit(11, 457, b"Fa@b\0Ta@example.org\0Tbo@example.org\0")
+    harness.admit(11, 457, b"Fa@b\0Ta@example.org\0Tbo@example.org\0")
     names = []
     for letter in (b"K", b"Z"):
-        order, _ = take_order(scene.local)
+        order, _ = take_order(harness.local)
         names.append(order.name)
-        scene.local.send(delivery.report(order.serial, True, letter, b"x\n"))
+        harness.local.send(delivery.report(order.serial, True, letter, b"x\n"))
     assert names == [b"%d.M12Q457R0" % BIRTH, b"%d.M12Q457R15" % BIRTH]
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.write_mess(11, 457)
-    assert scene.queue.kind(admission.PLACED) == (11,)
-    scene.process.send_signal(signal.SIGALRM)
-    order, _ = take_order(scene.local)
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.write_mess(11, 457)
+    assert harness.queue.kind(admission.PLACED) == (11,)
+    harness.process.send_signal(signal.SIGALRM)
+    order, _ = take_order(harness.local)
     assert (order.recipient, order.name) == (b"bo@example.org", names[1])
 
 
-def test_term_waits_for_deliveries_and_leaves_ordinary_files(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
-    order, _ = take_order(scene.remote)
-    scene.process.send_signal(signal.SIGTERM)
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.write_mess(11, 457)
-    assert scene.queue.kind(admission.PLACED) == (11,)
-    assert scene.process.poll() is None
-    scene.remote.send(delivery.report(order.serial, True, b"Z", b"later\n"))
-    assert scene.process.wait(TIMEOUT_S) == 0
-    path = scene.site.queue.channel("remote", 457)
+def test_term_waits_for_deliveries_and_leaves_ordinary_files(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    order, _ = take_order(harness.remote)
+    harness.process.send_signal(signal.SIGTERM)
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.write_mess(11, 457)
+    assert harness.queue.kind(admission.PLACED) == (11,)
+    assert harness.process.poll() is None
+    harness.remote.send(delivery.report(order.serial, True, b"Z", b"later\n"))
+    assert harness.process.wait(TIMEOUT_S) == 0
+    path = harness.site.queue.channel("remote", 457)
     assert Path(path).read_bytes() == b"Tr@other.net\0"
     assert os.stat(path).st_mtime >= next_retry(BIRTH, int(time.time()) - 30, REMOTE)
 
 
-def test_a_second_term_waits_for_no_delivery(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
-    take_order(scene.remote)
+def test_a_second_term_waits_for_no_delivery(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    take_order(harness.remote)
     for _ in range(2):
-        scene.process.send_signal(signal.SIGTERM)
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.write_mess(11, 457)
-    assert scene.queue.kind(admission.PLACED) == (11,)
+        harness.process.send_signal(signal.SIGTERM)
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.write_mess(11, 457)
+    assert harness.queue.kind(admission.PLACED) == (11,)
     time.sleep(1.1)
-    assert scene.process.poll() is None, "two at once are one"
-    scene.process.send_signal(signal.SIGTERM)
-    assert scene.process.wait(TIMEOUT_S) == 0
-    assert scene.log()[-1] == "status: exiting"
-    assert Path(scene.site.queue.channel("remote", 457)).read_bytes() == b"Tr@other.net\0"
+    assert harness.process.poll() is None, "two at once are one"
+    harness.process.send_signal(signal.SIGTERM)
+    assert harness.process.wait(TIMEOUT_S) == 0
+    assert harness.log()[-1] == "status: exiting"
+    assert Path(harness.site.queue.channel("remote", 457)).read_bytes() == b"Tr@other.net\0"
 
 
 @pytest.mark.parametrize("nonsense", [b"N", b"N" + bytes(36), b"N" + bytes(36) + b"Xx\0", b"W12"])
-def test_a_queue_service_that_talks_nonsense_is_connected_to_again(scene: Scene, nonsense: bytes) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
-    order, _ = take_order(scene.remote)
-    scene.queue.send(nonsense)
-    scene.until_logged("warning: the queue service talks nonsense: will connect to it again")
-    scene.queue.sock.close()
-    scene.queue = Peer(scene.queue_end)
-    assert scene.queue.kind(admission.HELLO) == (11,)
-    scene.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
-    assert scene.queue.kind(admission.FINISHED) == (11,)
-    scene.end()
+def test_a_queue_service_that_talks_nonsense_is_connected_to_again(harness: ServiceHarness, nonsense: bytes) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    order, _ = take_order(harness.remote)
+    harness.queue.send(nonsense)
+    harness.until_logged("warning: the queue service talks nonsense: will connect to it again")
+    harness.queue.sock.close()
+    harness.queue = Peer(harness.queue_end)
+    assert harness.queue.kind(admission.HELLO) == (11,)
+    harness.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    assert harness.queue.kind(admission.FINISHED) == (11,)
+    harness.end()
 
 
-def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
-    scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
-    order, _ = take_order(scene.local)
-    scene.local.send(delivery.report(order.serial, True, b"K", b"ok\n"))
-    assert scene.queue.kind(admission.FINISHED) == (12,)
-    scene.queue.sock.close()
-    scene.queue = Peer(scene.queue_end)
-    assert scene.queue.kind(admission.HELLO) == (12, 11)
-    assert scene.queue.kind(admission.FINISHED) == (12,)
-    order, _ = take_order(scene.remote)
-    scene.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    harness.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
+    order, _ = take_order(harness.local)
+    harness.local.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    assert harness.queue.kind(admission.FINISHED) == (12,)
+    harness.queue.sock.close()
+    harness.queue = Peer(harness.queue_end)
+    assert harness.queue.kind(admission.HELLO) == (12, 11)
+    assert harness.queue.kind(admission.FINISHED) == (12,)
+    order, _ = take_order(harness.remote)
+    harness.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
     kinds = []
     while admission.FINISHED not in kinds:
-        packet, _ = scene.queue.receive()
+        packet, _ = harness.queue.receive()
         kinds.append(packet[:1])
         assert admission.split_serials(packet) == (11,)
 
 
-def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
-    take_order(scene.local)
-    scene.local.sock.close()
-    scene.until_logged("delivery 1: deferral: Lost_the_connection_to_the_delivery_service;_will_try_again._(#4.3.0)/")
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.local = Peer(scene.local_end)
-    scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
-    order, _ = take_order(scene.local)
+def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
+    take_order(harness.local)
+    harness.local.sock.close()
+    harness.until_logged("delivery 1: deferral: Lost_the_connection_to_the_delivery_service;_will_try_again._(#4.3.0)/")
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.local = Peer(harness.local_end)
+    harness.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
+    order, _ = take_order(harness.local)
     assert order.number == 458
 
 
 @pytest.mark.parametrize("nonsense", [b"R", b"Rxx", b"Y123"])
-def test_a_deliverer_that_talks_nonsense_is_hung_up_on(scene: Scene, nonsense: bytes) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
-    take_order(scene.remote)
-    scene.remote.send(nonsense)
-    assert scene.queue.kind(admission.WAITS) == (11,)
-    scene.until_logged("warning: internal error: delivery report out of range")
-    scene.remote.sock.close()
-    scene.remote = Peer(scene.remote_end)
-    scene.write_mess(11, 457)
-    assert scene.queue.kind(admission.PLACED) == (11,)
-    scene.end()
+def test_a_deliverer_that_talks_nonsense_is_hung_up_on(harness: ServiceHarness, nonsense: bytes) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    take_order(harness.remote)
+    harness.remote.send(nonsense)
+    assert harness.queue.kind(admission.WAITS) == (11,)
+    harness.until_logged("warning: internal error: delivery report out of range")
+    harness.remote.sock.close()
+    harness.remote = Peer(harness.remote_end)
+    harness.write_mess(11, 457)
+    assert harness.queue.kind(admission.PLACED) == (11,)
+    harness.end()
 
 
-def test_what_a_deliverer_says_is_cut_like_cs(scene: Scene) -> None:
-    scene.admit(11, 457, b"F#@[]\0Tr@other.net\0")
-    order, _ = take_order(scene.remote)
-    scene.remote.send(b"R" + struct.pack("<QB", order.serial, 1) + b"D" + b"x" * 12_000)
-    scene.until_logged("delivery 1: failure: " + "x" * 10_000)
-    scene.admit(12, 458, b"F#@[]\0Tr@other.net\0")
-    order, _ = take_order(scene.remote)
-    scene.remote.send(delivery.report(order.serial, True, b"D", b"no\0more"))
-    scene.until_logged("delivery 2: failure: no")
+def test_what_a_deliverer_says_is_cut_like_cs(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"F#@[]\0Tr@other.net\0")
+    order, _ = take_order(harness.remote)
+    harness.remote.send(b"R" + struct.pack("<QB", order.serial, 1) + b"D" + b"x" * 12_000)
+    harness.until_logged("delivery 1: failure: " + "x" * 10_000)
+    harness.admit(12, 458, b"F#@[]\0Tr@other.net\0")
+    order, _ = take_order(harness.remote)
+    harness.remote.send(delivery.report(order.serial, True, b"D", b"no\0more"))
+    harness.until_logged("delivery 2: failure: no")
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
-def test_bounces_of_any_length_go_over_the_queue_wire(scene: Scene, size: int) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0", b"Subject: x\n\n" + b"y" * size)
-    order, _ = take_order(scene.local)
-    scene.local.send(delivery.report(order.serial, True, b"D", b"no\n"))
-    link = Peer(scene.queue_end)
+def test_bounces_of_any_length_go_over_the_queue_wire(harness: ServiceHarness, size: int) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tjoe@example.org\0", b"Subject: x\n\n" + b"y" * size)
+    order, _ = take_order(harness.local)
+    harness.local.send(delivery.report(order.serial, True, b"D", b"no\n"))
+    link = Peer(harness.queue_end)
     envelope, message = b"", b""
     while True:
         packet, _ = link.receive()
@@ -305,54 +305,54 @@ def test_bounces_of_any_length_go_over_the_queue_wire(scene: Scene, size: int) -
     assert message.endswith(b"Return-Path: <a@b>\nSubject: x\n\n" + b"y" * size)
     assert b"To: a@b\nSubject: failure notice\n" in message
     link.send(queue_wire.result(tag, 0, 459, BIRTH, 4711))
-    assert scene.queue.kind(admission.FINISHED) == (11,)
-    scene.until_logged("bounce msg 457 qp 4711")
+    assert harness.queue.kind(admission.FINISHED) == (11,)
+    harness.until_logged("bounce msg 457 qp 4711")
     link.sock.close()
 
 
-def test_messages_of_a_foreign_qmail_queue_are_found_by_the_trigger(scene: Scene) -> None:
-    paths = scene.site.queue
+def test_messages_of_a_foreign_qmail_queue_are_found_by_the_trigger(harness: ServiceHarness) -> None:
+    paths = harness.site.queue
     Path(paths.mess(24)).write_bytes(b"m\n")
     Path(paths.todo(24)).write_bytes(b"u0\0p1\0Fa@b\0Tjoe@example.org\0")
     fd = os.open(paths.trigger, os.O_WRONLY | os.O_NONBLOCK)
     os.write(fd, b"\0")
     os.close(fd)
-    packet, _ = scene.queue.receive()
+    packet, _ = harness.queue.receive()
     assert packet == b"Xtodo/1/24\0"
     os.unlink(paths.todo(24))
-    scene.queue.send(b"X+")
-    order, text = take_order(scene.local)
+    harness.queue.send(b"X+")
+    order, text = take_order(harness.local)
     assert (order.number, text) == (24, b"m\n")
     born = divmod(os.stat(paths.info(24)).st_mtime_ns, 1_000_000_000)
     assert order.name == b"%d.M%dQ24R0" % born
-    scene.local.send(delivery.report(order.serial, True, b"K", b""))
-    packet, _ = scene.queue.receive()
+    harness.local.send(delivery.report(order.serial, True, b"K", b""))
+    packet, _ = harness.queue.receive()
     assert packet == b"Xfoop/24\0"
-    scene.queue.send(b"X+")
-    scene.end()
-    assert scene.log()[-2] == "end msg 24"
+    harness.queue.send(b"X+")
+    harness.end()
+    assert harness.log()[-2] == "end msg 24"
 
 
-def test_hup_rereads_the_domains(scene: Scene) -> None:
-    scene.admit(11, 457, b"Fa@b\0Tjoe@new.org\0")
-    take_order(scene.remote)
-    Path(scene.site.control, "locals").write_text("new.org\n")
-    scene.process.send_signal(signal.SIGHUP)
+def test_hup_rereads_the_domains(harness: ServiceHarness) -> None:
+    harness.admit(11, 457, b"Fa@b\0Tjoe@new.org\0")
+    take_order(harness.remote)
+    Path(harness.site.control, "locals").write_text("new.org\n")
+    harness.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + TIMEOUT_S
     serial, number = 12, 1000
-    while select.select([scene.local.sock], [], [], 0.1)[0] == []:
+    while select.select([harness.local.sock], [], [], 0.1)[0] == []:
         assert time.monotonic() < deadline
-        scene.admit(serial, number, b"Fa@b\0Tjoe@new.org\0")
+        harness.admit(serial, number, b"Fa@b\0Tjoe@new.org\0")
         serial, number = serial + 1, number + 1
-    order, _ = take_order(scene.local)
+    order, _ = take_order(harness.local)
     assert order.recipient == b"joe@new.org"
 
 
-def test_only_one_scheduler_serves_a_queue(scene: Scene) -> None:
+def test_only_one_scheduler_serves_a_queue(harness: ServiceHarness) -> None:
     code = "import sys; from eqmail_core.supervisor.send_service import run; from eqmail_core.site.site import Site; "
     code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
     second = subprocess.run(
-        [sys.executable, "-c", code, scene.site.home], capture_output=True, check=False, cwd=ROOT, timeout=TIMEOUT_S
+        [sys.executable, "-c", code, harness.site.home], capture_output=True, check=False, cwd=ROOT, timeout=TIMEOUT_S
     )
     assert second.returncode == 111
     assert second.stdout == b"alert: cannot start: qmail-send is already running\n"

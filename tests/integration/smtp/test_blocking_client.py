@@ -78,7 +78,7 @@ def test_a_silent_server_is_given_up_after_the_timeout(verb: str) -> None:
         assert talk(server, timeout_s=0.05).report.endswith(died)
 
 
-class Flooded(socket.socket):
+class EndlessSocket(socket.socket):
     """The end of a pair that never runs dry: with every reading the other end says more than was read."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -92,7 +92,7 @@ def test_a_reply_that_never_ends_is_given_up_after_the_timeout() -> None:
     ours, theirs = socket.socketpair()
     client = SmtpClient(b"127.0.0.1", b"me.test")
     client.begin(b"s@x", [b"r@y"])
-    with theirs, Flooded(fileno=ours.detach()) as flooded:
+    with theirs, EndlessSocket(fileno=ours.detach()) as flooded:
         flooded.peer = theirs
         flooded.setblocking(False)
         theirs.setblocking(False)

@@ -76,14 +76,14 @@ def test_a_queue_program_that_is_not_there_is_a_temporary_trouble(home: Home) ->
 
 def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> None:
     with blocking_server(Home(tmp_path / "home", smtpidle="1\n"), timeout_s=60) as (client, codes):
-        said = b""
+        replies = b""
         try:
             for _ in range(200):
                 client.sendall(b"NOOP\r\n")
-                said += client.recv(1000)
-                if b"451 timeout" in said:
+                replies += client.recv(1000)
+                if b"451 timeout" in replies:
                     break
                 time.sleep(0.05)
         except OSError:
             pass
-        assert said.endswith(b"451 timeout (#4.4.2)\r\n") or codes == [1]
+        assert replies.endswith(b"451 timeout (#4.4.2)\r\n") or codes == [1]

@@ -11,7 +11,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.config_reader import PolicyConfigCache
 from eqmail_core.smtpd.server.connection_counts import SharedCounters
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
-from tests.integration.smtpd.test_sessions import said
+from tests.integration.smtpd.test_sessions import read_all
 from tests.support.smtp_servers import Home, Resident
 
 CHECKER = [b"bin/checker"]
@@ -38,7 +38,7 @@ def ruled(home: Home, variables: str) -> Iterator[Resident]:
 def talk(server: Resident, source: str, words: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", server.port), 10, (source, 0)) as client:
         client.sendall(words + b"QUIT\r\n")
-        return said(client)
+        return read_all(client)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_no_number_harms_nobody(home: Home, number: str) -> None:
 def test_a_file_of_plugins_that_is_not_to_be_had_is_a_temporary_trouble(home: Home) -> None:
     with ruled(home, 'SPPCONFFILE="control"') as server:
         with socket.create_connection(("127.0.0.1", server.port), 10, (OTHER, 0)) as client:
-            assert said(client) == b"421 unable to read controls (#4.3.0)\r\n"
+            assert read_all(client) == b"421 unable to read controls (#4.3.0)\r\n"
         assert talk(server, "127.0.0.1", b"").startswith(b"220 ")
 
 
@@ -127,7 +127,7 @@ class TestLimits:
             assert one.recv(100).startswith(b"220") and two.recv(100).startswith(b"220")
             for server in (first, second):
                 with server.connect() as client:
-                    assert said(client) == b"421 too many connections (#4.3.2)\r\n"
+                    assert read_all(client) == b"421 too many connections (#4.3.2)\r\n"
         assert capfd.readouterr().err.count("too many connections of all: (null) from 127.0.0.1") == 2
 
     def test_an_address_has_so_many_of_both(self, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ class TestLimits:
             second.settings.limits.sessions = 1
             assert one.recv(100).startswith(b"220")
             with second.connect() as client:
-                assert said(client) == b"421 too many connections from your address (#4.7.0)\r\n"
+                assert read_all(client) == b"421 too many connections from your address (#4.7.0)\r\n"
 
     def test_wrong_passwords_count_everywhere(self, tmp_path: Path) -> None:
         with self.two(tmp_path) as (first, second):

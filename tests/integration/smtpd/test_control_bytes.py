@@ -52,7 +52,7 @@ def auth_lines(method: str, user: bytes) -> bytes:
     }[method]
 
 
-class Witness:
+class EnvironmentRecorder:
     """A home whose plugins, password checker and queue write down their environments."""
 
     def __init__(self, path: Path) -> None:
@@ -93,24 +93,24 @@ class Witness:
             assert not re.search(rb"[\0-\x08\x0b-\x1f\x7f]", header + envelope.replace(b"\0", b"")), header
 
 
-def speak(client: socket.socket, speech: bytes) -> bytes:
-    client.sendall(speech)
-    said = b""
+def speak(client: socket.socket, client_data: bytes) -> bytes:
+    client.sendall(client_data)
+    replies = b""
     while piece := client.recv(4096):
-        said += piece
-    return said
+        replies += piece
+    return replies
 
 
 @pytest.mark.parametrize("driver", ["waiting", "resident"])
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_of_a_command(driver: str, entry: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for number, control in enumerate(CONTROLS[:: 1 if driver == "resident" else 4]):
-        witness = Witness(tmp_path / str(number))
-        with witness.client(driver) as client:
-            said = speak(client, ENTRIES[entry].replace(b"%c", control) + b"RSET\r\n" + LINES)
-        assert b"\r\n354 " in said
-        witness.check(said, capfd.readouterr().err)
-        assert witness.home.queued()
+        recorder = EnvironmentRecorder(tmp_path / str(number))
+        with recorder.client(driver) as client:
+            replies = speak(client, ENTRIES[entry].replace(b"%c", control) + b"RSET\r\n" + LINES)
+        assert b"\r\n354 " in replies
+        recorder.check(replies, capfd.readouterr().err)
+        assert recorder.home.queued()
 
 
 @pytest.mark.parametrize("driver", ["waiting", "resident"])
@@ -119,19 +119,19 @@ def test_of_a_user_s_name(driver: str, method: str, tmp_path: Path, capfd: pytes
     for number, user in enumerate(
         [it.replace(b"%c", control) for it in USERS for control in (b"\n", b"\r\n", b"\x1b")]
     ):
-        witness = Witness(tmp_path / str(number))
-        with witness.client(driver) as client:
-            said = speak(client, auth_lines(method, user) + LINES)
-        assert b"\r\n501 malformed auth input (#5.5.4)\r\n" in said
-        witness.check(said, capfd.readouterr().err)
+        recorder = EnvironmentRecorder(tmp_path / str(number))
+        with recorder.client(driver) as client:
+            replies = speak(client, auth_lines(method, user) + LINES)
+        assert b"\r\n501 malformed auth input (#5.5.4)\r\n" in replies
+        recorder.check(replies, capfd.readouterr().err)
 
 
 @pytest.mark.parametrize("driver", ["waiting", "resident"])
 def test_a_password_may_be_anything(driver: str, tmp_path: Path) -> None:
-    witness = Witness(tmp_path)
-    with witness.client(driver) as client:
-        said = speak(client, b"AUTH PLAIN " + encoded(b"\0joe\0go\x1b\nod") + b"\r\n" + LINES)
-    assert b"\r\n235 ok, joe, go ahead" in said
+    recorder = EnvironmentRecorder(tmp_path)
+    with recorder.client(driver) as client:
+        replies = speak(client, b"AUTH PLAIN " + encoded(b"\0joe\0go\x1b\nod") + b"\r\n" + LINES)
+    assert b"\r\n235 ok, joe, go ahead" in replies
 
 
 @given(st.binary(max_size=40))
@@ -172,11 +172,11 @@ def test_an_environment_of_a_super_server_is_not_believed_to_be_clean(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What tcpserver says of the client gets into header and log cleaned; the variables themselves are not ours."""
-    witness = Witness(tmp_path)
+    recorder = EnvironmentRecorder(tmp_path)
     names = {"TCPREMOTEHOST": "h\r\nX: y\x1b", "TCPREMOTEINFO": "i\nX: y", "TCPLOCALHOST": "l\nX: y"}
-    with blocking_server(witness.home, QMAILQUEUE=f"{witness.home.site.bin}/qmail-queue", **names) as (client, _):
+    with blocking_server(recorder.home, QMAILQUEUE=f"{recorder.home.site.bin}/qmail-queue", **names) as (client, _):
         speak(client, LINES)
-    ((_, message),) = witness.home.queued()
+    ((_, message),) = recorder.home.queued()
     first = message.split(b"\n")[0]
     assert first == b"Received: from h??X:?y? (i?X:?y@127.0.0.1)"
     assert message.partition(b"\n\n")[0].count(b"\n") == 2

@@ -12,7 +12,7 @@ import pytest
 
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.config import AddressLimits
-from tests.integration.smtpd.test_sessions import TRANSACTION, said, until
+from tests.integration.smtpd.test_sessions import TRANSACTION, read_all, until
 from tests.support.smtp_servers import Home, Resident
 
 # Says that it runs, and waits until it is told to end.
@@ -124,10 +124,10 @@ def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> N
         sender.sendall(TRANSACTION)
         until(lambda: any(session._core.in_body for session in all_of(server)))
         later(server, 301, lambda: all_of(server))
-        assert said(client).endswith(b"451 timeout (#4.4.2)\r\n")
+        assert read_all(client).endswith(b"451 timeout (#4.4.2)\r\n")
         later(server, 10_000, lambda: all_of(server))
         sender.sendall(b"x\r\n.\r\nQUIT\r\n")
-        assert b"250 ok " in said(sender)
+        assert b"250 ok " in read_all(sender)
 
 
 def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: 
         assert one.recv(100) == b"250 ok\r\n"
         server.settings.limit = 1
         later(server, 31, lambda: all_of(server))
-        assert said(one) == b"451 timeout (#4.4.2)\r\n"
+        assert read_all(one) == b"451 timeout (#4.4.2)\r\n"
 
 
 def test_one_ipv6_network_has_what_one_address_has(tmp_path: Path) -> None:

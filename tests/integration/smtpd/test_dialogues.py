@@ -41,12 +41,12 @@ class Chat:
 
     def play(self, client: socket.socket) -> None:
         """Be the client, and listen carefully."""
-        with client.makefile("rb") as said:
+        with client.makefile("rb") as replies:
             for kind, text in self.turns:
                 if kind == "C:":
                     client.sendall(text.encode("latin-1") + b"\r\n")
                     continue
-                line = said.readline().decode("latin-1")
+                line = replies.readline().decode("latin-1")
                 assert fnmatchcase(line, f"{text}\r\n" if kind == "S:" else ""), f"{text!r} expected, got {line!r}"
 
     def check(self, got: Messages) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.dns import resolver
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
-from tests.integration.smtpd.test_sessions import said, until
+from tests.integration.smtpd.test_sessions import read_all, until
 from tests.support.name_server import NameServer
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-class Both:
+class BothServers:
     """The same conversation with both servers."""
 
     def __init__(self, home: Home, names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,15 +56,15 @@ class Both:
 def _spoken(client: socket.socket, talk: bytes) -> bytes:
     if talk:  # who has nothing to say may be sent away before he has said it
         client.sendall(talk)
-    return said(client)
+    return read_all(client)
 
 
 @pytest.fixture
-def both(home: Home, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> Both:
-    return Both(home, server, monkeypatch)
+def both(home: Home, server: NameServer, monkeypatch: pytest.MonkeyPatch) -> BothServers:
+    return BothServers(home, server, monkeypatch)
 
 
-def test_a_listed_client_is_refused_at_each_recipient(both: Both, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_listed_client_is_refused_at_each_recipient(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
     both.home.write("dnsbl", "other.test\nblack.test\n")
     assert both.say() == TAKEN.replace(b"250 ok\r\n250 flushed", USUAL + b"\r\n250 flushed").replace(
         b"250 ok\r\n221", USUAL + b"\r\n221"
@@ -84,25 +84,25 @@ def test_a_listed_client_is_refused_at_each_recipient(both: Both, capfd: pytest.
         ("not a list =\n=1\n", ""),
     ],
 )
-def test_who_is_not_listed_is_not_refused(both: Both, dnsbl: str, dnswl: str) -> None:
+def test_who_is_not_listed_is_not_refused(both: BothServers, dnsbl: str, dnswl: str) -> None:
     both.home.write("dnsbl", dnsbl)
     both.home.write("dnswl", dnswl)
     assert both.say() == TAKEN
 
 
-def test_the_text_may_be_ones_own(both: Both) -> None:
+def test_the_text_may_be_ones_own(both: BothServers) -> None:
     both.home.write("dnsbl", "black.test =127.0.0.2/32 see https://black.test/?%i\n")
     assert b"554 see https://black.test/?127.0.0.1 (#5.7.1)\r\n" in both.say()
 
 
-def test_a_listed_client_may_be_sent_away_at_once(both: Both, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_listed_client_may_be_sent_away_at_once(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "greeting\n")
     assert both.say(b"") == USUAL + b"\r\n"
     assert capfd.readouterr().err.count("blocklisted (black.test): (null) from 127.0.0.1") == 2
 
 
-def test_it_may_be_noted_and_no_more(both: Both, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_may_be_noted_and_no_more(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "log\n")
     assert both.say() == TAKEN
@@ -110,7 +110,7 @@ def test_it_may_be_noted_and_no_more(both: Both, capfd: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("variable", ["RELAYCLIENT", "NODNSBL"])
-def test_who_is_excused_is_not_even_asked_about(both: Both, variable: str) -> None:
+def test_who_is_excused_is_not_even_asked_about(both: BothServers, variable: str) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "greeting\n")
     assert both.say(**{variable: ""}) == TAKEN
@@ -126,7 +126,7 @@ def test_a_rule_may_excuse_a_client_of_the_service(home: Home, server: NameServe
         running.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         with running.connect() as client:
             client.sendall(TALK)
-            assert said(client) == TAKEN
+            assert read_all(client) == TAKEN
     assert not server.asked
 
 
@@ -152,7 +152,7 @@ def test_a_silent_name_server_costs_a_client_nothing_but_time(
         running.settings.name_servers = (["127.0.0.1"], server.port)
         with running.connect() as client:
             client.sendall(TALK)
-            assert said(client) == TAKEN
+            assert read_all(client) == TAKEN
 
 
 def test_a_client_that_goes_while_it_is_asked_about_leaves_nothing(home: Home, server: NameServer) -> None:

@@ -27,7 +27,7 @@ def shell(command: str) -> int:
 def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[Callable[..., None]], None]) -> tuple[object, ...]:
     """Begin something that calls back once, and wait for that."""
     future: asyncio.Future[tuple[object, ...]] = loop.create_future()
-    begin(lambda *told: future.set_result(told))
+    begin(lambda *reported: future.set_result(reported))
     return loop.run_until_complete(asyncio.wait_for(future, 10))
 
 
@@ -124,8 +124,8 @@ def test_a_queue_program_is_judged_by_its_end(
         file.write(f"#!/bin/sh\n{program}\n")
     os.chmod(path, 0o755)
     queue = QueuePrograms(loop, path.encode(), os.environb)
-    told = wait_for(loop, lambda done: queue.submit(b"Fa\0Tb\0\0", b"x" * 300000, done))
-    assert told[0] == code
+    reported = wait_for(loop, lambda done: queue.submit(b"Fa\0Tb\0\0", b"x" * 300000, done))
+    assert reported[0] == code
 
 
 def test_a_queue_program_that_is_not_there_is_told_so(loop: asyncio.AbstractEventLoop) -> None:

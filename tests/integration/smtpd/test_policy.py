@@ -9,7 +9,7 @@ import pytest
 from eqmail_core.access.networks import NetworkSet
 from eqmail_core.smtpd.policy import authentication as login
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
-from tests.integration.smtpd.test_sessions import said, until
+from tests.integration.smtpd.test_sessions import read_all, until
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 WRONG, RIGHT = b"AUTH PLAIN AGpvZQBiYWQ=\r\n", b"AUTH PLAIN AGpvZQBnb29k\r\n"
@@ -27,9 +27,9 @@ def test_an_address_may_have_so_many_sessions_and_no_more(home: Home, capfd: pyt
             assert one.recv(100).startswith(b"220")
             assert two.recv(100).startswith(b"220")
             with server.connect() as three:
-                assert said(three) == b"421 too many connections from your address (#4.7.0)\r\n"
+                assert read_all(three) == b"421 too many connections from your address (#4.7.0)\r\n"
             one.sendall(b"QUIT\r\n")
-            said(one)
+            read_all(one)
             until(lambda: len(server.context.sessions) == 1)
             with server.connect() as four:
                 assert four.recv(100).startswith(b"220")
@@ -64,7 +64,7 @@ def test_a_checker_that_is_not_there_refuses_nobody_for_good(home: Home, capfd: 
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, _):
         for sock in (client, other):
             sock.sendall(RIGHT + b"QUIT\r\n")
-            assert b"\r\n454 oops, child won't start and I can't auth (#4.3.0)\r\n221" in said(sock)
+            assert b"\r\n454 oops, child won't start and I can't auth (#4.3.0)\r\n221" in read_all(sock)
     assert capfd.readouterr().err.count("alert: unable to run bin/gone: file does not exist\n") == 2
 
 
@@ -73,7 +73,7 @@ def test_who_is_sent_away_is_logged(home: Home, capfd: pytest.CaptureFixture[str
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, codes):
         for sock in (client, other):
             sock.sendall(b"HELO c\r\nFOO\r\nBAR\r\n")
-            assert said(sock).endswith(b"421 too many errors (#4.7.0)\r\n")
+            assert read_all(sock).endswith(b"421 too many errors (#4.7.0)\r\n")
     assert codes == [0]
     assert capfd.readouterr().err.count("qmail-smtpd: too many errors: (null) from 127.0.0.1 to (null) helo c\n") == 2
 
@@ -104,7 +104,7 @@ def test_after_some_wrong_passwords_an_address_is_refused_unseen(home: Home, mon
             with server.connect() as client:
                 client.recv(100)
                 client.sendall(words + b"QUIT\r\n")
-                return said(client)[:3]
+                return read_all(client)[:3]
 
         assert attempt(RIGHT) == b"235"
         assert [attempt(WRONG), attempt(WRONG), attempt(RIGHT)] == [b"535", b"535", b"535"]
@@ -126,7 +126,7 @@ class TestRules:
             self.with_rules(home, server, b'127.:allow,RELAYCLIENT="@gate",TCPREMOTEINFO="local"')
             with server.connect() as client:
                 client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign>\r\nDATA\r\n.\r\nQUIT\r\n")
-                said(client)
+                read_all(client)
             ((envelope, message),) = server.queued()
         assert envelope == b"Fa@b\0Tx@foreign@gate\0\0"
         assert b"(local@127.0.0.1)" in message
@@ -135,7 +135,7 @@ class TestRules:
         with Resident(home) as server:
             self.with_rules(home, server, b"127.0.0.1:deny", b":allow")
             with server.connect() as client:
-                assert said(client) == b""
+                assert read_all(client) == b""
             assert not server.context.sessions
         assert capfd.readouterr().err == "qmail-smtpd: denied by a rule: (null) from 127.0.0.1 to (null) helo unknown\n"
 
@@ -143,7 +143,7 @@ class TestRules:
         with Resident(home) as server:
             server.settings.rule_for = lambda ip: find_rule("/nowhere/rules.cdb", ip, None, None)
             with server.connect() as client:
-                assert said(client) == b"421 unable to read controls (#4.3.0)\r\n"
+                assert read_all(client) == b"421 unable to read controls (#4.3.0)\r\n"
 
 
 class TestProxy:
@@ -159,7 +159,7 @@ class TestProxy:
             for piece in (self.HEADER[:9], self.HEADER[9:] + self.MESSAGE):
                 client.sendall(piece)
                 time.sleep(0.02)
-            assert said(client).startswith(b"220 mx.test ESMTP\r\n250 ok\r\n")
+            assert read_all(client).startswith(b"220 mx.test ESMTP\r\n250 ok\r\n")
             ((_, message),) = server.queued()
             assert b"(192.0.2.7)" in message
 
@@ -181,11 +181,11 @@ class TestProxy:
     def test_nobody_else_may(self, home: Home) -> None:
         with Resident(home) as server, server.connect() as client:
             client.sendall(self.HEADER + b"QUIT\r\n")
-            assert b"500 unrecognised" in said(client)
+            assert b"500 unrecognised" in read_all(client)
 
     def test_a_proxy_may_ask_for_itself(self, home: Home) -> None:
         with Resident(home) as server:
             server.settings.proxies = NetworkSet([b"127.0.0.1"])
             with server.connect() as client:
                 client.sendall(b"PROXY UNKNOWN\r\nQUIT\r\n")
-                assert said(client).startswith(b"220 ")
+                assert read_all(client).startswith(b"220 ")

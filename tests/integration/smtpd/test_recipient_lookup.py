@@ -21,7 +21,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     made.close()
 
 
-class Answerer:
+class ReverseResponder:
     """Answers the questions of one connection in reverse order, when `count` have come, then hangs up."""
 
     def __init__(self, path: str, count: int, letters: dict[bytes, bytes]) -> None:
@@ -49,29 +49,29 @@ class Answerer:
 def ask_all(
     loop: asyncio.AbstractEventLoop, link: RecipientLookupClient, recipients: list[bytes]
 ) -> dict[bytes, bytes]:
-    told: dict[bytes, bytes] = {}
+    reported: dict[bytes, bytes] = {}
     done = asyncio.Event()
 
     def tell(recipient: bytes, letter: bytes) -> None:
-        told[recipient] = letter
-        if len(told) == len(recipients):
+        reported[recipient] = letter
+        if len(reported) == len(recipients):
             done.set()
 
     for recipient in recipients:
         link.ask(recipient, lambda letter, recipient=recipient: tell(recipient, letter))
-    assert not told
+    assert not reported
     loop.run_until_complete(asyncio.wait_for(done.wait(), 10))
-    return told
+    return reported
 
 
 def test_answers_find_their_questions(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     complaints: list[bytes] = []
     letters = {b"a@h": b"K", b"b@h": b"D", b"c@h": b"Z"}
-    answerer = Answerer(path, 4, letters)
+    responder = ReverseResponder(path, 4, letters)
     link = RecipientLookupClient(loop, path, complaints.append)
     assert ask_all(loop, link, [*letters, b"lost@h"]) == letters | {b"lost@h": b""}
-    answerer.join()
+    responder.join()
     assert len(complaints) == 1
     link.close()
 
@@ -94,7 +94,7 @@ def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_pa
 
 def test_one_question_waits(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
-    answerer = Answerer(path, 1, {b"a@h": b"D"})
+    responder = ReverseResponder(path, 1, {b"a@h": b"D"})
     assert look_up(path, b"a@h") == b"D"
-    answerer.join()
+    responder.join()
     assert look_up(path, b"a@h") == b""

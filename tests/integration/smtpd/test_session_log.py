@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.smtpd.policy.log_budget import ADDRESSES, LINES, LineBudget
-from tests.integration.smtpd.test_sessions import said
+from tests.integration.smtpd.test_sessions import read_all
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 Serve = Callable[[Home, bytes], bytes]
 
 
-def resident(home: Home, speech: bytes) -> bytes:
+def resident(home: Home, client_data: bytes) -> bytes:
     with Resident(home) as server, server.connect() as client:
-        client.sendall(speech)
-        return said(client)
+        client.sendall(client_data)
+        return read_all(client)
 
 
-def waiting(home: Home, speech: bytes) -> bytes:
+def waiting(home: Home, client_data: bytes) -> bytes:
     with blocking_server(home) as (client, _):
-        client.sendall(speech)
-        return said(client)
+        client.sendall(client_data)
+        return read_all(client)
 
 
 BOTH = pytest.mark.parametrize("serve", [resident, waiting])
@@ -110,8 +110,8 @@ def test_one_address_causes_so_many_lines_and_no_more(
 ) -> None:
     home = prepared(tmp_path, smtpmaxerrors="0\n")
     refused = b"RCPT TO:<x@foreign.test>\r\n" * (3 * LINES)
-    speech = b"EHLO me\r\nMAIL FROM:<a@b>\r\n" + refused + b"RCPT TO:<x@ours.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
-    serve(home, speech)
+    client_data = b"EHLO me\r\nMAIL FROM:<a@b>\r\n" + refused + b"RCPT TO:<x@ours.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+    serve(home, client_data)
     lines = capfd.readouterr().err.splitlines()
     # The minute may have changed in between.
     assert LINES <= sum("refused" in line for line in lines) <= 2 * LINES

@@ -21,7 +21,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def said(client: socket.socket) -> bytes:
+def read_all(client: socket.socket) -> bytes:
     """Everything until the server closes."""
     everything = b""
     while data := client.recv(65536):
@@ -38,9 +38,9 @@ def test_too_many_clients_are_asked_to_come_back(home: Home) -> None:
     with Resident(home, limit=1) as server, server.connect() as first:
         assert first.recv(100).startswith(b"220")
         with server.connect() as second:
-            assert said(second) == b"421 too many connections (#4.3.2)\r\n"
+            assert read_all(second) == b"421 too many connections (#4.3.2)\r\n"
         first.sendall(b"QUIT\r\n")
-        assert said(first) == b"221 mx.test\r\n"
+        assert read_all(first) == b"221 mx.test\r\n"
         until(lambda: not server.context.sessions)
         with server.connect() as third:
             assert third.recv(100).startswith(b"220")
@@ -58,7 +58,7 @@ def test_a_client_that_says_nothing_is_sent_away(home: Home, capfd: pytest.Captu
         until(lambda: server.context.sessions)
         (session,) = server.context.sessions
         server.call(lambda: let_pass(session, 100))
-        assert said(client) == b"451 timeout (#4.4.2)\r\n"
+        assert read_all(client) == b"451 timeout (#4.4.2)\r\n"
     assert "qmail-smtpd: timeout: (null) from 127.0.0.1 to (null) helo unknown\n" in capfd.readouterr().err
 
 
@@ -79,14 +79,14 @@ def test_a_client_whose_message_is_being_queued_is_not_late(home: Home) -> None:
 def test_the_queue_has_the_last_word(home: Home, code: int, reply: bytes) -> None:
     with Resident(home, code=code) as server, server.connect() as client:
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
-        assert reply in said(client)
+        assert reply in read_all(client)
 
 
 def test_a_long_message_passes_through_in_pieces(home: Home) -> None:
     line = b"x" * 998 + b"\r\n"
     with Resident(home) as server, server.connect() as client:
         client.sendall(TRANSACTION + line * 3000 + b".\r\nQUIT\r\n")
-        assert b"250 ok" in said(client)
+        assert b"250 ok" in read_all(client)
         ((_, message),) = server.queued()
         assert message.split(b"\n", 2)[2] == (b"x" * 998 + b"\n") * 3000
         assert len(server.queue.pieces) > 3
@@ -127,7 +127,7 @@ def test_a_client_that_closes_its_half_gets_its_answers(home: Home) -> None:
     with Resident(home) as server, server.connect() as client:
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
         client.shutdown(socket.SHUT_WR)
-        assert said(client).endswith(b"221 mx.test\r\n")
+        assert read_all(client).endswith(b"221 mx.test\r\n")
         assert len(server.queued()) == 1
 
 
@@ -145,7 +145,7 @@ def test_a_client_that_does_not_listen_is_not_read(home: Home) -> None:
 def test_pipelined_commands_wait_for_the_queue(home: Home) -> None:
     with Resident(home) as server, server.connect() as client:
         client.sendall((TRANSACTION + b"x\r\n.\r\n") * 20 + b"QUIT\r\n")
-        assert said(client).count(b" qp ") == 20
+        assert read_all(client).count(b" qp ") == 20
         assert len(server.queued()) == 20
 
 
@@ -153,7 +153,7 @@ def test_the_client_s_address_is_in_the_header_and_may_allow_relaying(tmp_path: 
     home = Home(tmp_path / "home", relayclients="127.0.0.0/8\n")
     with Resident(home) as server, server.connect() as client:
         client.sendall(b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<x@foreign>\r\nDATA\r\n.\r\nQUIT\r\n")
-        said(client)
+        read_all(client)
         ((envelope, message),) = server.queued()
     assert envelope == b"F\0Tx@foreign\0\0"
     assert message.startswith(b"Received: from unknown (HELO me) (127.0.0.1)\n  by mx.test with ESMTP; ")
@@ -165,9 +165,9 @@ def test_retiring_waits_for_a_transaction_and_for_nothing_else(home: Home) -> No
         busy.sendall(TRANSACTION)
         until(lambda: any(session._core.in_body for session in server.context.sessions))
         server.call(server.context.close_when_idle)
-        assert said(idle) == b"421 shutting down (#4.3.2)\r\n"
+        assert read_all(idle) == b"421 shutting down (#4.3.2)\r\n"
         busy.sendall(b"x\r\n.\r\n")
-        assert said(busy).endswith(b" qp 42\r\n421 shutting down (#4.3.2)\r\n")
+        assert read_all(busy).endswith(b" qp 42\r\n421 shutting down (#4.3.2)\r\n")
         assert len(server.queued()) == 1
 
 
@@ -184,7 +184,7 @@ def test_a_refusal_in_the_middle_is_told_at_the_end(home: Home) -> None:
         client.sendall(TRANSACTION + b"x" * 100000 + b"\r\n")
         until(lambda: server.queue.pieces)
         client.sendall(b"y" * 300000 + b"\r\n.\r\nQUIT\r\n")
-        assert b"451 qq write error" in said(client)
+        assert b"451 qq write error" in read_all(client)
         assert sum(server.queue.pieces) < 300000
 
 
@@ -195,7 +195,7 @@ def test_a_message_in_chunks_ends_unqueued_when_its_client_begins_anew(home: Hom
     begun = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nBDAT %d\r\n%b" % (len(chunk), chunk)
     with Resident(home) as server, server.connect() as client:
         client.sendall(begun + again + b"\r\n" + TRANSACTION + b"y\r\n.\r\nQUIT\r\n")
-        assert b"250 ok " in said(client)
+        assert b"250 ok " in read_all(client)
         assert server.queue.aborted == 1
         assert [message.endswith(b"\ny\n") for _, message in server.queued()] == [True]
 
@@ -203,6 +203,6 @@ def test_a_message_in_chunks_ends_unqueued_when_its_client_begins_anew(home: Hom
 def test_no_line_of_the_trace_is_too_long(home: Home) -> None:
     with Resident(home) as server, server.connect() as client:
         client.sendall(b"EHLO " + b"x" * 2000 + b"\r\n" + TRANSACTION + b"y\r\n.\r\nQUIT\r\n")
-        assert b"250 ok " in said(client)
+        assert b"250 ok " in read_all(client)
         ((_, message),) = server.queued()
         assert max(map(len, message.split(b"\n"))) <= 998

@@ -39,13 +39,13 @@ ENDS = [end for end in ENDS if END not in end]
 
 def everything(client: socket.socket) -> bytes:
     """What the server still says; RESET where it hung up on words that it had not read."""
-    said = b""
+    replies = b""
     try:
         while piece := client.recv(4096):
-            said += piece
+            replies += piece
     except (ConnectionResetError, BrokenPipeError):
         return RESET
-    return said
+    return replies
 
 
 @pytest.fixture(scope="module")
@@ -61,41 +61,41 @@ def tell(server: Resident | Home, pieces: list[bytes]) -> StartCommand:
     """Say this in pieces, with a pause for an answer between them, to either driver."""
     if isinstance(server, Home):
         with blocking_server(server) as (client, _):
-            said = converse(client, pieces)
+            replies = converse(client, pieces)
         queued = [(envelope, message) for envelope, message in server.queued() if envelope]
         for path in server.got.iterdir():
             path.unlink()
-        return said, queued
+        return replies, queued
     with server.connect() as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        said = converse(client, pieces)
+        replies = converse(client, pieces)
     queued = list(server.queue.messages)
     server.queue.messages.clear()
-    return said, queued
+    return replies, queued
 
 
 def converse(client: socket.socket, pieces: list[bytes]) -> bytes:
-    said = b""
+    replies = b""
     for piece in pieces:
         try:
             client.sendall(piece)
         except (ConnectionResetError, BrokenPipeError):
             return RESET
         if piece is not pieces[-1]:
-            said += client.recv(4096)
-    return said + everything(client)
+            replies += client.recv(4096)
+    return replies + everything(client)
 
 
-def check_one(said: bytes, queued: list[tuple[bytes, bytes]]) -> None:
+def check_one(replies: bytes, queued: list[tuple[bytes, bytes]]) -> None:
     """The message was refused as a whole, or is one, with all of the other within."""
-    if said.endswith((RESET, b"\r\n451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")):
+    if replies.endswith((RESET, b"\r\n451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")):
         assert not queued
         return
     ((envelope, message),) = queued
     assert envelope == b"Fa@b\0Tj@ours.test\0\0"
     assert b"smuggled@evil.test" in message
-    assert said.count(b"\r\n250 ok ") == 1 and said.count(b"\r\n354 ") <= 1
-    assert said.endswith(b"221 mx.test\r\n")
+    assert replies.count(b"\r\n250 ok ") == 1 and replies.count(b"\r\n354 ") <= 1
+    assert replies.endswith(b"221 mx.test\r\n")
 
 
 @pytest.fixture(scope="module", params=["waiting", "resident"])
@@ -122,15 +122,17 @@ def test_of_the_same_within_a_chunk(end: bytes, server: Resident | Home) -> None
 @pytest.mark.parametrize("end", [b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n"])
 def test_however_it_arrives(end: bytes, server: Resident | Home) -> None:
     """In two pieces, cut anywhere round the end."""
-    speech = BEGIN + b"DATA\r\nSubject: t\r\n\r\nx" + end + SECOND + END + b"QUIT\r\n"
-    start = speech.index(end + b"MAIL")
+    client_data = BEGIN + b"DATA\r\nSubject: t\r\n\r\nx" + end + SECOND + END + b"QUIT\r\n"
+    start = client_data.index(end + b"MAIL")
     for cut in range(start, start + len(end) + 1):
-        check_one(*tell(server, [speech[:cut], speech[cut:]]))
+        check_one(*tell(server, [client_data[:cut], client_data[cut:]]))
 
 
 def test_a_refused_body_is_not_obeyed(server: Resident | Home) -> None:
     """A chunk that is sent as if there were a recipient."""
     text = SECOND + END
-    said, queued = tell(server, [BEGIN.replace(b"ours", b"theirs") + b"BDAT %d LAST\r\n%bQUIT\r\n" % (len(text), text)])
-    assert not queued and b"\r\n354" not in said
-    assert said.endswith(b"221 mx.test\r\n")
+    replies, queued = tell(
+        server, [BEGIN.replace(b"ours", b"theirs") + b"BDAT %d LAST\r\n%bQUIT\r\n" % (len(text), text)]
+    )
+    assert not queued and b"\r\n354" not in replies
+    assert replies.endswith(b"221 mx.test\r\n")

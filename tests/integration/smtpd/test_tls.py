@@ -363,13 +363,13 @@ class TestClientCertificates:
                 client.say("EHLO c", "MAIL FROM:<a@b>")
                 cipher, version = client.tls.cipher(), client.tls.version()
             words = [payload[1:].split(b"\0") for payload in milter.payloads(b"D") if payload.startswith(b"H")][-1]
-        told = dict(zip(words[::2], words[1::2], strict=False))
+        reported = dict(zip(words[::2], words[1::2], strict=False))
         assert cipher is not None and version is not None
-        assert told[b"{tls_version}"] == version.encode()
-        assert (told[b"{cipher}"], told[b"{cipher_bits}"]) == (cipher[0].encode(), b"%d" % cipher[2])
-        assert told[b"{verify}"] == b"OK"
-        assert b"/CN=Joe" in told[b"{cert_subject}"]
-        assert told[b"{cert_issuer}"].startswith(b"/O=trustme")
+        assert reported[b"{tls_version}"] == version.encode()
+        assert (reported[b"{cipher}"], reported[b"{cipher_bits}"]) == (cipher[0].encode(), b"%d" % cipher[2])
+        assert reported[b"{verify}"] == b"OK"
+        assert b"/CN=Joe" in reported[b"{cert_subject}"]
+        assert reported[b"{cert_issuer}"].startswith(b"/O=trustme")
 
     def test_a_certificate_of_strangers_ends_the_session(self, home: Home, serve: Callable[..., object]) -> None:
         stranger = trustme.CA().issue_cert("joe@client.test")

@@ -142,11 +142,11 @@ def test_an_empty_chunk_at_the_end_of_a_turn_ends_its_message(server: Resident) 
 def test_a_process_of_one_client_answers_all_that_came_at_once(tmp_path: Path) -> None:
     with blocking_server(Home(tmp_path / "home", smtplimits="c\n")) as (client, _):
         client.sendall(b"NOOP\r\n" * 1000 + b"QUIT\r\n")
-        said = b""
+        replies = b""
         deadline = time.monotonic() + 60
-        while not said.endswith(b"221 mx.test\r\n") and time.monotonic() < deadline:
-            said += client.recv(65536)
-        assert said.count(b"250 ok") == 1000
+        while not replies.endswith(b"221 mx.test\r\n") and time.monotonic() < deadline:
+            replies += client.recv(65536)
+        assert replies.count(b"250 ok") == 1000
 
 
 def test_limits_that_c_has_not_hold_unless_told_otherwise(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_limits_that_c_has_not_hold_unless_told_otherwise(tmp_path: Path) -> Non
         home = Home(tmp_path / f"home{number}", smtplimits=text)
         with Resident(home) as server, server.connect() as client:
             client.sendall(b"NOOP\r\n" * 1001 + b"QUIT\r\n")
-            said = b""
+            replies = b""
             while data := cast(bytes, client.recv(65536)):
-                said += data
-            assert words in said
+                replies += data
+            assert words in replies

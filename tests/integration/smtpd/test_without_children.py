@@ -9,23 +9,23 @@ from typing import NoReturn
 
 import pytest
 
-from tests.integration.smtpd.test_sessions import TRANSACTION, said
+from tests.integration.smtpd.test_sessions import TRANSACTION, read_all
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 LOGIN = b"AUTH PLAIN " + base64.b64encode(b"\0joe\0good") + b"\r\n"
 Serve = Callable[[Home, bytes], bytes]
 
 
-def resident(home: Home, speech: bytes, **environ: str) -> bytes:
+def resident(home: Home, client_data: bytes, **environ: str) -> bytes:
     with Resident(home, **environ) as server, server.connect() as client:
-        client.sendall(speech + b"QUIT\r\n")
-        return said(client)
+        client.sendall(client_data + b"QUIT\r\n")
+        return read_all(client)
 
 
-def waiting(home: Home, speech: bytes, **environ: str) -> bytes:
+def waiting(home: Home, client_data: bytes, **environ: str) -> bytes:
     with blocking_server(home, **environ) as (client, _):
-        client.sendall(speech + b"QUIT\r\n")
-        return said(client)
+        client.sendall(client_data + b"QUIT\r\n")
+        return read_all(client)
 
 
 BOTH = pytest.mark.parametrize("serve", [resident, waiting])

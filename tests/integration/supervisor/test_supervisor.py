@@ -49,11 +49,11 @@ class Running:
                 os.write(2, f"surprise: {surprise!r}\n".encode())
                 os._exit(99)
 
-    def told(self) -> bytes:
+    def reported(self) -> bytes:
         """What the manager is told next that is no sign of a start under way."""
-        while (said := self.manager.recv(200)).startswith(b"EXTEND_TIMEOUT_USEC="):
+        while (output := self.manager.recv(200)).startswith(b"EXTEND_TIMEOUT_USEC="):
             pass
-        return said
+        return output
 
     def record(self) -> list[ServiceStatus]:
         return read_record(self.site)
@@ -118,10 +118,10 @@ def test_the_manager_is_told_of_readiness_when_every_service_serves(
     assert running.record()[1].state != READY
     running.manager.setblocking(False)
     with pytest.raises(BlockingIOError):
-        running.told()
+        running.reported()
     running.manager.settimeout(TIMEOUT_S)
     (tmp_path / "go").touch()
-    assert running.told().startswith(b"READY=1")
+    assert running.reported().startswith(b"READY=1")
     assert running.stop() == 0
 
 
@@ -131,7 +131,7 @@ def test_a_service_that_cannot_start_makes_the_start_fail_with_its_reason(start:
 
     running = start(service("good"), service("bad", fails))
     assert running.wait() == 111
-    assert running.told().startswith(b"STOPPING=1")
+    assert running.reported().startswith(b"STOPPING=1")
     log = running.log.read_text()
     assert "qmail-start: fatal: bad: /nonexistent/control/me: " in log
     assert "failed: bad: /nonexistent/control/me: " in log
@@ -159,7 +159,7 @@ def test_a_service_that_ends_later_is_started_again_and_is_on_record(
         raise OSError(13, "Permission denied", "journal/segment.1")
 
     running = start(service("frail", dies_once))
-    assert running.told().startswith(b"READY=1")
+    assert running.reported().startswith(b"READY=1")
     (tmp_path / "fall").touch()
     until(lambda: running.record()[0].ends == 1 and running.record()[0].state == READY, "a new one", TIMEOUT_S)
     (status,) = running.record()
@@ -192,7 +192,7 @@ def test_a_fork_that_fails_is_tried_again(
         wait_for(tmp_path / "fall")
 
     running = start(service("frail", dies_once), before=no_fork_twice)
-    assert running.told().startswith(b"READY=1")
+    assert running.reported().startswith(b"READY=1")
     (tmp_path / "fall").touch()
     until(lambda: running.record()[0].ends == 3 and running.record()[0].state == READY, "a new one", TIMEOUT_S)
     assert "cannot be started: Resource temporarily unavailable" in running.log.read_text()
@@ -213,7 +213,7 @@ def test_a_service_holds_its_own_descriptors_and_no_others(tmp_path: Path, start
     with ours, theirs:
         mine = os.readlink(f"/proc/self/fd/{ours.fileno()}")
         running = start(SupervisedService("own", look, [ours], 0), SupervisedService("other", serve, [theirs], 0))
-        assert running.told().startswith(b"READY=1")
+        assert running.reported().startswith(b"READY=1")
         pipe, sock = sorted((tmp_path / "held").read_text().splitlines())
         assert sock == mine and pipe.startswith("pipe:")
         assert running.stop() == 0
@@ -234,7 +234,7 @@ def test_a_logger_counts_as_soon_as_it_is_its_program(tmp_path: Path) -> None:
     running_site = Site(home=str(tmp_path), single_user=True)
     running = Running(tmp_path, services)
     try:
-        assert running.told().startswith(b"READY=1")
+        assert running.reported().startswith(b"READY=1")
         assert [it.name for it in running.record()] == ["logger", "speaker"]
         until(lambda: (tmp_path / "kept").exists() and "a line" in (tmp_path / "kept").read_text(), "a line", TIMEOUT_S)
     finally:
@@ -254,16 +254,16 @@ def deaf() -> None:
 def test_a_second_term_ends_what_does_not_end(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "REPEATED_S", 0.0)
     running = start(service("deaf", deaf), service("polite", last=1))
-    assert running.told().startswith(b"READY=1")
+    assert running.reported().startswith(b"READY=1")
     os.kill(running.pid, signal.SIGTERM)
-    assert running.told() == b"STOPPING=1"
+    assert running.reported() == b"STOPPING=1"
     assert running.stop() == 0
     assert "alert: still running and killed: deaf\n" in running.log.read_text()
 
 
 def test_a_stop_ends_by_force_after_its_time(start: Callable[..., Running]) -> None:
     running = start(service("deaf", deaf), service("polite", last=1), stop_s=0.2)
-    assert running.told().startswith(b"READY=1")
+    assert running.reported().startswith(b"READY=1")
     assert running.stop() == 0
     assert "alert: still running and killed: deaf\n" in running.log.read_text()
 
@@ -284,11 +284,11 @@ def test_the_kernel_says_who_holds_a_lock(tmp_path: Path) -> None:
     path.write_text("1\n")
     with open(path, "rb+") as file:
         assert lock_holder(file.fileno()) == 0
-        locked, told = os.pipe()
+        locked, reported = os.pipe()
         pid = os.fork()
         if not pid:
             fcntl.lockf(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
-            os.write(told, b"x")
+            os.write(reported, b"x")
             while True:
                 signal.pause()
         try:
@@ -298,4 +298,4 @@ def test_the_kernel_says_who_holds_a_lock(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             os.close(locked)
-            os.close(told)
+            os.close(reported)

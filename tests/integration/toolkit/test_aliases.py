@@ -63,9 +63,9 @@ def test_what_would_not_deliver_is_refused_in_one_line(
 ) -> None:
     capsys.readouterr()
     assert run(["--home", at_home, "alias", *words]) == code
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
 
 
 def test_a_circle_is_refused_however_long(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,9 +90,9 @@ def test_an_init_for_somebody_else_says_that_root_is_kept(at_home: str, capsys: 
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
     assert run(["--home", at_home, "alias", "init", "ann@elsewhere.example"]) == 0
-    said = capsys.readouterr().out
-    assert "kept so; for ann@elsewhere.example: eqmail alias add root ann@elsewhere.example --replace\n" in said
-    assert said.endswith("nothing to do\n")
+    output = capsys.readouterr().out
+    assert "kept so; for ann@elsewhere.example: eqmail alias add root ann@elsewhere.example --replace\n" in output
+    assert output.endswith("nothing to do\n")
 
 
 def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,9 +120,9 @@ def test_a_file_of_windows_is_shown_found_and_mended(at_home: str, capsys: pytes
     run(["--home", at_home, "explain", "sales"])
     assert "Maildir/\\r" in capsys.readouterr().out
     run(["--home", at_home, "doctor", "--offline", "--only", "aliases"])
-    said = capsys.readouterr().out
-    assert "aliases.misread" in said and ".qmail-sales: 2 lines" in said
-    assert ".qmail-wrong: '<joe@x.example>' is not an address" in said
+    output = capsys.readouterr().out
+    assert "aliases.misread" in output and ".qmail-sales: 2 lines" in output
+    assert ".qmail-wrong: '<joe@x.example>' is not an address" in output
     run(["--home", at_home, "check", "--fix"])
     assert path.read_bytes() == b"# ours\n./Maildir/\n"
     assert wrong.read_bytes() == b"&<joe@x.example>\n"

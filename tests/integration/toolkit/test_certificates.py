@@ -127,10 +127,10 @@ def test_what_no_client_would_take_is_not_put_in_place(at_home: str, capsys: pyt
             Path(name).write_bytes(text)
         capsys.readouterr()
         assert run(["--home", at_home, "cert", "install", "chain.pem", "key.pem"]) == USAGE
-        said = capsys.readouterr().err
-        assert sentence in said
-        assert said.count("\n") == 1
-        assert "PRIVATE" not in said
+        output = capsys.readouterr().err
+        assert sentence in output
+        assert output.count("\n") == 1
+        assert "PRIVATE" not in output
         assert not Path(at_home, "control/servercert.pem").exists()
 
 
@@ -164,10 +164,10 @@ def test_no_key_is_taken_or_shown_as_a_word(at_home: str, capsys: pytest.Capture
     ):
         capsys.readouterr()
         assert run(["--home", at_home, "config", "set", *words]) == USAGE
-        said = capsys.readouterr().err
-        assert sentence in said
-        assert key.splitlines()[1] not in said
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert sentence in output
+        assert key.splitlines()[1] not in output
+        assert output.count("\n") == 1
 
 
 @pytest.mark.root

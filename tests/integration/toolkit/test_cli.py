@@ -99,10 +99,10 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words) == code
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
-    assert said.startswith("eqmail: ")
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
+    assert output.startswith("eqmail: ")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_wrong_word_to_an_installation_is_usage(
 ) -> None:
     capsys.readouterr()
     assert run(["--home", home, *words]) == USAGE
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
 
 
 def test_settings_are_set_shown_and_unset(home: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -171,17 +171,17 @@ def test_missing_accounts_are_named_with_the_remedy(tmp_path: Path, capsys: pyte
 def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stumbles(name: str) -> object:
+    def raise_error(name: str) -> object:
         raise TypeError(f"{name} is no module")
 
-    monkeypatch.setattr("eqmail_setup.cli.app.import_module", stumbles)
+    monkeypatch.setattr("eqmail_setup.cli.app.import_module", raise_error)
     assert run(["check"]) == INTERNAL
-    said = capsys.readouterr().err
-    assert said.startswith(
+    output = capsys.readouterr().err
+    assert output.startswith(
         "eqmail: fatal: internal: TypeError: eqmail_setup.cli.commands.check is no module (test_cli.py:"
     )
-    assert "please report this; with EQMAIL_DEBUG=1" in said
-    assert said.count("\n") == 1
+    assert "please report this; with EQMAIL_DEBUG=1" in output
+    assert output.count("\n") == 1
     monkeypatch.setenv("EQMAIL_DEBUG", "1")
     assert run(["check"]) == INTERNAL
     assert "Traceback" in capsys.readouterr().err
@@ -222,8 +222,8 @@ def test_every_command_gives_examples() -> None:
 @pytest.mark.parametrize("words", [[], ["config"], ["alias"]])
 def test_a_command_without_its_verb_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     run(words)
-    said = capsys.readouterr()
-    lines = (said.out + said.err).splitlines()
+    output = capsys.readouterr()
+    lines = (output.out + output.err).splitlines()
     assert lines[0] == " ".join(["Usage: eqmail", *words, "[OPTIONS] COMMAND [ARGS]..."])
     assert any(line.startswith("Commands:") for line in lines)
 
@@ -248,7 +248,7 @@ def test_an_empty_list_says_what_that_means(home: str, capsys: pytest.CaptureFix
     ):
         capsys.readouterr()
         assert run(["--home", home, *words]) == 0
-        said = capsys.readouterr()
-        assert (said.out, said.err) == ("", f"eqmail: note: {sentence}\n")
+        output = capsys.readouterr()
+        assert (output.out, output.err) == ("", f"eqmail: note: {sentence}\n")
         assert run(["--home", home, *words, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == []

@@ -67,9 +67,9 @@ def test_what_a_program_could_not_use_is_refused_with_the_remedy(
 ) -> None:
     capsys.readouterr()
     assert run(["--home", at_home, "config", *words]) == USAGE
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["lint", "check", "doctor"])
@@ -124,9 +124,9 @@ def test_only_what_was_set_is_shown_and_passwords_never(at_home: str, capsys: py
     assert run(["--home", at_home, "config", "set", "smtproutes", ":relay user secret"]) == 0
     capsys.readouterr()
     assert run(["--home", at_home, "config", "show", "-n"]) == 0
-    said = capsys.readouterr().out
-    assert "smtproutes: :relay\n" in said
-    assert "(default)" not in said
+    output = capsys.readouterr().out
+    assert "smtproutes: :relay\n" in output
+    assert "(default)" not in output
     assert run(["--home", at_home, "config", "show", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["smtproutes"] == {"value": {"": "relay"}, "set": True}

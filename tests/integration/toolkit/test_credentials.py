@@ -27,7 +27,7 @@ from eqmail_setup.transaction.operations import WriteFile
 ARGON2 = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nExs6F5aSyFdCBFWsDPERSu6Kn58pvJNrPEVy1YGfGk"
 
 
-class Page(NamedTuple):
+class OneFileSystem(NamedTuple):
     """A world of one file."""
 
     content: bytes
@@ -52,7 +52,7 @@ LINES = st.lists(
         LOGIN.map(str.encode), SECRET))), max_size=8)  # fmt: skip
 
 
-def written(page: Page, found: list[smtp_logins.Change]) -> bytes:
+def written(page: OneFileSystem, found: list[smtp_logins.Change]) -> bytes:
     if not found or found[0].operation is None:
         return page.content
     assert isinstance(found[0].operation, WriteFile)
@@ -61,13 +61,17 @@ def written(page: Page, found: list[smtp_logins.Change]) -> bytes:
 
 @given(LINES, LOGIN, SECRET)
 def test_a_password_is_set_and_nothing_else_changes(lines: list[bytes], login: str, secret: bytes) -> None:
-    page, site, name = Page(b"".join(line + b"\n" for line in lines)), Site("/home", single_user=True), login.encode()
+    page, site, name = (
+        OneFileSystem(b"".join(line + b"\n" for line in lines)),
+        Site("/home", single_user=True),
+        login.encode(),
+    )
     after = written(page, smtp_logins.plan_set_credential(site, page, login, secret))
     assert find_secret(after, name) == secret
     others = [line for line in lines if not line.startswith(name + b":")]
     assert [line for line in after.split(b"\n")[:-1] if not line.startswith(name + b":")] == others
-    assert smtp_logins.plan_set_credential(site, Page(after), login, secret) == []
-    left = written(Page(after), smtp_logins.plan_remove(site, Page(after), login))
+    assert smtp_logins.plan_set_credential(site, OneFileSystem(after), login, secret) == []
+    left = written(OneFileSystem(after), smtp_logins.plan_remove(site, OneFileSystem(after), login))
     assert left.split(b"\n")[:-1] == others
     assert name not in dict(entries(left))
 

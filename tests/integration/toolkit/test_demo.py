@@ -17,8 +17,8 @@ def test_the_demonstration_delivers_over_every_way_and_stops(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["demo", "--folder", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    home = Path(said.split("Setting up a private installation in ")[1].split("\n")[0])
+    output = capsys.readouterr().out
+    home = Path(output.split("Setting up a private installation in ")[1].split("\n")[0])
     ann = home / "people/ann"
     letters = [path.read_text() for path in (ann / "Maildir/new").iterdir()]
     assert sorted(text.split("\nSubject: ")[1].split("\n")[0] for text in letters) == [
@@ -28,9 +28,9 @@ def test_the_demonstration_delivers_over_every_way_and_stops(
     ]
     assert any("\n.dotted\n" in text for text in letters)
     assert "to ann+count@" in (ann / "handled").read_text()
-    assert f"<nobody@{HOST}>:" in said
-    assert "log: end msg" in said
-    port = int(said.split("1. over SMTP, 127.0.0.1:")[1].split(",")[0])
+    assert f"<nobody@{HOST}>:" in output
+    assert "log: end msg" in output
+    port = int(output.split("1. over SMTP, 127.0.0.1:")[1].split(",")[0])
     with pytest.raises(OSError, match="refused"):
         smtplib.SMTP("127.0.0.1", port, timeout=60)
     shutil.rmtree(home)

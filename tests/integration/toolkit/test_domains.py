@@ -96,9 +96,9 @@ def test_a_mistake_is_one_line(
     Path(at_home, "control/locals").unlink()
     capsys.readouterr()
     assert run(["--home", at_home, "domain", *words]) == code
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
 
 
 def test_reload_says_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,10 +151,10 @@ def test_what_is_staged_says_nothing_of_the_stage(tmp_path: Path, capsys: pytest
         "domain add a.example",
         "config set databytes 5",
     ):
-        for said in ("", "nothing to do"):
+        for output in ("", "nothing to do"):
             capsys.readouterr()
             assert run(["--home", "/var/mail-home", *line.split(" "), "--root", stage]) == 0
-            assert said in capsys.readouterr().out
+            assert output in capsys.readouterr().out
     for folder, _, files in os.walk(stage):
         for name in files:
             path = Path(folder, name)

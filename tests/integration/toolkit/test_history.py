@@ -118,9 +118,9 @@ def test_a_rollback_is_refused_where_something_was_changed_since(
     changed = picture(at_home)
     capsys.readouterr()
     assert run(["--home", at_home, "rollback"]) == FOUND
-    said = capsys.readouterr().err
-    assert "changed since run" in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "changed since run" in output
+    assert output.count("\n") == 1
     assert picture(at_home) == changed
     assert run(["--home", at_home, "rollback", "--force"]) == 0
     assert not os.path.exists(f"{at_home}/alias/.qmail-root")
@@ -193,8 +193,8 @@ def test_the_history_shows_a_command_with_its_options_and_without_its_secrets(
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50", "--yes"]) == 0
     capsys.readouterr()
     assert run(["--home", at_home, "history"]) == 0
-    said = capsys.readouterr().out
-    (added,) = [line for line in said.splitlines() if "user add" in line]
+    output = capsys.readouterr().out
+    (added,) = [line for line in output.splitlines() if "user add" in line]
     assert "user add old" in added and "--no-maildir" in added and "--replace" in added
-    (settled,) = [line for line in said.splitlines() if "timeoutconnect" in line]
+    (settled,) = [line for line in output.splitlines() if "timeoutconnect" in line]
     assert "config set timeoutconnect 50" in settled and "--yes" not in settled

@@ -129,9 +129,9 @@ def test_an_edit_here_is_kept_unless_it_is_to_be_replaced(tmp_path: Path, capsys
     Path(home, "control/me").write_text("mine.example.org\n")
     assert run(["--home", home, "import", old.home]) == 0
     assert Path(home, "control/me").read_text() == "mine.example.org\n"
-    said = capsys.readouterr().out
-    assert f"{home}/control/me: other than {old.home}/control/me, kept as it is" in said
-    assert f"{home}: USER+EXTENSION is the user's mail; it was USER-EXTENSION in {old.home}" in said
+    output = capsys.readouterr().out
+    assert f"{home}/control/me: other than {old.home}/control/me, kept as it is" in output
+    assert f"{home}: USER+EXTENSION is the user's mail; it was USER-EXTENSION in {old.home}" in output
     assert run(["--home", home, "import", old.home, "--replace"]) == 0
     assert Path(home, "control/me").read_text() == "old.example.org\n"
     assert run(["--home", home, "rollback"]) == 0
@@ -143,8 +143,8 @@ def test_a_running_scheduler_is_not_disturbed(tmp_path: Path, capsys: pytest.Cap
     with open(old.queue.sendmutex, "w") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)
         assert imported(tmp_path / "old", tmp_path / "new") == 3
-    said = capsys.readouterr().err
-    assert said == f"eqmail: qmail-send of {old.home} is running; stop it first, then come again\n"
+    output = capsys.readouterr().err
+    assert output == f"eqmail: qmail-send of {old.home} is running; stop it first, then come again\n"
     assert not (tmp_path / "new/control").exists()
 
 
@@ -242,9 +242,9 @@ def test_setup_in_place_says_what_becomes_of_the_settings_of_patches(
 ) -> None:
     old = old_home(tmp_path / "old", 0)
     assert run(["--home", old.home, "setup", "--single-user"]) == 0
-    said = capsys.readouterr().out
-    assert f"{old.control}/spfbehavior: of a patch of qmail, and no program here reads it: SPF: " in said
-    assert f"{old.control}/concurrencyincoming: of another qmail, better as smtpconcurrency" in said
+    output = capsys.readouterr().out
+    assert f"{old.control}/spfbehavior: of a patch of qmail, and no program here reads it: SPF: " in output
+    assert f"{old.control}/concurrencyincoming: of another qmail, better as smtpconcurrency" in output
     assert run(["--home", old.home, "setup"]) == 0
     assert "spfbehavior" not in capsys.readouterr().out, "said once"
 
@@ -366,8 +366,8 @@ def test_programs_of_aliases_are_listed_and_asked_about(
     monkeypatch.setattr("click.confirm", no)
     assert imported(tmp_path / "old", tmp_path / "new") == FOUND
     assert asked == ["eqmail: these run as the user of the aliases; go on?"]
-    said = capsys.readouterr().err
-    assert f"{old.alias}/.qmail-root: runs '{old.home}/bin/mine', better looked at before mail comes" in said
+    output = capsys.readouterr().err
+    assert f"{old.alias}/.qmail-root: runs '{old.home}/bin/mine', better looked at before mail comes" in output
     assert not (tmp_path / "new/alias/.qmail-root").exists()
     assert imported(tmp_path / "old", tmp_path / "new", "--yes") == 0
     assert (tmp_path / "new/alias/.qmail-root").exists()

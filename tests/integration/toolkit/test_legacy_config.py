@@ -44,15 +44,15 @@ def test_names_come_from_the_dns(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert setting(tmp_path, "locals") == "localhost\nmail.example.org\nshop.example.net\n"
     assert setting(tmp_path, "rcpthosts") == setting(tmp_path, "locals")
     assert (tmp_path / "control/smtpplugins").exists()
-    said = capsys.readouterr().out.splitlines()
-    assert said[:5] == [
+    output = capsys.readouterr().out.splitlines()
+    assert output[:5] == [
         "Your hostname is box.",
         "Your host's fully qualified name in DNS is mail.example.org.",
         "Putting mail.example.org into control/me...",
         "Putting example.org into control/defaultdomain...",
         "Putting example.org into control/plusdomain...",
     ]
-    assert said[6:12] == [
+    assert output[6:12] == [
         "Checking local IP addresses:",
         "127.0.0.1: Adding localhost to control/locals...",
         "192.0.2.1: Adding mail.example.org to control/locals...",
@@ -95,9 +95,9 @@ def test_a_host_that_the_dns_does_not_know_is_told_what_to_do(
 ) -> None:
     del zone[("box", "CNAME")]
     assert configure(tmp_path) == 100
-    said = capsys.readouterr()
-    assert said.out.splitlines()[1] == "Sorry, I couldn't find your host's canonical name in DNS."
-    assert said.err == (
+    output = capsys.readouterr()
+    assert output.out.splitlines()[1] == "Sorry, I couldn't find your host's canonical name in DNS."
+    assert output.err == (
         "config: fatal: the DNS knows no box; publish an address for it, or name this host yourself: config-fast FQDN\n"
     )
     assert not (tmp_path / "control").exists()

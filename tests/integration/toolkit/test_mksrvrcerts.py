@@ -20,13 +20,13 @@ def make(home: str) -> int:
 
 def test_the_certificate_is_for_this_host_for_a_year(at_home: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert make(at_home) == 0
-    said = capfd.readouterr().out
+    output = capfd.readouterr().out
     control = Path(at_home, "control")
     found = read((control / "servercert.pem").read_bytes())
     assert found.names == ("mail.example.org",)
     assert found.is_self_signed and found.kind == "rsa"
     assert found.ends - found.begins == timedelta(days=365)
-    assert found.fingerprint in said and "postmaster@mail.example.org" in said
+    assert found.fingerprint in output and "postmaster@mail.example.org" in output
     assert os.readlink(control / "clientcert.pem") == "servercert.pem"
     modes = [stat.S_IMODE((control / name).stat().st_mode) for name in ("servercert.pem", "servercert.cnf")]
     assert modes == [0o640, 0o640]

@@ -84,11 +84,11 @@ def test_import_check_and_doctor_say_so(
     (tmp_path / "sbin/sendmail").symlink_to(f"{old.home}/bin/sendmail")
     (tmp_path / "cron").write_text(f"0 4 * * * joe {old.home}/bin/sendmail -t\n")
     monkeypatch.chdir(tmp_path)
-    said = {}
+    output = {}
     for words in (["import", old.home, "--single-user"], ["check"], ["doctor", "--offline"]):
         capsys.readouterr()
         run(["--home", new, *words])
-        said[words[0]] = capsys.readouterr().out
-    for command, text in said.items():
+        output[words[0]] = capsys.readouterr().out
+    for command, text in output.items():
         assert f"{tmp_path}/sbin/sendmail: leads to {old.home}/bin/sendmail" in text, command
         assert f"{tmp_path}/cron: names {old.home}/bin/sendmail" in text, command

@@ -13,13 +13,13 @@ LINES = 40_000
 _CONTROL = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 
 
-def screen(said: str) -> list[str]:
+def screen(output: str) -> list[str]:
     """What a terminal shows in the end, without its empty lines."""
     rows, row, column = [""], 0, 0
-    while said:
-        match = _CONTROL.match(said)
+    while output:
+        match = _CONTROL.match(output)
         if match:
-            said = said[match.end() :]
+            output = output[match.end() :]
             if match[2] == "A":
                 row = max(0, row - int(match[1] or 1))
             elif match[2] == "K":
@@ -27,7 +27,7 @@ def screen(said: str) -> list[str]:
             else:
                 assert match[2] in "mhl", match[0]
             continue
-        sign, said = said[0], said[1:]
+        sign, output = output[0], output[1:]
         if sign == "\n":
             row += 1
             rows += [""] * (row == len(rows))
@@ -46,15 +46,15 @@ def on_terminal(*words: str) -> str:
     command = [sys.executable, "-m", "eqmail_setup", *words]
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as process:
         os.close(slave)
-        said = b""
+        output = b""
         while True:
             try:
-                said += os.read(master, 65536)
+                output += os.read(master, 65536)
             except OSError:  # the last one has closed the other side
                 break
     os.close(master)
-    assert process.returncode == 0, said
-    return said.decode()
+    assert process.returncode == 0, output
+    return output.decode()
 
 
 @pytest.fixture
@@ -66,18 +66,18 @@ def many(at_home: str) -> str:
 
 
 def test_a_bar_is_seen_and_goes_before_anything_is_said(many: str) -> None:
-    said = on_terminal("--home", many, "user", "compile")
-    assert "compiling users" in said and "100%" in said
-    (line,) = screen(said)
+    output = on_terminal("--home", many, "user", "compile")
+    assert "compiling users" in output and "100%" in output
+    (line,) = screen(output)
     assert line.startswith(f"write {many}/users/cdb (")
-    assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l"), "the cursor is shown again"
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l"), "the cursor is shown again"
 
 
 def test_the_bar_of_setup_goes_as_well(tmp_path: Path) -> None:
-    said = on_terminal("--home", str(tmp_path / "home"), "setup", "--single-user")
-    assert "setting up" in said
-    assert screen(said)[-1].endswith("things done, all as it should be")
-    assert not [line for line in screen(said) if "setting up" in line]
+    output = on_terminal("--home", str(tmp_path / "home"), "setup", "--single-user")
+    assert "setting up" in output
+    assert screen(output)[-1].endswith("things done, all as it should be")
+    assert not [line for line in screen(output) if "setting up" in line]
 
 
 def test_without_a_terminal_there_is_none(many: str) -> None:

@@ -62,14 +62,14 @@ def test_what_was_put_in_the_way_blocks_no_command(
     put(folder / "Maildir")
     capsys.readouterr()
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
-    said = capsys.readouterr().err
-    assert "(eqmail user add joe) had broken off" in said
+    output = capsys.readouterr().err
+    assert "(eqmail user add joe) had broken off" in output
     assert not Path(at_home, "control/databytes").exists(), "the rest is undone"
     assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BROKEN]
     assert Path("/etc/passwd").exists()
     if put is _link_of_another and os.geteuid() == 0:
-        assert f"{folder}/Maildir: changed since, left as it is" in said
-        assert f"{folder}/Maildir/welcome: a symbolic link in a place that others can write: changed since" in said
+        assert f"{folder}/Maildir: changed since, left as it is" in output
+        assert f"{folder}/Maildir/welcome: a symbolic link in a place that others can write: changed since" in output
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "60"]) == 0
     assert "broken off" not in capsys.readouterr().err
 

@@ -13,8 +13,8 @@ def blocks(page: str) -> dict[str, list[str]]:
     """What each command said, in order, by command."""
     found: dict[str, list[str]] = {}
     for block in page.split("```\n# eqmail ")[1:]:
-        command, _, said = block.partition("\n")
-        found.setdefault(command, []).append(said.partition("```")[0])
+        command, _, output = block.partition("\n")
+        found.setdefault(command, []).append(output.partition("```")[0])
     return found
 
 
@@ -24,8 +24,8 @@ def test_every_screen_is_on_the_page_and_can_be_made_again() -> None:
     for title, _, _ in SCREENS:
         assert f"\n## {title}\n" in there
     assert set(blocks(made)) == set(blocks(there))
-    for command, (said, *_) in blocks(made).items():
-        assert said.strip(), command
+    for command, (output, *_) in blocks(made).items():
+        assert output.strip(), command
 
 
 @pytest.mark.root
@@ -33,13 +33,13 @@ def test_the_build_page_from_top_to_bottom_again_and_back() -> None:
     there = (DOCS / "build-page.md").read_text()
     made = in_folder(build_page)
     assert set(blocks(made)) == set(blocks(there))
-    said = blocks(made)
+    output = blocks(made)
     for _, commands in BUILD_PAGE:
         for words in commands:
             if words.startswith(("mkusers", "setup", "config", "alias", "user add", "gen")):
-                first, again = said[words.format(files=FRESH_FILES)]
+                first, again = output[words.format(files=FRESH_FILES)]
                 assert "nothing to do" in again, words
                 assert "nothing to do" not in first, words
-    assert said["explain foo@mail.example.org"][0].rstrip().endswith("into the Maildir ./.Maildir/")
-    assert len(said["rollback"]) == 5
+    assert output["explain foo@mail.example.org"][0].rstrip().endswith("into the Maildir ./.Maildir/")
+    assert len(output["rollback"]) == 5
     assert made.endswith("What is left of it: .setup.lock, history; and the accounts.\n"), made[-300:]

@@ -35,10 +35,10 @@ def is_preferred(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
 def _counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
     home = folder.parent / "home"
     assert run(["--home", str(home), "setup", "--single-user"]) == 0
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     used = (home / "queue/mess/6").is_dir() and not (home / "queue/mess/7").exists()
-    assert ("chosen by conf-split in" if used else "conf-split in") in said
-    assert ("not used: " in said) is not used
+    assert ("chosen by conf-split in" if used else "conf-split in") in output
+    assert ("not used: " in output) is not used
     return used
 
 
@@ -77,9 +77,9 @@ def test_a_home_that_a_strangers_file_names_is_not_worked_on(around: Path, capsy
     (around / "conf-qmail").write_text(f"{around}/trap\n")
     os.chown(around, NOBODY, NOBODY)
     run(["setup", "--dry-run"])
-    said = capsys.readouterr()
-    assert "not used: belongs to nobody" in said.err
-    assert "trap" not in said.out
+    output = capsys.readouterr()
+    assert "not used: belongs to nobody" in output.err
+    assert "trap" not in output.out
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_templates_of_others_are_not_rendered_for_root(
     (templates / "sysv.j2").write_text("#!/bin/sh\n")
     os.chown(templates / "sysv.j2", owner, owner)
     code = run(["--home", str(home), "gen-init", "--templates", str(around / "templates"), "--dry-run"])
-    said = capsys.readouterr().err
-    assert (code == PRIVILEGE) == (owner == NOBODY), said
+    output = capsys.readouterr().err
+    assert (code == PRIVILEGE) == (owner == NOBODY), output
 
 
 def test_a_folder_that_all_may_write_to_is_safe_where_nobody_can_rename(tmp_path: Path) -> None:

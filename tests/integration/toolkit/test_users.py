@@ -143,9 +143,9 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assign.write_bytes(b"=old:x:7:7:/x:::\n.\n")
     capsys.readouterr()
     assert run(["--home", at_home, "user", *words]) == code
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.count("\n") == 1
     assert assign.read_bytes() == b"=old:x:7:7:/x:::\n.\n"
 
 

@@ -63,11 +63,11 @@ def test_the_sysv_script_says_when_nothing_could_be_started(installation: Manage
     lock.unlink(missing_ok=True)
     lock.mkdir()
     try:
-        said = installation.run(installation.folder / "init/qmail", "start", code=1)
+        output = installation.run(installation.folder / "init/qmail", "start", code=1)
     finally:
         lock.rmdir()
-    assert "qmail-start: fatal: queue: " in said and "Is a directory" in said
-    assert "could not be started" in said
+    assert "qmail-start: fatal: queue: " in output and "Is a directory" in output
+    assert "could not be started" in output
     assert not (installation.folder / "qmail.pid").exists()
 
 

@@ -27,10 +27,10 @@ def sizes_told_to(installation: ManagedInstallation, host: str, source: str) -> 
     with socket.create_connection((host, installation.port), 30, (source, 0)) as sock:
         sock.settimeout(60)
         sock.sendall(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@elsewhere.example>\r\nQUIT\r\n")
-        said = b""
+        output = b""
         while piece := sock.recv(1000):
-            said += piece
-    lines = said.decode().split("\r\n")
+            output += piece
+    lines = output.decode().split("\r\n")
     return [line for line in lines if "SIZE" in line or line.startswith("553")] or lines
 
 

@@ -17,7 +17,7 @@ EQMAIL = f"{sys.executable} -m eqmail_setup"
 QUICKSTART = f"{EQMAIL} quickstart mail.example.org"
 
 
-class Land(NamedTuple):
+class StartMethod(NamedTuple):
     """What runs there first, what the command needs to be told, and how the services are stopped."""
 
     needs: tuple[str, ...]
@@ -32,19 +32,19 @@ OPENRC = """cd /run; mkdir -p openrc; cd openrc
 mkdir daemons exclusive failed hotplugged inactive options scheduled started starting stopping tmp wasinactive
 printf '#!/sbin/openrc-run\\n' >/etc/init.d/localmount; chmod 755 /etc/init.d/localmount
 echo default >softlevel; while :; do sleep 1; done"""
-LANDS = {
-    "runit": Land(("runsvdir",), "exec runsvdir /etc/service", "sv -w 30 stop qmail-send"),
-    "daemontools": Land(
+START_METHODS = {
+    "runit": StartMethod(("runsvdir",), "exec runsvdir /etc/service", "sv -w 30 stop qmail-send"),
+    "daemontools": StartMethod(
         ("svscan",),
         "exec svscan /etc/service",
         "cd /etc/service; svc -d qmail-send; while svstat qmail-send | grep -q 'up (pid'; do sleep 0.1; done",
     ),
-    "s6": Land(
+    "s6": StartMethod(
         ("s6-svscan",), "mkdir /run/service; exec s6-svscan /run/service", "s6-svc -wd -d /run/service/qmail-send"
     ),
-    "sysv": Land(("start-stop-daemon", "service"), INIT, "service qmail stop"),
-    "openrc": Land(("rc-service", "openrc-run"), OPENRC, "rc-service qmail stop"),
-    "xinetd": Land(
+    "sysv": StartMethod(("start-stop-daemon", "service"), INIT, "service qmail stop"),
+    "openrc": StartMethod(("rc-service", "openrc-run"), OPENRC, "rc-service qmail stop"),
+    "xinetd": StartMethod(
         ("xinetd", "start-stop-daemon"), INIT, "service xinetd stop; service qmail stop", "--service xinetd"
     ),
 }
@@ -65,17 +65,17 @@ def discover() -> Iterator[Callable[[str], IsolatedRoot]]:
         isolated_root.sink()
 
 
-@pytest.mark.parametrize("name", LANDS)
+@pytest.mark.parametrize("name", START_METHODS)
 def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
-    land = LANDS[name]
-    demand(*land.needs)
-    isolated_root = discover(land.first)
-    said = isolated_root.run(f"{QUICKSTART} {land.words}")
-    delivered = re.search(r"^test message +delivered: (/var/qmail/alias/Maildir/new/\S+)$", said, re.M)
-    assert delivered, said
+    method = START_METHODS[name]
+    demand(*method.needs)
+    isolated_root = discover(method.first)
+    output = isolated_root.run(f"{QUICKSTART} {method.words}")
+    delivered = re.search(r"^test message +delivered: (/var/qmail/alias/Maildir/new/\S+)$", output, re.M)
+    assert delivered, output
     assert "This is the test message" in isolated_root.run(f"cat {delivered[1]}")
-    assert "mail.example.org. IN MX 10 mail.example.org.\n" in said
-    assert isolated_root.run(f"{QUICKSTART} {land.words}") == "nothing to do\n"
+    assert "mail.example.org. IN MX 10 mail.example.org.\n" in output
+    assert isolated_root.run(f"{QUICKSTART} {method.words}") == "nothing to do\n"
     assert isolated_root.run("eqmail check") == "/var/qmail: all as it should be\n"
     # Who logs in may send anywhere, inside TLS; strangers may not, and nobody says a password in clear.
     isolated_root.run("printf 'secret\\n' >/run/secret; eqmail user passwd joe --stdin </run/secret")
@@ -83,8 +83,8 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     login = "-a PLAIN -au joe -ap secret"
     isolated_root.run(f"{swaks} --server 127.0.0.1:587 -tls {login}")
     isolated_root.run(f"{swaks} --server 127.0.0.1:465 -tlsc {login}")
-    said = isolated_root.run(f"{swaks} --server 127.0.0.1:587 {login}", code=28)
-    assert "did not advertise authentication" in said and "AUTH PLAIN" not in said
+    output = isolated_root.run(f"{swaks} --server 127.0.0.1:587 {login}", code=28)
+    assert "did not advertise authentication" in output and "AUTH PLAIN" not in output
     own = "swaks --from joe@mail.example.org --to postmaster@mail.example.org --quit-after RCPT"
     for server in ("127.0.0.1:587 -tls", "127.0.0.1:465 -tlsc"):
         assert "530 5.7.1" in isolated_root.run(f"{own} --server {server}", code=23)
@@ -93,7 +93,7 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     assert "553" in isolated_root.run(f"{swaks} --server 198.51.100.1:25 --local-interface 198.51.100.1", code=24)
     assert isolated_root.run("eqmail doctor --offline") == "/var/qmail: nothing found\n"
     assert "and its services run; stop them first" in isolated_root.run("eqmail rollback 1", code=3)
-    isolated_root.run(land.stop)
+    isolated_root.run(method.stop)
 
 
 def test_it_can_be_taken_back(discover: Callable[[str], IsolatedRoot]) -> None:
@@ -114,23 +114,23 @@ def test_it_can_be_taken_back(discover: Callable[[str], IsolatedRoot]) -> None:
 @pytest.mark.parametrize("name", ["runit", "daemontools", "s6", "sysv"])
 def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
     """The supervisor of the first time is still there then, and remembers that the service was stopped."""
-    land = LANDS[name]
-    demand(*land.needs)
-    isolated_root = discover(land.first)
+    method = START_METHODS[name]
+    demand(*method.needs)
+    isolated_root = discover(method.first)
     isolated_root.run(QUICKSTART)
-    isolated_root.run(land.stop)
+    isolated_root.run(method.stop)
     assert "delivered: " in isolated_root.run(QUICKSTART)
-    isolated_root.run(land.stop)
+    isolated_root.run(method.stop)
     isolated_root.run("eqmail rollback --force")
     assert "delivered: " in isolated_root.run(QUICKSTART)
-    isolated_root.run(land.stop)
+    isolated_root.run(method.stop)
 
 
 def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Callable[[str], IsolatedRoot]) -> None:
     isolated_root = discover("exec runsvdir /etc/service")
     isolated_root.run("tcpserver 0 25 true >/dev/null 2>&1 & sleep 1")
-    said = isolated_root.run(QUICKSTART, code=3)
-    assert re.search(r"port 25 for smtp is taken by tcpserver \(process \d+\); stop that", said)
+    output = isolated_root.run(QUICKSTART, code=3)
+    assert re.search(r"port 25 for smtp is taken by tcpserver \(process \d+\); stop that", output)
     for words, reason in (
         ("--service openrc --to nobody-here", "there is no such account"),
         ("--set scanned=/etc/elsewhere", "/etc/elsewhere: missing"),

@@ -48,10 +48,10 @@ def test_the_units_are_clean_and_hardened(installation: ManagedInstallation) -> 
 
 def demand_exposure(installation: ManagedInstallation, unit: Path, most: float) -> None:
     """What the unit could still do, as systemd rates it, is at most this."""
-    said = installation.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
-    exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
-    assert exposure, said
-    assert float(exposure[1]) <= most, said
+    output = installation.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
+    exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", output)
+    assert exposure, output
+    assert float(exposure[1]) <= most, output
 
 
 def test_units_for_logins_keep_what_their_password_checkers_need(installation: ManagedInstallation) -> None:
@@ -114,16 +114,16 @@ def test_the_mta_takes_the_socket_and_tells_that_it_is_ready(installation: Manag
         )
         until(installation.greeting, f"a greeting{installation.logs()}", 60)
         installation.demand_greeting()
-        while (said := manager.recv(200)).startswith(b"EXTEND_TIMEOUT_USEC="):
+        while (output := manager.recv(200)).startswith(b"EXTEND_TIMEOUT_USEC="):
             pass
-        assert said == b"READY=1\nMAINPID=%d" % process.pid
+        assert output == b"READY=1\nMAINPID=%d" % process.pid
         assert manager.recv(200) == b"WATCHDOG=1"
         assert manager.recv(200) == b"WATCHDOG=1"
         installation.demand_delivery()
         process.terminate()
-        said = b""
-        while not said.startswith(b"STOPPING=1"):
-            said = manager.recv(200)
+        output = b""
+        while not output.startswith(b"STOPPING=1"):
+            output = manager.recv(200)
         assert process.wait(60) == 0
     installation.demand_silence()
 

@@ -41,7 +41,7 @@ def test_methods_are_in_the_order_of_their_cost() -> None:
     assert sorted(secrets, key=cost, reverse=True) == secrets
 
 
-WORDS = st.binary(min_size=1, max_size=30).filter(lambda it: not it.startswith(b"$") and b"\0" not in it)
+WORDS = st.binary(min_size=1, max_size=30).filter(lambda text: not text.startswith(b"$") and b"\0" not in text)
 CHALLENGE = b"<1.2@host>"
 
 

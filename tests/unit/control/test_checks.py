@@ -8,7 +8,7 @@ from eqmail_core.control.controls import Controls
 BY_FILE = {control.file: control for control in Controls.declared().values()}
 
 
-def said(file: str, text: bytes) -> list[str]:
+def output(file: str, text: bytes) -> list[str]:
     return [trouble.said for trouble in troubles(BY_FILE[file], text)]
 
 
@@ -51,7 +51,7 @@ def said(file: str, text: bytes) -> list[str]:
     ],
 )
 def test_what_was_once_taken_and_is_wrong_is_told(file: str, text: bytes, trouble: str) -> None:
-    assert any(trouble in each for each in said(file, text)), said(file, text)
+    assert any(trouble in each for each in output(file, text)), output(file, text)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_was_once_taken_and_is_wrong_is_told(file: str, text: bytes, troubl
     ],
 )
 def test_what_is_right_is_not_remarked(file: str, text: bytes) -> None:
-    assert said(file, text) == []
+    assert output(file, text) == []
 
 
 def test_no_password_is_part_of_a_sentence() -> None:
@@ -83,8 +83,8 @@ def test_no_password_is_part_of_a_sentence() -> None:
         b"*:relay joe secret\n",
         b"a.b:r joe secret\n" * 2,
     ):
-        assert said("smtproutes", text)
-        assert "secret" not in "".join(said("smtproutes", text))
+        assert output("smtproutes", text)
+        assert "secret" not in "".join(output("smtproutes", text))
 
 
 def test_every_check_is_of_a_file_that_there_is() -> None:
@@ -93,4 +93,4 @@ def test_every_check_is_of_a_file_that_there_is() -> None:
 
 def test_a_long_map_is_looked_at_in_time_that_grows_with_it() -> None:
     lines = b"".join(b"d%d.example:joe\n" % number for number in range(50_000))
-    assert said("virtualdomains", lines + b"d7.example:jim\n") == ["'d7.example' is given twice, the last counts"]
+    assert output("virtualdomains", lines + b"d7.example:jim\n") == ["'d7.example' is given twice, the last counts"]

@@ -127,7 +127,7 @@ def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Bounc
 
 
 @pytest.mark.parametrize(
-    ("said", "original", "charset"),
+    ("output", "original", "charset"),
     [
         (b"no", b"Subject: x\n\nplain\n", None),
         (b"no", "Subject: x\n\nGrüße\n".encode(), "utf-8"),
@@ -137,8 +137,8 @@ def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Bounc
         (b"no", b"Subject: x\n\ncut \xc3", "unknown-8bit"),
     ],
 )
-def test_a_bounce_says_what_it_is_written_in(said: bytes, original: bytes, charset: str | None) -> None:
-    it = ReportedMessage(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", said)], lambda: [original])
+def test_a_bounce_says_what_it_is_written_in(output: bytes, original: bytes, charset: str | None) -> None:
+    it = ReportedMessage(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", output)], lambda: [original])
     bounce = compose(it, POSTMASTER, b"now", b"9.ab")
     assert bounce is not None
     message = report(bounce)

@@ -45,8 +45,8 @@ def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple
 
 
 def content(dsn: DsnParameters) -> object:
-    told = {key: (recipient_dsn.notify, recipient_dsn.orcpt) for key, recipient_dsn in dsn.recipients.items()}
-    return dsn.is_utf8, dsn.ret, dsn.envid, told
+    reported = {key: (recipient_dsn.notify, recipient_dsn.orcpt) for key, recipient_dsn in dsn.recipients.items()}
+    return dsn.is_utf8, dsn.ret, dsn.envid, reported
 
 
 @given(DSN)

@@ -15,7 +15,7 @@ from eqmail_core.event_loop.listener import Listener
 from eqmail_core.ipc.packet_socket import connect_to, listen_at
 
 
-class Scene:
+class ListenerHarness:
     """A listener, whoever has come, and how many events there were."""
 
     def __init__(self, folder: Path, welcome: set[int]) -> None:
@@ -39,43 +39,43 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    it = Scene(tmp_path, {os.getuid()})
+def harness(tmp_path: Path) -> Iterator[ListenerHarness]:
+    it = ListenerHarness(tmp_path, {os.getuid()})
     yield it
     it.close()
 
 
-def test_who_is_welcome_comes(scene: Scene) -> None:
-    with connect_to(scene.path):
-        scene.turn()
-        assert len(scene.come) == 1
+def test_who_is_welcome_comes(harness: ListenerHarness) -> None:
+    with connect_to(harness.path):
+        harness.turn()
+        assert len(harness.come) == 1
 
 
 def test_a_stranger_is_hung_up_on(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, {os.getuid() + 1})
-    with connect_to(scene.path, 20.0) as sock:
-        scene.turn()
-        assert not scene.come and sock.recv(1) == b""
-    scene.close()
+    harness = ListenerHarness(tmp_path, {os.getuid() + 1})
+    with connect_to(harness.path, 20.0) as sock:
+        harness.turn()
+        assert not harness.come and sock.recv(1) == b""
+    harness.close()
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
 def test_without_descriptors_it_rests_and_takes_who_waits_later(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: int
+    harness: ListenerHarness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: int
 ) -> None:
     def none_left(_sock: socket.socket) -> None:
         raise OSError(number, os.strerror(number))
 
-    with connect_to(scene.path), monkeypatch.context() as patch:
+    with connect_to(harness.path), monkeypatch.context() as patch:
         patch.setattr(socket.socket, "accept", none_left)
-        assert scene.turn() == 1
-        assert scene.turn() == 0, "it stays quiet, for the socket stays readable"
-        scene.listener.tidy()
-        assert scene.turn() == 0
+        assert harness.turn() == 1
+        assert harness.turn() == 0, "it stays quiet, for the socket stays readable"
+        harness.listener.tidy()
+        assert harness.turn() == 0
         patch.undo()
         now = time.monotonic()
         monkeypatch.setattr(module.time, "monotonic", lambda: now + module.PAUSE_S + 1)
-        scene.listener.tidy()
-        scene.turn()
-        assert len(scene.come) == 1
+        harness.listener.tidy()
+        harness.turn()
+        assert len(harness.come) == 1
     assert capfd.readouterr().err.count("cannot take a connection") == 1

@@ -35,7 +35,7 @@ def packets(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def told(milter: MilterClient) -> list[tuple[bytes, bytes]]:
+def reported(milter: MilterClient) -> list[tuple[bytes, bytes]]:
     """What the milter has been told, without macros."""
     return [(letter, payload) for letter, payload in packets(milter.take_output()) if letter != wire.MACROS]
 
@@ -44,7 +44,7 @@ def converse(milter: MilterClient, last: bytes = CONTINUE) -> list[tuple[bytes, 
     """Say "continue" to everything but the end of the message; all that was told."""
     received = []
     while milter.answer is None:
-        new = told(milter)
+        new = reported(milter)
         received += new
         if milter.is_awaited:
             milter.receive(last if new[-1][0] == wire.END_OF_BODY else CONTINUE)
@@ -62,7 +62,7 @@ class TestQuestions:
             (b"", 0, b"mx.test\0U"),
         ):
             milter.connected(b"mx.test", ip, port, {})
-            assert told(milter) == [(wire.CONNECT, expected)]
+            assert reported(milter) == [(wire.CONNECT, expected)]
             milter.receive(CONTINUE)
 
     def test_macros_come_first_and_are_those_of_the_stage(self) -> None:
@@ -131,14 +131,14 @@ class TestQuestions:
         assert milter.answer is not None and not milter.take_output()
         milter = client(version=4)
         milter.data({})
-        assert told(milter) == [(wire.DATA, b"")]
+        assert reported(milter) == [(wire.DATA, b"")]
 
     def test_a_body_of_which_enough_is_known_is_skipped(self) -> None:
         milter = client()
         milter.message([], [b"x" * 65536] * 10, {})
         received = []
         while milter.answer is None:
-            received += [letter for letter, _ in told(milter)]
+            received += [letter for letter, _ in reported(milter)]
             milter.receive(wire.packet(wire.SKIP) if received[-1] == wire.BODY else CONTINUE)
         assert received == [wire.END_OF_HEADER, wire.BODY, wire.END_OF_BODY]
 
@@ -151,14 +151,14 @@ class TestQuestions:
         milter.take_output()
         milter.abort()
         milter.abort()
-        assert told(milter) == [(wire.ABORT, b"")]
+        assert reported(milter) == [(wire.ABORT, b"")]
         milter.mail(b"a", [], {})
         milter.receive(CONTINUE)
         milter.mail(b"b", [], {})
-        assert [letter for letter, _ in told(milter)] == [wire.MAIL, wire.ABORT, wire.MAIL]
+        assert [letter for letter, _ in reported(milter)] == [wire.MAIL, wire.ABORT, wire.MAIL]
         milter.receive(CONTINUE)
         milter.quit()
-        assert told(milter) == [(wire.QUIT, b"")]
+        assert reported(milter) == [(wire.QUIT, b"")]
 
 
 class TestAnswers:
@@ -245,7 +245,7 @@ class TestAnswers:
         milter.mail(b"a", [], {})
         assert not milter.take_output()
         milter.quit()
-        assert told(milter) == [(wire.QUIT, b"")]
+        assert reported(milter) == [(wire.QUIT, b"")]
 
     @pytest.mark.parametrize("kind", [wire.ACCEPT, wire.DISCARD])
     def test_who_accepts_a_message_is_asked_about_the_next(self, kind: bytes) -> None:
@@ -255,7 +255,7 @@ class TestAnswers:
         milter.message(FIELDS, [], {})
         assert milter.answer.kind == wire.CONTINUE and not milter.take_output()
         milter.mail(b"b", [], {})
-        assert [letter for letter, _ in told(milter)] == [wire.ABORT, wire.MAIL]
+        assert [letter for letter, _ in reported(milter)] == [wire.ABORT, wire.MAIL]
 
     def test_progress_is_no_answer(self) -> None:
         milter = self.asked(wire.packet(wire.PROGRESS) * 3)
@@ -336,7 +336,7 @@ class TestChanges:
         assert milter.problem == "a change '+' that was not agreed on"
 
 
-SPEECH = st.lists(
+PLUGIN_OUTPUT = st.lists(
     st.one_of(
         st.builds(
             wire.packet,
@@ -357,9 +357,9 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
     """A whole conversation with a milter that says these bytes, whenever it has the word."""
     milter = MilterClient()
     data = iter(pieces)
-    said: list[object] = []
+    output: list[object] = []
     out = b""
-    asking = [
+    clients = [
         milter.negotiate,
         lambda: milter.connected(b"x", b"192.0.2.1", 1, {}),
         lambda: milter.hello(b"y", {}),
@@ -369,7 +369,7 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
         lambda: milter.message(FIELDS, [b"\nbody\n"], {}),
     ]
     body = b""
-    for ask in asking:
+    for ask in clients:
         ask()
         while milter.answer is None:
             out += milter.take_output()
@@ -380,18 +380,18 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
                 else:
                     milter.receive(piece)
                     body += milter.take_body()
-        said.append((milter.answer.kind, milter.answer.lines, milter.answer.changes, milter.answer.has_body))
-    return said, out, body
+        output.append((milter.answer.kind, milter.answer.lines, milter.answer.changes, milter.answer.has_body))
+    return output, out, body
 
 
-@given(SPEECH)
-def test_nothing_that_a_milter_says_raises(speech: list[bytes]) -> None:
-    dialogue(speech)
+@given(PLUGIN_OUTPUT)
+def test_nothing_that_a_milter_says_raises(exchange: list[bytes]) -> None:
+    dialogue(exchange)
 
 
-@given(SPEECH, st.lists(st.integers(1, 50)))
-def test_packets_do_not_depend_on_fragmentation(speech: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(speech)
+@given(PLUGIN_OUTPUT, st.lists(st.integers(1, 50)))
+def test_packets_do_not_depend_on_fragmentation(exchange: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(exchange)
 
     def read(pieces: list[bytes]) -> list[object]:
         reader = wire.PacketReader()

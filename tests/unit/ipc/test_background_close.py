@@ -149,7 +149,7 @@ def test_a_line_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering: s
     with selectors.DefaultSelector() as selector:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         got: list[bytes] = []
-        line = SelectorChannel(selector, one, lambda it, packet, fd: got.append(packet))
+        line = SelectorChannel(selector, one, lambda channel, packet, fd: got.append(packet))
         send(other, b"take these", [lingering.fileno(), 0])
         lingering.close()
         for key, events in selector.select(WAIT_S):

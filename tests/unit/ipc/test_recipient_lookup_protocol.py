@@ -9,7 +9,7 @@ from eqmail_core.ipc import recipient_lookup_protocol as wire
 TAGS = st.integers(0, 2**32 - 1)
 
 
-@given(TAGS, st.binary(max_size=900).filter(lambda it: b"\0" not in it))
+@given(TAGS, st.binary(max_size=900).filter(lambda text: b"\0" not in text))
 def test_questions_come_back(tag: int, local: bytes) -> None:
     assert wire.split_question(wire.question(tag, local + b"@h")) == (tag, local + b"@h")
 

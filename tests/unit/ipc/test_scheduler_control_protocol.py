@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
 
-TEXT = st.binary(max_size=20).map(lambda it: it.replace(b"\0", b""))
+TEXT = st.binary(max_size=20).map(lambda text: text.replace(b"\0", b""))
 RECIPIENTS = st.lists(st.tuples(st.sampled_from(["local", "remote"]), st.booleans(), TEXT), max_size=50)
 
 

@@ -99,7 +99,7 @@ def test_only_what_is_asked_for_is_read(site: Site) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     os.unlink(site.queue.mess(number))
     os.unlink(site.queue.channel("remote", number))
-    assert list(each_message(site.queue, None, lambda it: (it.birth, it.sender))) == [(BIRTH, b"s@x")]
+    assert list(each_message(site.queue, None, lambda message: (message.birth, message.sender))) == [(BIRTH, b"s@x")]
 
 
 def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that_cannot_be_read_is_named(
@@ -109,11 +109,11 @@ def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that
     os.unlink(site.queue.mess(broken))
     troubles: list[int] = []
 
-    def view(it: QueuedMessage) -> int:
-        if it.number == leaving:
+    def view(message: QueuedMessage) -> int:
+        if message.number == leaving:
             for path in (site.queue.info(leaving), site.queue.mess(leaving)):
                 os.unlink(path)
-        return it.whole().number
+        return message.whole().number
 
     assert list(each_message(site.queue, None, view, on_problem=lambda number, error: troubles.append(number))) == [
         whole
@@ -151,7 +151,7 @@ def test_new_messages_of_an_unsplit_todo_are_seen_once(tmp_path: Path) -> None:
     for number in numbers:
         os.unlink(site.queue.info(number))
         Path(site.queue.todo(number)).write_bytes(b"u1\0p2\0Fs@x\0Tb@y\0")
-    assert sorted(each_message(site.queue, None, lambda it: it.number)) == sorted(numbers)
+    assert sorted(each_message(site.queue, None, lambda message: message.number)) == sorted(numbers)
 
 
 def test_the_scheduler_knows_better_when_things_are_due(site: Site) -> None:

@@ -34,7 +34,7 @@ def put(site: Site, number: int) -> None:
         Path(path).write_bytes(text)
 
 
-def said(site: Site, option: bytes, value: bytes = b"") -> bytes:
+def output(site: Site, option: bytes, value: bytes = b"") -> bytes:
     return b"".join(ACTIONS[option](site.queue, value))
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_deleted_while_the_scheduler_runs(site: Site) -> None:
     try:
         for option, value in ((b"D", b"4"), (b"d", b"")):
             with pytest.raises(QueueInUse):
-                said(site, option, value)
+                output(site, option, value)
     finally:
         os.close(fd)
     assert [it.number for it in each_message(site.queue, None, QueuedMessage.whole)] == [4]
@@ -115,23 +115,23 @@ def test_nothing_is_deleted_while_the_scheduler_runs(site: Site) -> None:
 def test_one_message_is_deleted_by_its_number(site: Site) -> None:
     put(site, 4)
     put(site, 5)
-    assert said(site, b"D", b"4") == b"deleting message 4 ... done\n"
-    assert said(site, b"i").splitlines()[1:] == [b"5"]
+    assert output(site, b"D", b"4") == b"deleting message 4 ... done\n"
+    assert output(site, b"i").splitlines()[1:] == [b"5"]
     for wrong in (b"4", b"x", b""):
         with pytest.raises(NoSuchMessage):
-            said(site, b"D", wrong)
+            output(site, b"D", wrong)
 
 
 def test_all_messages_are_deleted(site: Site) -> None:
     put(site, 4)
     put(site, 5)
-    said(site, b"d")
+    output(site, b"d")
     assert count(site.queue.mess_dirs()) == count(site.queue.info_dirs()) == 0
 
 
 def test_the_list_ends_in_a_summary(site: Site) -> None:
     put(site, 4)
-    text = said(site, b"l")
+    text = output(site, b"l")
     assert b"\nMessage-Id: 4\nSubject: x\n\nbody\n" in text
     assert b"    total messages in queue: 1\n" in text
     assert b"messages with local recipients: 1\n" in text
@@ -140,4 +140,4 @@ def test_the_list_ends_in_a_summary(site: Site) -> None:
 
 def test_recipients_are_listed_with_their_marks(site: Site) -> None:
     put(site, 4)
-    assert b"\nMessage-Id: 4\n\tlocal\tjoe@x\n  done\tlocal\tjim@x\n" in said(site, b"L")
+    assert b"\nMessage-Id: 4\n\tlocal\tjoe@x\n  done\tlocal\tjim@x\n" in output(site, b"L")

@@ -68,7 +68,7 @@ def test_the_empty_sender_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("domain", "write FIELD=VALUE"),
         ("=x", "write FIELD=VALUE"),
@@ -84,6 +84,6 @@ def test_the_empty_sender_can_be_asked_for() -> None:
         ("sender='a", "No closing quotation"),
     ],
 )
-def test_mistakes_are_explained(text: str, said: str) -> None:
-    with pytest.raises(BadFilter, match=said.replace("(", r"\(")):
+def test_mistakes_are_explained(text: str, output: str) -> None:
+    with pytest.raises(BadFilter, match=output.replace("(", r"\(")):
         parse_filter(text)

@@ -72,11 +72,11 @@ def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Pre
     Path(paths.channel("remote", 4)).write_bytes(b"Tgarbage@x\0")
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
-    ledger = preparation.files
-    assert ledger.info(4) == (b"a@b", BIRTH, None)
-    assert ledger.birth_of(4) == [(LOCAL, BIRTH + 100)]
-    assert list(ledger.recipients(4, LOCAL)) == [(0, 68, b"x@y"), (5, 84, b"z@y")]
-    assert b"".join(ledger.failures(4)) == b"<x@y>:\nno\n\n"
+    queue_files = preparation.files
+    assert queue_files.info(4) == (b"a@b", BIRTH, None)
+    assert queue_files.birth_of(4) == [(LOCAL, BIRTH + 100)]
+    assert list(queue_files.recipients(4, LOCAL)) == [(0, 68, b"x@y"), (5, 84, b"z@y")]
+    assert b"".join(queue_files.failures(4)) == b"<x@y>:\nno\n\n"
 
 
 def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, preparation: Preprocessor) -> None:
@@ -133,23 +133,23 @@ def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, pr
 
 
 def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preprocessor) -> None:
-    ledger = preparation.files
+    queue_files = preparation.files
     Path(paths.info(4)).write_bytes(b"Fa@b\0")
     for name in CHANNELS:
         Path(paths.channel(name, 4)).write_bytes(b"Dx@y\0")
-    assert not ledger.is_finished(4)
-    assert ledger.finish_channel(4, LOCAL) is False
-    assert ledger.finish_channel(4, REMOTE) is True
-    assert ledger.is_finished(4)
+    assert not queue_files.is_finished(4)
+    assert queue_files.finish_channel(4, LOCAL) is False
+    assert queue_files.finish_channel(4, REMOTE) is True
+    assert queue_files.is_finished(4)
     with pytest.raises(QueueFileError, match="unable to unlink remote/1/4; will try again later"):
-        ledger.finish_channel(4, REMOTE)
+        queue_files.finish_channel(4, REMOTE)
 
 
 def test_a_failure_is_appended_wholly_or_not_at_all(
     paths: QueuePaths, preparation: Preprocessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = preparation.files
-    ledger.add_failure(4, b"<x>:\nno\n\n")
+    queue_files = preparation.files
+    queue_files.add_failure(4, b"<x>:\nno\n\n")
     real_write = os.write
     calls = []
 
@@ -161,7 +161,7 @@ def test_a_failure_is_appended_wholly_or_not_at_all(
 
     monkeypatch.setattr(os, "write", short_of_room)
     with pytest.raises(QueueFileError):
-        ledger.add_failure(4, b"<y>:\nno\n\n")
+        queue_files.add_failure(4, b"<y>:\nno\n\n")
     assert Path(paths.bounce(4)).read_bytes() == b"<x>:\nno\n\n"
 
 

@@ -17,23 +17,23 @@ TO_CONTENT = [b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n"]
 """What a server says until it wants the message, step by step."""
 
 
-class Talk:
+class ManualServer:
     """Plays a server by hand: `hear` sends bytes to the client, and notes what the client says."""
 
     def __init__(self, recipients: int = 1, message: bytes = MESSAGE, **options: object) -> None:
         self.client = SmtpClient(b"192.0.2.7", b"me.test", **options)  # type: ignore[arg-type]
         self.message = message
         self.client.begin(b"s@x", [b"r%d@y" % number for number in range(recipients)])
-        self.said: list[bytes] = []
+        self.sent: list[bytes] = []
 
-    def hear(self, *pieces: bytes) -> "Talk":
+    def reply(self, *pieces: bytes) -> "ManualServer":
         for piece in pieces:
             self.client.receive(piece)
             while self.client.status == CONTENT:
                 self.client.supply(self.message)
                 if self.message:
                     self.client.supply(b"")
-            self.said.append(self.client.take_output())
+            self.sent.append(self.client.take_output())
         return self
 
     def report(self) -> bytes:
@@ -42,10 +42,10 @@ class Talk:
 
 
 def test_without_pipelining_every_reply_is_awaited() -> None:
-    talk = Talk(2).hear(
+    server = ManualServer(2).reply(
         b"220 hi\r\n", PLAIN_EHLO, b"250 a\r\n", b"250 b\r\n", b"250 c\r\n", b"354 go\r\n", b"250 k\r\n"
     )
-    assert talk.said == [
+    assert server.sent == [
         b"EHLO me.test\r\n",
         b"MAIL FROM:<s@x>\r\n",
         b"RCPT TO:<r0@y>\r\n",
@@ -54,53 +54,55 @@ def test_without_pipelining_every_reply_is_awaited() -> None:
         b"Subject: x\r\n\r\n..body\r\n.\r\n",
         b"QUIT\r\n",
     ]
-    assert talk.report() == b"r\0r\0K192.0.2.7 accepted message.\nRemote host said: 250 k\n\0"
+    assert server.report() == b"r\0r\0K192.0.2.7 accepted message.\nRemote host said: 250 k\n\0"
 
 
 def test_with_pipelining_the_envelope_is_one_write() -> None:
-    talk = Talk(2).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n550 no\r\n354 go\r\n", b"250 k\r\n")
-    assert talk.said[1] == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nDATA\r\n"
-    assert talk.said[2].endswith(b"\r\n.\r\n")
-    assert talk.report() == (
+    server = ManualServer(2).reply(
+        b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n550 no\r\n354 go\r\n", b"250 k\r\n"
+    )
+    assert server.sent[1] == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nDATA\r\n"
+    assert server.sent[2].endswith(b"\r\n.\r\n")
+    assert server.report() == (
         b"r\0h192.0.2.7 does not like recipient.\nRemote host said: 550 no\n\0"
         b"K192.0.2.7 accepted message.\nRemote host said: 250 k\n\0"
     )
 
 
 def test_data_accepted_for_nobody_gets_a_lone_dot_and_the_report_stays() -> None:
-    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n450 later\r\n", b"354 go\r\n")
-    assert talk.said[3] == b".\r\nQUIT\r\n"
-    assert talk.report() == (
+    server = ManualServer().reply(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n450 later\r\n", b"354 go\r\n")
+    assert server.sent[3] == b".\r\nQUIT\r\n"
+    assert server.report() == (
         b"s192.0.2.7 does not like recipient.\nRemote host said: 450 later\n\0DGiving up on 192.0.2.7.\n\0"
     )
 
 
 def test_a_refused_sender_decides_even_if_the_rest_is_accepted() -> None:
-    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n250 b\r\n", b"354 go\r\n")
-    assert talk.said[3] == b".\r\nQUIT\r\n"
-    assert talk.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
+    server = ManualServer().reply(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n250 b\r\n", b"354 go\r\n")
+    assert server.sent[3] == b".\r\nQUIT\r\n"
+    assert server.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
 
 
 def test_a_refused_sender_is_reported_even_if_the_server_leaves_then() -> None:
-    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n")
-    talk.client.lost()
-    assert talk.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
+    server = ManualServer().reply(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n")
+    server.client.lost()
+    assert server.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
 
 
 def test_pipelined_refusal_of_data_is_reported() -> None:
-    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n554 no data\r\n")
-    assert talk.report() == b"r\0D192.0.2.7 failed on DATA command.\nRemote host said: 554 no data\n\0"
-    assert talk.said[2] == b"QUIT\r\n"
+    server = ManualServer().reply(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n554 no data\r\n")
+    assert server.report() == b"r\0D192.0.2.7 failed on DATA command.\nRemote host said: 554 no data\n\0"
+    assert server.sent[2] == b"QUIT\r\n"
 
 
 def test_many_recipients_are_sent_in_groups() -> None:
-    talk = Talk(GROUP + 2).hear(b"220 hi\r\n", PIPELINING_EHLO)
-    assert talk.said[1].count(b"RCPT") == GROUP
-    assert b"DATA" not in talk.said[1]
-    talk.hear(b"250 ok\r\n" * (GROUP + 1))
-    assert talk.said[2] == b"RCPT TO:<r%d@y>\r\nRCPT TO:<r%d@y>\r\nDATA\r\n" % (GROUP, GROUP + 1)
-    talk.hear(b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 k\r\n")
-    assert talk.report().count(b"r\0") == GROUP + 2
+    server = ManualServer(GROUP + 2).reply(b"220 hi\r\n", PIPELINING_EHLO)
+    assert server.sent[1].count(b"RCPT") == GROUP
+    assert b"DATA" not in server.sent[1]
+    server.reply(b"250 ok\r\n" * (GROUP + 1))
+    assert server.sent[2] == b"RCPT TO:<r%d@y>\r\nRCPT TO:<r%d@y>\r\nDATA\r\n" % (GROUP, GROUP + 1)
+    server.reply(b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 k\r\n")
+    assert server.report().count(b"r\0") == GROUP + 2
 
 
 @pytest.mark.parametrize(
@@ -128,59 +130,63 @@ def test_many_recipients_are_sent_in_groups() -> None:
     ],
 )
 def test_failures_are_reported_in_the_words_of_qmail_remote(replies: list[bytes], report: bytes) -> None:
-    talk = Talk().hear(*replies)
-    assert talk.report() == report
-    assert talk.said[-1] == b"QUIT\r\n"
-    assert not talk.client.is_reusable
+    server = ManualServer().reply(*replies)
+    assert server.report() == report
+    assert server.sent[-1] == b"QUIT\r\n"
+    assert not server.client.is_reusable
 
 
 def test_a_server_that_is_busy_sends_us_to_the_next_one() -> None:
-    talk = Talk().hear(b"421 busy\r\n")
-    assert talk.client.status == TRY_NEXT
-    assert talk.said == [b""]
+    server = ManualServer().reply(b"421 busy\r\n")
+    assert server.client.status == TRY_NEXT
+    assert server.sent == [b""]
 
 
 @pytest.mark.parametrize("after", range(6))
 def test_a_lost_connection_may_mean_a_duplicate_only_after_the_last_dot(after: int) -> None:
     replies = [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"250 r\r\n", b"354 d\r\n"]
-    talk = Talk().hear(*replies[:after])
-    talk.client.lost()
+    server = ManualServer().reply(*replies[:after])
+    server.client.lost()
     duplicate = b"Possible duplicate! " if after == 5 else b""
     recipients = b"r\0" if after >= 4 else b""
     died = b"ZConnected to 192.0.2.7 but connection died. " + duplicate + b"(#4.4.2)\n\0"
-    assert talk.report() == recipients + died
+    assert server.report() == recipients + died
 
 
 def test_a_message_without_its_last_newline_is_refused_before_anything_is_sent() -> None:
-    talk = Talk(message=b"Subject: x\n\nend").hear(b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n")
-    assert talk.report() == b"r\0DSMTP cannot transfer messages with partial final lines. (#5.6.2)\n\0"
-    assert talk.said[-1] == b""
+    server = ManualServer(message=b"Subject: x\n\nend").reply(
+        b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n"
+    )
+    assert server.report() == b"r\0DSMTP cannot transfer messages with partial final lines. (#5.6.2)\n\0"
+    assert server.sent[-1] == b""
 
 
 def test_an_unreadable_message_is_deferred() -> None:
-    talk = Talk()
+    server = ManualServer()
     for piece in TO_CONTENT:
-        talk.client.receive(piece)
-    talk.client.fail_reading()
-    assert talk.report() == b"r\0ZUnable to read message. (#4.3.0)\n\0"
+        server.client.receive(piece)
+    server.client.fail_reading()
+    assert server.report() == b"r\0ZUnable to read message. (#4.3.0)\n\0"
 
 
 def test_a_kept_session_carries_the_next_message_without_introductions() -> None:
-    talk = Talk(keep=True).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n")
-    assert talk.said[-1] == b""
-    assert talk.client.is_reusable
-    talk.client.begin(b"", [b"z@y"])
-    assert talk.client.take_output() == b"MAIL FROM:<>\r\nRCPT TO:<z@y>\r\nDATA\r\n"
-    talk.hear(b"250 a\r\n250 b\r\n354 go\r\n", b"250 second\r\n")
-    assert talk.report() == b"r\0K192.0.2.7 accepted message.\nRemote host said: 250 second\n\0"
+    server = ManualServer(keep=True).reply(
+        b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n"
+    )
+    assert server.sent[-1] == b""
+    assert server.client.is_reusable
+    server.client.begin(b"", [b"z@y"])
+    assert server.client.take_output() == b"MAIL FROM:<>\r\nRCPT TO:<z@y>\r\nDATA\r\n"
+    server.reply(b"250 a\r\n250 b\r\n354 go\r\n", b"250 second\r\n")
+    assert server.report() == b"r\0K192.0.2.7 accepted message.\nRemote host said: 250 second\n\0"
 
 
 def test_a_kept_session_with_an_unexpected_word_is_not_used_again() -> None:
-    talk = Talk(keep=True).hear(
+    server = ManualServer(keep=True).reply(
         b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n421 bye\r\n"
     )
-    assert talk.report().endswith(b"250 k\n\0")
-    assert not talk.client.is_reusable
+    assert server.report().endswith(b"250 k\n\0")
+    assert not server.client.is_reusable
 
 
 @pytest.mark.parametrize(
@@ -195,21 +201,23 @@ def test_a_kept_session_with_an_unexpected_word_is_not_used_again() -> None:
     ],
 )
 def test_a_message_may_be_retried_as_long_as_nothing_of_it_was_taken(reply: bytes, may_retry: bool) -> None:
-    talk = Talk(keep=True).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n")
-    assert not talk.client.may_retry
-    talk.client.begin(b"", [b"z@y"])
-    assert talk.client.may_retry
-    talk.hear(reply)
-    assert talk.client.may_retry == may_retry
-    talk.client.lost()
-    assert talk.client.may_retry == may_retry
+    server = ManualServer(keep=True).reply(
+        b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n"
+    )
+    assert not server.client.may_retry
+    server.client.begin(b"", [b"z@y"])
+    assert server.client.may_retry
+    server.reply(reply)
+    assert server.client.may_retry == may_retry
+    server.client.lost()
+    assert server.client.may_retry == may_retry
 
 
 def test_authentication_comes_before_mail_and_names_the_sender() -> None:
-    talk = Talk(credentials=ClientCredentials(b"user", b"secret"))
-    talk.hear(b"220 a\r\n", b"250-x\r\n250 AUTH LOGIN PLAIN\r\n", b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n")
-    talk.hear(b"235 ok\r\n")
-    assert talk.said[1:] == [
+    server = ManualServer(credentials=ClientCredentials(b"user", b"secret"))
+    server.reply(b"220 a\r\n", b"250-x\r\n250 AUTH LOGIN PLAIN\r\n", b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n")
+    server.reply(b"235 ok\r\n")
+    assert server.sent[1:] == [
         b"AUTH LOGIN\r\n",
         b"dXNlcg==\r\n",
         b"c2VjcmV0\r\n",
@@ -241,11 +249,11 @@ def test_a_sender_is_vouched_for_in_xtext(sender: bytes, parameter: bytes) -> No
     ],
 )
 def test_a_refused_authentication_defers_and_names_the_step(offer: bytes, replies: list[bytes], step: bytes) -> None:
-    talk = Talk(credentials=ClientCredentials(b"user", b"secret")).hear(
+    server = ManualServer(credentials=ClientCredentials(b"user", b"secret")).reply(
         b"220 a\r\n", b"250-x\r\n250 " + offer + b"\r\n"
     )
-    talk.hear(*replies)
-    assert talk.report() == (
+    server.reply(*replies)
+    assert server.report() == (
         b"ZConnected to 192.0.2.7 but authentication was rejected (" + step + b").\nRemote host said: 535 no\n\0"
     )
 
@@ -260,13 +268,13 @@ scripts = st.lists(st.one_of(words, words, words, st.binary(max_size=30)), max_s
 
 def run_to_end(steps: list[list[bytes]], keep: bool) -> tuple[bytes, int, bytes]:
     """Say the pieces of each step, and then listen."""
-    talk = Talk(2, keep=keep, credentials=ClientCredentials(b"u", b"p"))
+    server = ManualServer(2, keep=keep, credentials=ClientCredentials(b"u", b"p"))
     for pieces in steps:
         for piece in pieces:
-            talk.client.receive(piece)
-        talk.hear(b"")
-    talk.client.lost()
-    return b"".join(talk.said), talk.client.status, talk.client.report
+            server.client.receive(piece)
+        server.reply(b"")
+    server.client.lost()
+    return b"".join(server.sent), server.client.status, server.client.report
 
 
 @given(scripts, st.booleans(), st.data())
@@ -286,9 +294,9 @@ def test_no_script_breaks_the_machine_and_fragmentation_does_not_matter(
 @given(st.lists(st.binary(max_size=30) | words, max_size=14).map(b"".join), st.lists(st.integers(0, 400), max_size=6))
 def test_no_stream_of_bytes_breaks_the_machine(stream: bytes, cuts: list[int]) -> None:
     ends = sorted(min(cut, len(stream)) for cut in cuts)
-    talk = Talk(2).hear(*(stream[a:b] for a, b in zip([0, *ends], [*ends, len(stream)], strict=True)))
-    talk.client.lost()
-    assert talk.client.status == TRY_NEXT or talk.client.report.endswith(b"\0")
+    server = ManualServer(2).reply(*(stream[a:b] for a, b in zip([0, *ends], [*ends, len(stream)], strict=True)))
+    server.client.lost()
+    assert server.client.status == TRY_NEXT or server.client.report.endswith(b"\0")
 
 
 # --------------------------------------------------------------------- replies in and out of step
@@ -307,17 +315,17 @@ def replies_to(step: int) -> list[bytes]:
     ("step", "odd"), [(step, odd) for step in range(len(STEPS)) for odd in replies_to(step) if odd != b"250 ok\r\n"]
 )
 def test_what_is_neither_yes_nor_no_defers_and_ends_the_session(step: int, odd: bytes) -> None:
-    talk = Talk(keep=True).hear(*STEPS[:step], odd)
-    assert report_of_output(talk.report())[0] == b"Z"
-    assert talk.said[-1] == b"QUIT\r\n"
-    assert not talk.client.is_reusable
+    server = ManualServer(keep=True).reply(*STEPS[:step], odd)
+    assert report_of_output(server.report())[0] == b"Z"
+    assert server.sent[-1] == b"QUIT\r\n"
+    assert not server.client.is_reusable
 
 
 @pytest.mark.parametrize("reply", replies_to(4))
 def test_the_message_is_sent_after_354_alone(reply: bytes) -> None:
-    talk = Talk().hear(*STEPS[:4], reply)
-    assert talk.said[-1] == b"QUIT\r\n"
-    assert talk.report().startswith(b"r\0Z192.0.2.7 failed on DATA command.\nRemote host said: " + reply[:3])
+    server = ManualServer().reply(*STEPS[:4], reply)
+    assert server.sent[-1] == b"QUIT\r\n"
+    assert server.report().startswith(b"r\0Z192.0.2.7 failed on DATA command.\nRemote host said: " + reply[:3])
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -325,21 +333,21 @@ def test_the_message_is_sent_after_354_alone(reply: bytes) -> None:
 def test_pipelined_replies_out_of_step_defer(place: int, odd: bytes) -> None:
     replies = [b"250 m\r\n", b"250 r\r\n", b"354 d\r\n"]
     replies[place] = odd if place < 2 else b"250 d\r\n"
-    talk = Talk().hear(*PIPELINED_STEPS[:2], b"".join(replies), b"550 late\r\n")
-    assert report_of_output(talk.report())[0] == b"Z"
-    assert MESSAGE[:8] not in b"".join(talk.said)
+    server = ManualServer().reply(*PIPELINED_STEPS[:2], b"".join(replies), b"550 late\r\n")
+    assert report_of_output(server.report())[0] == b"Z"
+    assert MESSAGE[:8] not in b"".join(server.sent)
 
 
 @pytest.mark.parametrize("steps", [STEPS, PIPELINED_STEPS])
 @pytest.mark.parametrize("extra", [b"220 again\r\n", b"250 ok\r\n", b"550 no\r\n", b"2", b"\n"])
 def test_a_reply_that_nothing_asked_for_defers_and_shifts_no_other(steps: list[bytes], extra: bytes) -> None:
     for step in range(len(steps) - 2):
-        talk = Talk(keep=True).hear(*steps[:step], steps[step] + extra)
-        letter, text = report_of_output(talk.report())
-        assert (letter, talk.client.is_reusable) == (b"Z", False)
+        server = ManualServer(keep=True).reply(*steps[:step], steps[step] + extra)
+        letter, text = report_of_output(server.report())
+        assert (letter, server.client.is_reusable) == (b"Z", False)
         assert b"it sent a reply that nothing had asked for." in text
-        talk.hear(*steps[step + 1 :])
-        assert MESSAGE[:8] not in b"".join(talk.said)
+        server.reply(*steps[step + 1 :])
+        assert MESSAGE[:8] not in b"".join(server.sent)
 
 
 @pytest.mark.parametrize(
@@ -348,32 +356,32 @@ def test_a_reply_that_nothing_asked_for_defers_and_shifts_no_other(steps: list[b
 )
 @pytest.mark.parametrize("at_once", [True, False])
 def test_an_answer_before_the_end_of_the_message_ends_it(early: bytes, letter: bytes, at_once: bool) -> None:
-    talk = Talk()
-    client = talk.client
+    server = ManualServer()
+    client = server.client
     for piece in [*TO_CONTENT[:2], TO_CONTENT[2] + early] if at_once else TO_CONTENT:
         client.receive(piece)
     if not at_once:
         client.supply(MESSAGE)
         client.supply(MESSAGE)
         client.receive(early)
-    said = client.take_output()
+    sent = client.take_output()
     assert client.status == DONE
-    assert b"QUIT" not in said
-    assert b"\r\n.\r\n" not in said
+    assert b"QUIT" not in sent
+    assert b"\r\n.\r\n" not in sent
     found, text = report_of_output(client.report)
     assert found == letter
     assert early.strip() in text
 
 
 def test_the_beginning_of_an_answer_before_the_end_of_the_message_is_no_answer_to_it() -> None:
-    talk = Talk()
+    server = ManualServer()
     for piece in [*TO_CONTENT, b"25"]:
-        talk.client.receive(piece)
-    talk.client.supply(MESSAGE)
-    talk.client.supply(b"")
-    talk.client.receive(b"0 k\r\n")
-    assert report_of_output(talk.report())[0] == b"Z"
-    assert b"\r\n.\r\n" not in talk.client.take_output()
+        server.client.receive(piece)
+    server.client.supply(MESSAGE)
+    server.client.supply(b"")
+    server.client.receive(b"0 k\r\n")
+    assert report_of_output(server.report())[0] == b"Z"
+    assert b"\r\n.\r\n" not in server.client.take_output()
 
 
 extras = st.sampled_from([b""] * 20 + STEPS)
@@ -383,13 +391,13 @@ to_the_end = st.tuples(*[st.tuples(st.sampled_from([step] * 40 + STEPS + BAD), e
 @given(to_the_end)
 def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tuple[tuple[bytes, bytes], ...]) -> None:
     """Whatever is said after MAIL: K needs the last dot, and a whole 2yz that came when it had been sent."""
-    talk = Talk().hear(*STEPS[:3])
+    server = ManualServer().reply(*STEPS[:3])
     for piece, extra in script:
-        has_sent_all = b"\r\n.\r\n" in b"".join(talk.said)
-        talk.hear(piece + extra)
-        if talk.client.status == DONE:
+        has_sent_all = b"\r\n.\r\n" in b"".join(server.sent)
+        server.reply(piece + extra)
+        if server.client.status == DONE:
             break
-    is_accepted = talk.client.status == DONE and b"\0K" in talk.client.report
+    is_accepted = server.client.status == DONE and b"\0K" in server.client.report
     is_begun_only = piece + extra == b"250-AUTH LOGIN\r\n"
     assert is_accepted == (has_sent_all and piece[:1] == b"2" and not is_begun_only)
 
@@ -397,15 +405,15 @@ def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tupl
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda text: text.replace(b"\r", b"\n")), max_size=8))
 def test_content_is_undone_by_a_server(pieces: list[bytes]) -> None:
     message = b"".join([*pieces, b"\n"])
-    talk = Talk()
+    server = ManualServer()
     for piece in TO_CONTENT:
-        talk.client.receive(piece)
-    talk.client.take_output()
+        server.client.receive(piece)
+    server.client.take_output()
     for piece in [*pieces, b"\n", b""]:
-        if piece or talk.client.status == CONTENT:
-            talk.client.supply(piece)
-    assert talk.client.status == WAITING
-    wire = talk.client.take_output()
+        if piece or server.client.status == CONTENT:
+            server.client.supply(piece)
+    assert server.client.status == WAITING
+    wire = server.client.take_output()
     assert wire.endswith(b"\r\n.\r\n")
     assert wire.find(b"\r\n.\r\n") == len(wire) - 5
     lines = wire[:-3].split(b"\r\n")[:-1]
@@ -418,64 +426,64 @@ TLS_EHLO = b"250-x\r\n250-PIPELINING\r\n250 StartTLS\r\n"
 
 
 def test_tls_begins_after_its_reply_and_ehlo_is_repeated() -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, b"220 go\r\n")
-    assert talk.said == [b"EHLO me.test\r\n", b"STARTTLS\r\n", b""]
-    assert talk.client.status == HANDSHAKE
-    talk.client.tls_established()
-    assert talk.client.status == WAITING
-    assert talk.client.take_output() == b"EHLO me.test\r\n"
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, b"220 go\r\n")
+    assert server.sent == [b"EHLO me.test\r\n", b"STARTTLS\r\n", b""]
+    assert server.client.status == HANDSHAKE
+    server.client.tls_established()
+    assert server.client.status == WAITING
+    assert server.client.take_output() == b"EHLO me.test\r\n"
     # Pipelining was offered before, by whomever.
-    assert talk.hear(PLAIN_EHLO).said[-1] == b"MAIL FROM:<s@x>\r\n"
+    assert server.reply(PLAIN_EHLO).sent[-1] == b"MAIL FROM:<s@x>\r\n"
 
 
 @given(st.binary(min_size=1), st.booleans())
 def test_bytes_between_the_reply_and_tls_defer_in_any_fragmentation(injected: bytes, at_once: bool) -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO)
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO)
     if at_once:
-        talk.hear(b"220 go\r\n" + injected)
+        server.reply(b"220 go\r\n" + injected)
     else:
-        talk.hear(b"220 go\r\n", injected)
+        server.reply(b"220 go\r\n", injected)
     reason = b"ZTLS connect failed: plain text behind the answer to STARTTLS; connecting to 192.0.2.7.\n\0"
-    assert talk.report() == reason
-    assert talk.said[-1] == b""
-    assert not talk.client.has_broken_tls
+    assert server.report() == reason
+    assert server.sent[-1] == b""
+    assert not server.client.has_broken_tls
 
 
 def test_implicit_tls_precedes_the_greeting_once() -> None:
-    talk = Talk(tls=TlsPolicy(True, b"", True), keep=True)
-    assert talk.client.status == HANDSHAKE
-    talk.client.tls_established()
-    talk.hear(b"220 hi\r\n", TLS_EHLO, b"250 a\r\n250 b\r\n354 c\r\n", b"250 k\r\n")
-    assert b"STARTTLS" not in b"".join(talk.said)
-    talk.client.begin(b"s@x", [b"r@y"])
-    assert talk.client.status == WAITING
+    server = ManualServer(tls=TlsPolicy(True, b"", True), keep=True)
+    assert server.client.status == HANDSHAKE
+    server.client.tls_established()
+    server.reply(b"220 hi\r\n", TLS_EHLO, b"250 a\r\n250 b\r\n354 c\r\n", b"250 k\r\n")
+    assert b"STARTTLS" not in b"".join(server.sent)
+    server.client.begin(b"s@x", [b"r@y"])
+    assert server.client.status == WAITING
 
 
 def test_a_connection_lost_under_tls_says_what_tls_says() -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", PLAIN_EHLO)
-    talk.client.lost(b"bad record mac")
-    assert talk.report() == b"ZConnected to 192.0.2.7 but connection died. bad record mac (#4.4.2)\n\0"
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", PLAIN_EHLO)
+    server.client.lost(b"bad record mac")
+    assert server.report() == b"ZConnected to 192.0.2.7 but connection died. bad record mac (#4.4.2)\n\0"
 
 
 @pytest.mark.parametrize("answer", [b"", b"454 TLS is not there now\r\n", b"421 TLS is not there now\r\n"])
 def test_a_server_that_leaves_at_starttls_could_not_do_it_and_the_report_says_so(answer: bytes) -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, answer)
-    talk.client.lost()
-    assert talk.client.has_broken_tls
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, answer)
+    server.client.lost()
+    assert server.client.has_broken_tls
     reason = b" was refused (%b) and" % answer.strip() if answer else b","
     assert (
-        talk.report() == b"ZTLS connect failed: STARTTLS" + reason + b" connection died; connecting to 192.0.2.7.\n\0"
+        server.report() == b"ZTLS connect failed: STARTTLS" + reason + b" connection died; connecting to 192.0.2.7.\n\0"
     )
 
 
 def test_a_server_that_goes_on_without_tls_has_not_broken_it() -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, b"454 no\r\n", b"250 a\r\n")
-    talk.client.lost()
-    assert not talk.client.has_broken_tls
-    assert b"but connection died" in talk.report()
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, b"454 no\r\n", b"250 a\r\n")
+    server.client.lost()
+    assert not server.client.has_broken_tls
+    assert b"but connection died" in server.report()
 
 
 @pytest.mark.parametrize("answer", [b"250 what\r\n", b"354 go\r\n", b"hello\r\n"])
 def test_what_is_neither_yes_nor_no_to_starttls_defers(answer: bytes) -> None:
-    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, answer)
-    assert talk.report() == b"ZSTARTTLS rejected; connecting to 192.0.2.7.\nRemote host said: %b\n\0" % answer.strip()
+    server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, answer)
+    assert server.report() == b"ZSTARTTLS rejected; connecting to 192.0.2.7.\nRemote host said: %b\n\0" % answer.strip()

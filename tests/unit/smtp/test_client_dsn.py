@@ -8,7 +8,7 @@ from eqmail_core.smtp.exchange import CONTENT, DONE
 DSN = b"W H E:id 0:sf:rfc822;R0@y 2:n:"
 
 
-class Talk:
+class DsnServer:
     """A server that offers these extensions, up to DATA."""
 
     def __init__(self, *extensions: bytes, dsn: bytes = DSN, keep: bool = False) -> None:
@@ -17,58 +17,58 @@ class Talk:
         self.client.receive(b"220 hi\r\n")
         self.client.take_output()
         self.client.receive(b"".join(b"250-%b\r\n" % it for it in (b"x", *extensions)) + b"250 SIZE\r\n")
-        self.said = self.client.take_output()
+        self.sent_data = self.client.take_output()
         self.is_pipelining = b"PIPELINING" in extensions
 
-    def finish(self) -> "Talk":
+    def finish(self) -> "DsnServer":
         """Agree with everything."""
         while self.client.status not in (CONTENT, DONE):
             self.client.receive(b"250 ok\r\n" * (4 if self.is_pipelining else 1))
-            said = self.client.take_output()
-            self.said += said
-            if said == b"DATA\r\n" or self.is_pipelining:
+            sent_data = self.client.take_output()
+            self.sent_data += sent_data
+            if sent_data == b"DATA\r\n" or self.is_pipelining:
                 self.client.receive(b"354 go\r\n")
         return self
 
 
 def test_a_server_that_knows_such_words_hears_them() -> None:
     for extensions in ((b"DSN",), (b"DSN", b"PIPELINING")):
-        talk = Talk(*extensions).finish()
-        assert talk.said == (
+        server = DsnServer(*extensions).finish()
+        assert server.sent_data == (
             b"MAIL FROM:<s@x> RET=HDRS ENVID=id\r\nRCPT TO:<r0@y> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;R0@y\r\n"
             b"RCPT TO:<r1@y>\r\nRCPT TO:<r2@y> NOTIFY=NEVER\r\nDATA\r\n"
         )
-        assert talk.client.next_hop_sends_dsn
+        assert server.client.next_hop_sends_dsn
 
 
 def test_others_do_not_and_take_nothing_over() -> None:
-    talk = Talk(b"PIPELINING").finish()
-    assert talk.said == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nRCPT TO:<r2@y>\r\nDATA\r\n"
-    assert not talk.client.next_hop_sends_dsn
+    server = DsnServer(b"PIPELINING").finish()
+    assert server.sent_data == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nRCPT TO:<r2@y>\r\nDATA\r\n"
+    assert not server.client.next_hop_sends_dsn
 
 
 def test_a_message_beyond_ascii_goes_to_who_takes_it() -> None:
-    talk = Talk(b"SMTPUTF8", b"PIPELINING", dsn=b"W U")
-    assert talk.said.startswith(b"MAIL FROM:<s@x> SMTPUTF8\r\n")
+    server = DsnServer(b"SMTPUTF8", b"PIPELINING", dsn=b"W U")
+    assert server.sent_data.startswith(b"MAIL FROM:<s@x> SMTPUTF8\r\n")
 
 
 def test_and_comes_back_from_everybody_else() -> None:
-    talk = Talk(b"PIPELINING", dsn=b"W U")
-    assert talk.said == b"QUIT\r\n"
-    assert talk.client.status == DONE
-    assert talk.client.report == b"D192.0.2.7 does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n\0"
+    server = DsnServer(b"PIPELINING", dsn=b"W U")
+    assert server.sent_data == b"QUIT\r\n"
+    assert server.client.status == DONE
+    assert server.client.report == b"D192.0.2.7 does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n\0"
 
 
 def test_a_message_without_wishes_may_follow_on_the_same_session() -> None:
-    talk = Talk(b"DSN", b"PIPELINING", keep=True).finish()
+    server = DsnServer(b"DSN", b"PIPELINING", keep=True).finish()
     for piece in (b"Subject: x\n\n", b""):
-        talk.client.supply(piece)
-    talk.client.receive(b"250 ok\r\n")
-    talk.client.take_output()
-    assert talk.client.is_reusable
-    talk.client.begin(b"s@x", [b"r@y"])
-    assert talk.client.take_output() == b"MAIL FROM:<s@x>\r\nRCPT TO:<r@y>\r\nDATA\r\n"
-    assert not talk.client.next_hop_sends_dsn
+        server.client.supply(piece)
+    server.client.receive(b"250 ok\r\n")
+    server.client.take_output()
+    assert server.client.is_reusable
+    server.client.begin(b"s@x", [b"r@y"])
+    assert server.client.take_output() == b"MAIL FROM:<s@x>\r\nRCPT TO:<r@y>\r\nDATA\r\n"
+    assert not server.client.next_hop_sends_dsn
 
 
 def test_the_trace_tells_how_a_message_came() -> None:

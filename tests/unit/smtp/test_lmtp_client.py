@@ -15,19 +15,19 @@ ENVELOPE = b"250 s\r\n250 r\r\n354 go\r\n"
 def talk(*pieces: bytes, recipients: int = 1) -> tuple[LmtpClient, bytes]:
     client = LmtpClient(b"/run/lmtp", b"me.test")
     client.begin(b"s@x", [b"r%d@y" % number for number in range(recipients)])
-    said = b""
+    sent_data = b""
     for piece in pieces:
         client.receive(piece)
         while client.status == CONTENT:
             client.supply(b"Subject: x\n\n.body\n")
             client.supply(b"")
-        said += client.take_output()
-    return client, said
+        sent_data += client.take_output()
+    return client, sent_data
 
 
 def test_a_message_for_one() -> None:
-    client, said = talk(*LHLO, ENVELOPE, b"250 2.0.0 <r0@y> saved\r\n")
-    assert said == (
+    client, sent_data = talk(*LHLO, ENVELOPE, b"250 2.0.0 <r0@y> saved\r\n")
+    assert sent_data == (
         b"LHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nDATA\r\nSubject: x\r\n\r\n..body\r\n.\r\nQUIT\r\n"
     )
     assert client.report == b"r\0K/run/lmtp accepted message.\nRemote host said: 250 2.0.0 <r0@y> saved\n\0"
@@ -79,8 +79,8 @@ def test_answers_out_of_step_stand_for_nobody() -> None:
 
 
 def test_a_server_of_smtp_is_no_store() -> None:
-    client, said = talk(b"220 hi\r\n", b"500 what is LHLO?\r\n")
-    assert said == b"LHLO me.test\r\nQUIT\r\n"
+    client, sent_data = talk(b"220 hi\r\n", b"500 what is LHLO?\r\n")
+    assert sent_data == b"LHLO me.test\r\nQUIT\r\n"
     assert client.report == (
         b"ZConnected to /run/lmtp but my name was rejected.\nRemote host said: 500 what is LHLO?\n\0"
     )

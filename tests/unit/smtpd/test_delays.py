@@ -7,7 +7,7 @@ from eqmail_core.smtpd.policy.config import Delays
 SETTLED = Delays(1, 2, 3)
 
 
-def told(delays: Delays) -> tuple[int, int, int]:
+def reported(delays: Delays) -> tuple[int, int, int]:
     return delays.greet_s, delays.tarpit_count, delays.tarpit_s
 
 
@@ -23,7 +23,7 @@ def told(delays: Delays) -> tuple[int, int, int]:
     ],
 )
 def test_what_is_no_number_does_not_count(environ: dict[bytes, bytes], expected: tuple[int, int, int]) -> None:
-    assert told(SETTLED.of(environ)) == expected
+    assert reported(SETTLED.of(environ)) == expected
 
 
 def test_recipients_beyond_the_number_wait() -> None:

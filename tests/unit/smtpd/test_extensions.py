@@ -26,8 +26,8 @@ class TestChunks:
 
     def test_a_message_can_come_in_chunks(self) -> None:
         client = Client(self.RULES)
-        said = client.send(OPEN + b"BDAT 5\r\n.a\r\n.BDAT 3 last\r\nb\r\nBDAT 0 LAST\r\nNOOP\r\n")
-        assert codes(said) == [250, 250, 250, 250, 503, 250]
+        replies = client.send(OPEN + b"BDAT 5\r\n.a\r\n.BDAT 3 last\r\nb\r\nBDAT 0 LAST\r\nNOOP\r\n")
+        assert codes(replies) == [250, 250, 250, 250, 503, 250]
         assert client.messages == [(b"a@b", [b"c@d"], b".a\n.b\n")]
 
     def test_the_end_may_be_an_empty_chunk_and_a_last_line_is_ended(self) -> None:
@@ -48,14 +48,14 @@ class TestChunks:
     @pytest.mark.parametrize("opening", [b"", b"MAIL FROM:<a>\r\n"])
     def test_the_bytes_of_a_refused_chunk_are_no_commands(self, opening: bytes) -> None:
         client = Client(self.RULES)
-        said = client.send(opening + b"BDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
-        assert codes(said)[-3:] == [503, 503, 250]
+        replies = client.send(opening + b"BDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
+        assert codes(replies)[-3:] == [503, 503, 250]
         assert not client.core.closed
 
     def test_nothing_else_comes_between_chunks(self) -> None:
         client = Client(self.RULES)
-        said = client.send(OPEN + b"BDAT 1\r\nxMAIL FROM:<e>\r\nDATA\r\nRSET\r\nMAIL FROM:<e>\r\n")
-        assert codes(said)[2:] == [250, 503, 503, 250, 250]
+        replies = client.send(OPEN + b"BDAT 1\r\nxMAIL FROM:<e>\r\nDATA\r\nRSET\r\nMAIL FROM:<e>\r\n")
+        assert codes(replies)[2:] == [250, 503, 503, 250, 250]
         assert not client.messages
 
     @pytest.mark.parametrize("name", [b"HELO x", b"EHLO x"])
@@ -103,12 +103,12 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=25).map(b"".join))
-def test_fragmentation_makes_no_difference_to_chunks_and_limits(speech: bytes) -> None:
+def test_fragmentation_makes_no_difference_to_chunks_and_limits(client_data: bytes) -> None:
     rules = ServerOptions(b"mx", offers_chunks=True, enhanced_status_codes=True, max_errors=6, max_commands=9)
     whole, drops = Client(rules), Client(rules)
-    whole.send(speech)
-    for index in range(len(speech)):
-        drops.send(speech[index : index + 1])
+    whole.send(client_data)
+    for index in range(len(client_data)):
+        drops.send(client_data[index : index + 1])
     assert drops.output == whole.output
     assert drops.messages == whole.messages
     assert drops.core.closed == whole.core.closed
@@ -136,8 +136,8 @@ class TestLimits:
 def test_replies_can_begin_with_their_status() -> None:
     client = Client(ServerOptions(b"mx", enhanced_status_codes=True, auth_methods=METHODS))
     assert client.greeting == b"220 mx ESMTP\r\n"
-    said = client.send(b"EHLO c\r\nRCPT\r\n" + OPEN + b"DATA\r\n.\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
-    assert said.endswith(
+    replies = client.send(b"EHLO c\r\nRCPT\r\n" + OPEN + b"DATA\r\n.\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
+    assert replies.endswith(
         b"250-ENHANCEDSTATUSCODES\r\n250 AUTH LOGIN PLAIN CRAM-MD5\r\n503 5.5.1 MAIL first\r\n250 2.0.0 ok\r\n"
         b"250 2.0.0 ok\r\n354 go ahead\r\n250 2.0.0 ok\r\n334 VXNlcm5hbWU6\r\n501 5.0.0 auth exchange canceled\r\n"
         b"221 2.0.0 mx\r\n"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.smtpd.policy.plugin_protocol import MAX_OUTPUT, PluginOutputReader
 
-SPEECH = b"HX: y\n\njunk\nCa@b\nSV=1\nE550 no\nHnever\n"
+PLUGIN_OUTPUT = b"HX: y\n\njunk\nCa@b\nSV=1\nE550 no\nHnever\n"
 
 
 def reader_of(pieces: list[bytes]) -> PluginOutputReader:
@@ -18,7 +18,7 @@ def reader_of(pieces: list[bytes]) -> PluginOutputReader:
 
 
 def test_nothing_is_heard_after_a_final_word() -> None:
-    reader = reader_of([SPEECH])
+    reader = reader_of([PLUGIN_OUTPUT])
     assert reader.is_over
     assert reader.instructions == [(b"H", b"X: y"), (b"C", b"a@b"), (b"S", b"V=1"), (b"E", b"550 no")]
 
@@ -43,8 +43,8 @@ def test_a_plugin_that_never_ends_is_not_listened_to_for_ever() -> None:
     assert reader.is_over
 
 
-@given(st.lists(st.integers(0, len(SPEECH)), max_size=6))
+@given(st.lists(st.integers(0, len(PLUGIN_OUTPUT)), max_size=6))
 def test_fragmentation_makes_no_difference(cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(SPEECH)]
-    pieces = [SPEECH[a:b] for a, b in pairwise(edges) if b > a]
-    assert reader_of(pieces).instructions == reader_of([SPEECH]).instructions
+    edges = [0, *sorted(cuts), len(PLUGIN_OUTPUT)]
+    pieces = [PLUGIN_OUTPUT[a:b] for a, b in pairwise(edges) if b > a]
+    assert reader_of(pieces).instructions == reader_of([PLUGIN_OUTPUT]).instructions

@@ -38,13 +38,13 @@ def policy_config(
     return PolicyConfig(ServerOptions(b"mx"), RcptHosts([b"ours"], is_more), BadSenders([b"bad@x"]), sections)
 
 
-class Front:
+class PluginPolicy:
     """A reception whose plugins say what `speeches` has for them: a text, or a reason why they could not run."""
 
-    def __init__(self, plugins: bytes | None = None, speeches: Said | None = None, **variables: bytes) -> None:
+    def __init__(self, plugins: bytes | None = None, plugin_outputs: Said | None = None, **variables: bytes) -> None:
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
         self.reception = SmtpPolicy(policy_config(plugins), environ, lambda: b"NOW")
-        self.speeches = speeches or {}
+        self.plugin_outputs = plugin_outputs or {}
         self.run: list[tuple[bytes, dict[bytes, bytes]]] = []
         self.pauses: list[float] = []
         self.checker = 0
@@ -63,11 +63,11 @@ class Front:
             if isinstance(job, RunPlugin):
                 name = job.argv[-1]
                 self.run.append((name, dict(job.environ)))
-                speech = self.speeches.get(name, b"")
-                if speech.startswith(b"!"):
-                    outcome = PluginResult([], speech[1:])
+                plugin_output = self.plugin_outputs.get(name, b"")
+                if plugin_output.startswith(b"!"):
+                    outcome = PluginResult([], plugin_output[1:])
                 else:
-                    outcome = PluginResult([(line[:1], line[1:]) for line in speech.split(b"\n") if line])
+                    outcome = PluginResult([(line[:1], line[1:]) for line in plugin_output.split(b"\n") if line])
             elif isinstance(job, CheckPassword):
                 outcome = self.checker
             elif isinstance(job, Delay):
@@ -89,21 +89,21 @@ class TestOwnChecks:
     """Without plugins."""
 
     def test_foreign_recipients_are_refused(self) -> None:
-        front = Front()
-        front.mail()
-        assert words(front.rcpt(b"j@ours")) == (True, [reply.OK])
-        assert words(front.rcpt(b"j@foreign")) == (False, [reply.NO_RELAY])
+        policy = PluginPolicy()
+        policy.mail()
+        assert words(policy.rcpt(b"j@ours")) == (True, [reply.OK])
+        assert words(policy.rcpt(b"j@foreign")) == (False, [reply.NO_RELAY])
 
     def test_a_bad_sender_is_refused_at_each_recipient_even_where_relaying_is_allowed(self) -> None:
-        front = Front(RELAYCLIENT=b"")
-        assert front.mail(b"BAD@x").accepted
-        assert words(front.rcpt(b"j@ours")) == (False, [reply.BAD_SENDER])
-        front.mail(b"good@x")
-        assert front.rcpt(b"j@ours").accepted
+        policy = PluginPolicy(RELAYCLIENT=b"")
+        assert policy.mail(b"BAD@x").accepted
+        assert words(policy.rcpt(b"j@ours")) == (False, [reply.BAD_SENDER])
+        policy.mail(b"good@x")
+        assert policy.rcpt(b"j@ours").accepted
 
     def test_a_relay_client_may_go_anywhere_and_its_suffix_is_appended(self) -> None:
-        assert Front(RELAYCLIENT=b"").rcpt(b"j@foreign").address is None
-        assert Front(RELAYCLIENT=b"@gate").rcpt(b"j@foreign").address == b"j@foreign@gate"
+        assert PluginPolicy(RELAYCLIENT=b"").rcpt(b"j@foreign").address is None
+        assert PluginPolicy(RELAYCLIENT=b"@gate").rcpt(b"j@foreign").address == b"j@foreign@gate"
 
     def test_trouble_with_the_compiled_hosts_is_temporary_and_ends_the_session(self) -> None:
         def trouble(names: list[bytes]) -> bool:
@@ -129,10 +129,10 @@ class TestReceived:
         ],
     )
     def test_it_tells_what_the_client_said(self, events: list[SmtpEvent], first: bytes, protocol: bytes) -> None:
-        front = Front()
+        policy = PluginPolicy()
         for event in events:
-            front.decide(event)
-        assert front.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
+            policy.decide(event)
+        assert policy.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
 
     def test_without_any_variables_everything_is_unknown(self) -> None:
         verdict = SmtpPolicy(policy_config(), {}, lambda: b"NOW").decide(DATA)
@@ -144,120 +144,120 @@ class TestPlugins:
     """What plugins can do."""
 
     def test_they_run_in_order_until_one_refuses(self) -> None:
-        front = Front(b"[mail]\none\ntwo\nthree\n", {b"two": b"E550 no"})
-        assert words(front.mail()) == (False, [b"550 no"])
-        assert [name for name, _ in front.run] == [b"one", b"two"]
+        policy = PluginPolicy(b"[mail]\none\ntwo\nthree\n", {b"two": b"E550 no"})
+        assert words(policy.mail()) == (False, [b"550 no"])
+        assert [name for name, _ in policy.run] == [b"one", b"two"]
 
-    @pytest.mark.parametrize(("speech", "lines"), [(b"R550 go", [b"550 go"]), (b"D", [])])
-    def test_they_can_close(self, speech: bytes, lines: list[bytes]) -> None:
-        verdict = Front(b"[m]\np\n", {b"p": speech}).mail()
+    @pytest.mark.parametrize(("plugin_output", "lines"), [(b"R550 go", [b"550 go"]), (b"D", [])])
+    def test_they_can_close(self, plugin_output: bytes, lines: list[bytes]) -> None:
+        verdict = PluginPolicy(b"[m]\np\n", {b"p": plugin_output}).mail()
         assert (verdict.accepted, verdict.lines, verdict.close) == (False, lines, True)
 
     def test_what_they_say_comes_before_the_reply(self) -> None:
-        front = Front(b"[m]\np\n", {b"p": b"P250-hello"})
-        assert words(front.mail()) == (True, [b"250-hello", reply.OK])
+        policy = PluginPolicy(b"[m]\np\n", {b"p": b"P250-hello"})
+        assert words(policy.mail()) == (True, [b"250-hello", reply.OK])
 
     def test_a_connection_can_be_refused_without_being_closed(self) -> None:
-        verdict = Front(b"[c]\np\n", {b"p": b"E554 go away"}).decide(CONNECTED)
+        verdict = PluginPolicy(b"[c]\np\n", {b"p": b"E554 go away"}).decide(CONNECTED)
         assert (verdict.accepted, verdict.lines, verdict.close) == (False, [b"554 go away"], False)
 
     def test_skipping_the_others_keeps_the_own_checks(self) -> None:
-        front = Front(b"[r]\np\nq\n", {b"p": b"N"})
-        assert words(front.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
-        assert [name for name, _ in front.run] == [b"p"]
+        policy = PluginPolicy(b"[r]\np\nq\n", {b"p": b"N"})
+        assert words(policy.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
+        assert [name for name, _ in policy.run] == [b"p"]
 
     def test_a_recipient_plugin_can_skip_rcpthosts_but_a_sender_plugin_cannot(self) -> None:
-        front = Front(b"[r]\np\n", {b"p": b"O"})
-        assert front.rcpt(b"x@foreign").accepted
-        front = Front(b"[m]\np\n", {b"p": b"O"})
-        assert front.mail(b"bad@x").accepted
-        assert words(front.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
-        assert front.rcpt(b"x@ours").accepted
+        policy = PluginPolicy(b"[r]\np\n", {b"p": b"O"})
+        assert policy.rcpt(b"x@foreign").accepted
+        policy = PluginPolicy(b"[m]\np\n", {b"p": b"O"})
+        assert policy.mail(b"bad@x").accepted
+        assert words(policy.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
+        assert policy.rcpt(b"x@ours").accepted
 
     def test_one_can_end_them_all(self) -> None:
-        front = Front(b"[m]\np\n[r]\nq\n", {b"p": b"A", b"q": b"E550 never"})
-        assert front.mail().accepted
-        assert front.rcpt(b"x@ours").accepted
+        policy = PluginPolicy(b"[m]\np\n[r]\nq\n", {b"p": b"A", b"q": b"E550 never"})
+        assert policy.mail().accepted
+        assert policy.rcpt(b"x@ours").accepted
 
     def test_they_change_addresses_headers_and_variables(self) -> None:
-        front = Front(
+        policy = PluginPolicy(
             b"[m]\np\n[r]\nq\n[d]\nr\n", {b"p": b"Cnew@x\nHX-One: 1\nSGOLD=1\nUTCPREMOTEIP", b"q": b"Cj@there"}
         )
-        assert front.mail().address == b"new@x"
-        assert front.rcpt(b"j@ours").address == b"j@there"
-        assert front.decide(DATA).header.endswith(b"NOW\nX-One: 1\n")
-        environ = front.run[-1][1]
+        assert policy.mail().address == b"new@x"
+        assert policy.rcpt(b"j@ours").address == b"j@there"
+        assert policy.decide(DATA).header.endswith(b"NOW\nX-One: 1\n")
+        environ = policy.run[-1][1]
         assert (environ[b"SMTPMAILFROM"], environ[b"SMTPRCPTTO"], environ[b"GOLD"]) == (b"new@x", b"j@there", b"1")
         assert b"TCPREMOTEIP" not in environ
 
     def test_a_variable_needs_a_name(self) -> None:
-        front = Front(b"[m]\np\n", {b"p": b"S=x\nSNO\nU"})
-        front.mail()
-        assert not {b"", b"NO"} & set(front.reception.environ)
+        policy = PluginPolicy(b"[m]\np\n", {b"p": b"S=x\nSNO\nU"})
+        policy.mail()
+        assert not {b"", b"NO"} & set(policy.reception.environ)
 
     def test_they_can_let_a_client_relay(self) -> None:
-        front = Front(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})
-        front.mail()
-        assert front.rcpt(b"x@foreign").accepted
+        policy = PluginPolicy(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})
+        policy.mail()
+        assert policy.rcpt(b"x@foreign").accepted
 
     def test_recipients_are_counted(self) -> None:
-        front = Front(b"[r]\np\n")
+        policy = PluginPolicy(b"[r]\np\n")
         for address in (b"j@ours", b"x@foreign", b"k@ours"):
-            front.rcpt(address)
-        told = [
+            policy.rcpt(address)
+        reported = [
             (environ[b"SMTPRCPTCOUNT"], environ[b"SMTPRCPTCOUNTALL"], environ[b"SMTPRCPTHOSTSOK"])
-            for _, environ in front.run
+            for _, environ in policy.run
         ]
-        assert told == [(b"0", b"1", b"1"), (b"1", b"2", b"0"), (b"1", b"3", b"1")]
+        assert reported == [(b"0", b"1", b"1"), (b"1", b"2", b"0"), (b"1", b"3", b"1")]
 
     def test_an_error_can_wait_for_its_command_and_stays_until_reset(self) -> None:
-        front = Front(b"[c]\np\n", {b"p": b"LM550 later\nLD554 last"})
-        assert front.decide(CONNECTED).accepted
-        assert words(front.mail()) == (False, [b"550 later"])
-        assert words(front.mail()) == (False, [b"550 later"])
-        assert words(front.decide(DATA)) == (False, [b"554 last"])
-        front.reception.reset()
-        assert front.mail().accepted
+        policy = PluginPolicy(b"[c]\np\n", {b"p": b"LM550 later\nLD554 last"})
+        assert policy.decide(CONNECTED).accepted
+        assert words(policy.mail()) == (False, [b"550 later"])
+        assert words(policy.mail()) == (False, [b"550 later"])
+        assert words(policy.decide(DATA)) == (False, [b"554 last"])
+        policy.reception.reset()
+        assert policy.mail().accepted
 
     @pytest.mark.parametrize(("last", "accepted"), [(b"N", True), (b"A", True), (b"O", True), (b"", False)])
     def test_its_last_word_is_about_the_command_in_hand_whatever_it_left_for_it(
         self, last: bytes, accepted: bool
     ) -> None:
-        front = Front(b"[m]\np\n", {b"p": b"LM550 queued\n" + last})
-        assert front.decide(Mail(b"a@b", None)).accepted == accepted
+        policy = PluginPolicy(b"[m]\np\n", {b"p": b"LM550 queued\n" + last})
+        assert policy.decide(Mail(b"a@b", None)).accepted == accepted
 
     @pytest.mark.parametrize("again", [Hello(b"x", True, restarts=True), Mail(b"a@b", None, restarts=True)])
     def test_what_they_left_for_a_transaction_goes_with_it(self, again: SmtpEvent) -> None:
-        front = Front(b"[r]\np\n[d]\nq\n", {b"p": b"HX-Rcpt: secret\nLD554 no"})
-        front.decide(Mail(b"a@b", None))
-        front.decide(Recipient(b"hidden@ours"))
-        front.decide(again)
-        front.decide(Mail(b"a@b", None))
-        front.speeches = {}
-        front.decide(Recipient(b"joe@ours"))
-        assert front.run[-1][1][b"SMTPRCPTCOUNTALL"] == b"1"
-        assert front.run[-1][1][b"SMTPRCPTCOUNT"] == b"0"
-        verdict = front.decide(DATA)
+        policy = PluginPolicy(b"[r]\np\n[d]\nq\n", {b"p": b"HX-Rcpt: secret\nLD554 no"})
+        policy.decide(Mail(b"a@b", None))
+        policy.decide(Recipient(b"hidden@ours"))
+        policy.decide(again)
+        policy.decide(Mail(b"a@b", None))
+        policy.plugin_outputs = {}
+        policy.decide(Recipient(b"joe@ours"))
+        assert policy.run[-1][1][b"SMTPRCPTCOUNTALL"] == b"1"
+        assert policy.run[-1][1][b"SMTPRCPTCOUNT"] == b"0"
+        verdict = policy.decide(DATA)
         assert verdict.accepted
         assert b"secret" not in verdict.header
 
     def test_what_is_left_before_the_first_transaction_is_for_it(self) -> None:
-        front = Front(b"[c]\np\n", {b"p": b"HX-First: yes"})
-        front.decide(CONNECTED)
-        front.decide(Hello(b"x", True))
-        front.decide(Mail(b"a@b", None))
-        front.decide(Recipient(b"joe@ours"))
-        assert b"X-First: yes\n" in front.decide(DATA).header
+        policy = PluginPolicy(b"[c]\np\n", {b"p": b"HX-First: yes"})
+        policy.decide(CONNECTED)
+        policy.decide(Hello(b"x", True))
+        policy.decide(Mail(b"a@b", None))
+        policy.decide(Recipient(b"joe@ours"))
+        assert b"X-First: yes\n" in policy.decide(DATA).header
 
     def test_one_that_cannot_run_refuses_for_now(self) -> None:
-        front = Front(b"[m]\np\nq\n", {b"p": b"!can't execute"})
-        assert words(front.mail()) == (False, [b"451 qmail-spp failure: p: can't execute (#4.3.0)"])
-        assert len(front.run) == 1
+        policy = PluginPolicy(b"[m]\np\nq\n", {b"p": b"!can't execute"})
+        assert words(policy.mail()) == (False, [b"451 qmail-spp failure: p: can't execute (#4.3.0)"])
+        assert len(policy.run) == 1
 
     def test_the_hello_name_is_published(self) -> None:
-        front = Front(b"[h]\np\n")
-        front.decide(Hello(b"me", True))
-        assert front.run[0][1][b"SMTPHELOHOST"] == b"me"
+        policy = PluginPolicy(b"[h]\np\n")
+        policy.decide(Hello(b"me", True))
+        assert policy.run[0][1][b"SMTPHELOHOST"] == b"me"
 
 
 class TestAuthentication:
@@ -266,18 +266,18 @@ class TestAuthentication:
     EVENT = AuthEvent(Credentials(b"plain", b"joe", b"pw"))
 
     def test_it_allows_relaying_and_is_told_in_the_header(self) -> None:
-        front = Front()
-        assert words(front.decide(self.EVENT)) == (True, [b"235 ok, joe, go ahead (#2.0.0)"])
-        assert front.rcpt(b"x@foreign").accepted
-        front.decide(Hello(b"me", True))
-        assert b"(joe@192.0.2.7)\n  by mx.test with ESMTPA;" in front.decide(DATA).header
+        policy = PluginPolicy()
+        assert words(policy.decide(self.EVENT)) == (True, [b"235 ok, joe, go ahead (#2.0.0)"])
+        assert policy.rcpt(b"x@foreign").accepted
+        policy.decide(Hello(b"me", True))
+        assert b"(joe@192.0.2.7)\n  by mx.test with ESMTPA;" in policy.decide(DATA).header
 
     def test_a_wrong_password_costs_time(self) -> None:
-        front = Front()
-        front.checker = 1
-        assert words(front.decide(self.EVENT)) == (False, [reply.AUTH_FAILED])
-        assert front.pauses == [5.0]
-        assert not front.rcpt(b"x@foreign").accepted
+        policy = PluginPolicy()
+        policy.checker = 1
+        assert words(policy.decide(self.EVENT)) == (False, [reply.AUTH_FAILED])
+        assert policy.pauses == [5.0]
+        assert not policy.rcpt(b"x@foreign").accepted
 
     @pytest.mark.parametrize(
         ("outcome", "line"),
@@ -288,14 +288,14 @@ class TestAuthentication:
         ],
     )
     def test_trouble_is_no_wrong_password(self, outcome: int, line: bytes) -> None:
-        front = Front()
-        front.checker = outcome
-        assert words(front.decide(self.EVENT)) == (False, [line])
-        assert not front.pauses
+        policy = PluginPolicy()
+        policy.checker = outcome
+        assert words(policy.decide(self.EVENT)) == (False, [line])
+        assert not policy.pauses
 
     def test_plugins_can_veto_it(self) -> None:
-        front = Front(b"[a]\np\n", {b"p": b"E535 vetoed"})
-        assert words(front.decide(self.EVENT)) == (False, [b"535 vetoed"])
-        assert not front.rcpt(b"x@foreign").accepted
-        environ = front.run[0][1]
+        policy = PluginPolicy(b"[a]\np\n", {b"p": b"E535 vetoed"})
+        assert words(policy.decide(self.EVENT)) == (False, [b"535 vetoed"])
+        assert not policy.rcpt(b"x@foreign").accepted
+        environ = policy.run[0][1]
         assert (environ[b"SMTPAUTHMETHOD"], environ[b"SMTPAUTHUSER"]) == (b"plain", b"joe")

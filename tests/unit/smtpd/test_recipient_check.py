@@ -35,7 +35,7 @@ def test_the_entry_that_says_most_counts(entries: list[bytes], recipient: bytes,
     assert RecipientCheck(entries, ROUTES).wanted(recipient) == wanted
 
 
-class Asked:
+class LookupPolicy:
     """A reception whose recipients are looked up."""
 
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
@@ -69,19 +69,19 @@ class Asked:
     ("letter", "line"), [(b"K", reply.OK), (b"", reply.OK), (b"D", reply.NO_MAILBOX), (b"Z", reply.MAILBOX_AWAY)]
 )
 def test_the_letter_decides(letter: bytes, line: bytes) -> None:
-    front = Asked(letter)
-    verdict = front.rcpt(b"joe@ours")
-    assert (verdict.lines, verdict.accepted, front.asked) == ([line], line == reply.OK, [b"joe@ours"])
-    assert front.reception._accepted == (line == reply.OK)
+    policy = LookupPolicy(letter)
+    verdict = policy.rcpt(b"joe@ours")
+    assert (verdict.lines, verdict.accepted, policy.asked) == ([line], line == reply.OK, [b"joe@ours"])
+    assert policy.reception._accepted == (line == reply.OK)
 
 
 def test_nothing_is_looked_up_for_strangers_and_for_mail_that_goes_on() -> None:
-    front = Asked(b"D")
-    assert front.rcpt(b"joe@foreign").lines == [reply.NO_RELAY]
-    assert Asked(b"D", RELAYCLIENT=b"").rcpt(b"joe@foreign").accepted
-    assert Asked(b"D", RELAYCLIENT=b"@gate").rcpt(b"joe@ours").accepted
-    assert not front.asked
+    policy = LookupPolicy(b"D")
+    assert policy.rcpt(b"joe@foreign").lines == [reply.NO_RELAY]
+    assert LookupPolicy(b"D", RELAYCLIENT=b"").rcpt(b"joe@foreign").accepted
+    assert LookupPolicy(b"D", RELAYCLIENT=b"@gate").rcpt(b"joe@ours").accepted
+    assert not policy.asked
 
 
 def test_clients_that_may_relay_are_told_too() -> None:
-    assert Asked(b"D", RELAYCLIENT=b"").rcpt(b"joe@ours").lines == [reply.NO_MAILBOX]
+    assert LookupPolicy(b"D", RELAYCLIENT=b"").rcpt(b"joe@ours").lines == [reply.NO_MAILBOX]

@@ -9,7 +9,7 @@ from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.sasl import SaslExchange
 
 
-def told(answer: bytes | Credentials) -> tuple[bytes, bytes, bytes]:
+def reported(answer: bytes | Credentials) -> tuple[bytes, bytes, bytes]:
     assert isinstance(answer, Credentials)
     return answer.user, answer.password, answer.challenge
 
@@ -18,7 +18,7 @@ def test_login_asks_for_user_and_password() -> None:
     exchange = SaslExchange(LOGIN, b"")
     assert exchange.begin(b"") == b"334 VXNlcm5hbWU6"
     assert exchange.receive(b64encode(b"joe")) == b"334 UGFzc3dvcmQ6"
-    assert told(exchange.receive(b64encode(b"secret"))) == (b"joe", b"secret", b"")
+    assert reported(exchange.receive(b64encode(b"secret"))) == (b"joe", b"secret", b"")
 
 
 def test_login_takes_the_user_from_the_command() -> None:
@@ -27,16 +27,16 @@ def test_login_takes_the_user_from_the_command() -> None:
 
 
 def test_plain_ignores_the_identity_to_act_for() -> None:
-    assert told(SaslExchange(PLAIN, b"").begin(b64encode(b"boss\0joe\0secret"))) == (b"joe", b"secret", b"")
+    assert reported(SaslExchange(PLAIN, b"").begin(b64encode(b"boss\0joe\0secret"))) == (b"joe", b"secret", b"")
     exchange = SaslExchange(PLAIN, b"")
     assert exchange.begin(b"") == b"334 "
-    assert told(exchange.receive(b64encode(b"\0joe\0secret"))) == (b"joe", b"secret", b"")
+    assert reported(exchange.receive(b64encode(b"\0joe\0secret"))) == (b"joe", b"secret", b"")
 
 
 def test_cram_md5_tells_the_challenge_with_the_digest() -> None:
     exchange = SaslExchange(CRAM_MD5, b"<1.2@mx>")
     assert exchange.begin(b"") == b"334 " + b64encode(b"<1.2@mx>")
-    assert told(exchange.receive(b64encode(b"joe 0123abcd"))) == (b"joe", b"0123abcd", b"<1.2@mx>")
+    assert reported(exchange.receive(b64encode(b"joe 0123abcd"))) == (b"joe", b"0123abcd", b"<1.2@mx>")
 
 
 @pytest.mark.parametrize("line", [b"", b"=", b"!!!", b64encode(b"joe"), b64encode(b"\0\0x"), b64encode(b"\0u\0")])

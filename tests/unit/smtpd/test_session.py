@@ -53,13 +53,13 @@ class Client:
             if event.needs_decision:
                 refused = self.refusing is not None and isinstance(event, self.refusing)
                 self.core.answer(NO if refused else SILENT if isinstance(event, Data | Hello) else OK)
-        said = self.core.take_output()
-        self.output += said
-        return said
+        replies = self.core.take_output()
+        self.output += replies
+        return replies
 
 
-def codes(said: bytes) -> list[int]:
-    return [int(line[:3]) for line in said.split(b"\r\n")[:-1] if line[3:4] == b" "]
+def codes(replies: bytes) -> list[int]:
+    return [int(line[:3]) for line in replies.split(b"\r\n")[:-1] if line[3:4] == b" "]
 
 
 def test_it_greets_and_says_goodbye() -> None:
@@ -71,10 +71,10 @@ def test_it_greets_and_says_goodbye() -> None:
 
 def test_a_pipelined_transaction_is_answered_in_order() -> None:
     client = Client()
-    said = client.send(
+    replies = client.send(
         b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
     )
-    assert codes(said) == [250, 250, 250, 250, 354, 250, 221]
+    assert codes(replies) == [250, 250, 250, 250, 354, 250, 221]
     assert client.messages == [(b"a@b", [b"c@d", b"e@f"], b"hi\n.x\n")]
 
 
@@ -83,8 +83,8 @@ def test_ehlo_tells_what_there_is() -> None:
         Client(ServerOptions(b"mx", size_limit=7)).send(b"EHLO\r\n")
         == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
     )
-    said = Client(ServerOptions(b"mx", auth_methods=METHODS)).send(b"EHLO x\r\n")
-    assert said.endswith(b"250 AUTH LOGIN PLAIN CRAM-MD5\r\n")
+    replies = Client(ServerOptions(b"mx", auth_methods=METHODS)).send(b"EHLO x\r\n")
+    assert replies.endswith(b"250 AUTH LOGIN PLAIN CRAM-MD5\r\n")
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_own_address_literals_are_replaced() -> None:
 def test_half_an_address_is_none() -> None:
     """An address can never carry a NUL into an envelope, whose fields end in one; nor is it cut there."""
     client = Client()
-    said = client.send(b"MAIL FROM:<a\0Tevil@x>\r\nMAIL\0 FROM:<a>\r\nMAIL FROM:<a>\r\nRCPT TO:<b\0Tevil@x>\r\n")
-    assert codes(said) == [555, 555, 250, 555]
+    replies = client.send(b"MAIL FROM:<a\0Tevil@x>\r\nMAIL\0 FROM:<a>\r\nMAIL FROM:<a>\r\nRCPT TO:<b\0Tevil@x>\r\n")
+    assert codes(replies) == [555, 555, 250, 555]
     assert not client.core.recipients
 
 
@@ -191,19 +191,19 @@ UTF8 = ServerOptions(b"mx", offers_utf8=True)
 )
 def test_an_address_under_smtputf8_is_utf8(address: bytes) -> None:
     client = Client(UTF8)
-    said = client.send(b"MAIL FROM:<%b> SMTPUTF8\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<%b>\r\n" % (address, address))
-    assert said.splitlines()[0] == b"553 sorry, that address is not UTF-8 (#5.1.3)"
-    assert codes(said) == [553, 250, 553]
+    replies = client.send(b"MAIL FROM:<%b> SMTPUTF8\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<%b>\r\n" % (address, address))
+    assert replies.splitlines()[0] == b"553 sorry, that address is not UTF-8 (#5.1.3)"
+    assert codes(replies) == [553, 250, 553]
 
 
 def test_an_address_beyond_ascii_needs_smtputf8() -> None:
     client = Client(UTF8)
     address = "jörg@müller.example".encode()
-    speech = b"MAIL FROM:<%b>\r\nMAIL FROM:<%b> BODY=8BITMIME\r\nMAIL FROM:<>\r\nRCPT TO:<%b>\r\n"
-    assert codes(client.send(speech % (address, address, address))) == [553, 553, 250, 553]
+    client_data = b"MAIL FROM:<%b>\r\nMAIL FROM:<%b> BODY=8BITMIME\r\nMAIL FROM:<>\r\nRCPT TO:<%b>\r\n"
+    assert codes(client.send(client_data % (address, address, address))) == [553, 553, 250, 553]
     assert client.output.count(b"(#5.6.7)") == 3
-    speech = b"MAIL FROM:<%b> SMTPUTF8\r\nRCPT TO:<%b>\r\n"
-    assert codes(client.send(speech % (address, address))) == [250, 250]
+    client_data = b"MAIL FROM:<%b> SMTPUTF8\r\nRCPT TO:<%b>\r\n"
+    assert codes(client.send(client_data % (address, address))) == [250, 250]
     assert client.core.recipients == [address]
 
 
@@ -240,8 +240,8 @@ def test_a_line_without_end_is_thrown_away_and_answered_once() -> None:
 
 def test_a_bare_newline_in_a_body_ends_everything() -> None:
     client = Client()
-    said = client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\ny\r\n.\r\nQUIT\r\n")
-    assert said.endswith(b"451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")
+    replies = client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\ny\r\n.\r\nQUIT\r\n")
+    assert replies.endswith(b"451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")
     assert client.events[-1] is BROKEN
     assert client.core.closed
     assert not client.messages
@@ -344,22 +344,22 @@ WORDS = st.sampled_from(
      b".", b"..", b"NOOP", b"*", b"", b"x", b"MAIL FROM:<\\", b'RCPT TO:<"', b"\r", b"\0"]
 )  # fmt: skip
 ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"", b"\r"])
-SPEECH = st.lists(st.tuples(WORDS, ENDS).map(b"".join), max_size=25).map(b"".join)
+PLUGIN_OUTPUT = st.lists(st.tuples(WORDS, ENDS).map(b"".join), max_size=25).map(b"".join)
 
 
-@given(SPEECH)
-def test_fragmentation_makes_no_difference(speech: bytes) -> None:
+@given(PLUGIN_OUTPUT)
+def test_fragmentation_makes_no_difference(client_data: bytes) -> None:
     rules = ServerOptions(b"mx", auth_methods=METHODS)
     whole, drops = Client(rules), Client(rules)
-    whole.send(speech)
-    for index in range(len(speech)):
-        drops.send(speech[index : index + 1])
+    whole.send(client_data)
+    for index in range(len(client_data)):
+        drops.send(client_data[index : index + 1])
     assert drops.output == whole.output
     assert drops.messages == whole.messages
     assert drops.core.closed == whole.core.closed
 
 
-@given(st.lists(st.one_of(st.binary(max_size=80), SPEECH), max_size=12))
+@given(st.lists(st.one_of(st.binary(max_size=80), PLUGIN_OUTPUT), max_size=12))
 def test_no_input_raises_and_little_is_kept(pieces: list[bytes]) -> None:
     client = Client(ServerOptions(b"mx", auth_methods=METHODS, max_recipients=10))
     for piece in pieces:

@@ -6,8 +6,8 @@ from eqmail_core.system.repeated_lines import MAX_KINDS, RepeatedLines
 def test_thousands_of_lines_of_one_kind_are_one_a_minute_with_their_number() -> None:
     now = [100.0]
     lines = RepeatedLines(lambda: now[0])
-    said = [lines.let(b"warning: unable to create local/%d/%d" % (count % 23, count)) for count in range(5000)]
-    assert [line for line in said if line] == [b"warning: unable to create local/0/0"]
+    output = [lines.let(b"warning: unable to create local/%d/%d" % (count % 23, count)) for count in range(5000)]
+    assert [line for line in output if line] == [b"warning: unable to create local/0/0"]
     assert lines.let(b"another") == b"another"
     now[0] += 60
     assert lines.let(b"warning: unable to create local/5/5") == (

@@ -14,27 +14,27 @@ from eqmail_core.event_loop.signals import install_signal_handlers
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
 def test_a_signal_before_the_loop_runs_is_not_lost(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     loop = new_loop()
-    told = []
+    reported = []
     try:
-        install_signal_handlers(loop, {signal.SIGUSR1: lambda: (told.append("told"), loop.stop())[0]})
+        install_signal_handlers(loop, {signal.SIGUSR1: lambda: (reported.append("told"), loop.stop())[0]})
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert not told
+        assert not reported
         loop.call_later(20, loop.stop)
         loop.run_forever()
     finally:
         loop.close()
-    assert told == ["told"]
+    assert reported == ["told"]
 
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
 def test_a_signal_while_it_runs_is_told_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     loop = new_loop()
-    told = []
+    reported = []
     try:
-        install_signal_handlers(loop, {signal.SIGUSR1: lambda: told.append("told")})
+        install_signal_handlers(loop, {signal.SIGUSR1: lambda: reported.append("told")})
         loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
         loop.call_later(0.3, loop.stop)
         loop.run_forever()
     finally:
         loop.close()
-    assert told == ["told"]
+    assert reported == ["told"]

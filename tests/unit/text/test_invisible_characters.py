@@ -8,7 +8,7 @@ from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         (b"a\nb\n", []),
         ("müller.example\n".encode(), []),
@@ -28,8 +28,8 @@ from eqmail_core.text.invisible_characters import cleaned, oddities, visible
         (b"\x1b[2J\n", [(1, "holds what cannot be seen: \\x1b")]),
     ],
 )
-def test_what_cannot_be_seen_is_told(text: bytes, said: list[tuple[int, str]]) -> None:
-    assert oddities(text) == said
+def test_what_cannot_be_seen_is_told(text: bytes, output: list[tuple[int, str]]) -> None:
+    assert oddities(text) == output
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: text.encode("utf-8", "surrogatepass")))

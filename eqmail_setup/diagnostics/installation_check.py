@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
+from eqmail_setup.diagnostics.checks.journal import check_journal
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.checks.settings import OPEN_KEY, check_certificates
 from eqmail_setup.diagnostics.finding import ERROR, Finding
@@ -41,6 +42,7 @@ def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
     if not missing:
         yield from alias_folder(site)
         yield from queue_mending.plan_repair(site)
+        yield from map(of_finding, check_journal(site))
     yield from databases.plan_databases(site, filesystem)
     yield from examined(site, filesystem)
     yield from (

@@ -8,8 +8,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from eqmail_core.queue.admin.journal_status import live_messages
+from eqmail_core.queue.admin.journal_status import read_journal_status
 from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
+from eqmail_core.queue.format.journal_damage import describe_damage
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111, NETQMAIL, Layout
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
@@ -153,7 +154,12 @@ def lock_source_queue(*sites: Site) -> Iterator[None]:
                 raise EqmailError(f"qmail-send of {site.home} is running; stop it first, then come again") from None
             except FileNotFoundError:
                 continue
-            waiting = live_messages(site.queue.journal)
+            journal = read_journal_status(site.queue.journal)
+            for damaged in journal.damaged:
+                if damaged.is_certain:
+                    fact = describe_damage(damaged)[1]
+                    raise EqmailError(f"{fact}; start the services of {site.home} once and stop them")
+            waiting = journal.live
             if waiting:
                 raise EqmailError(
                     f"{waiting} messages are only in the journal of {site.home}; start its services once and stop "

@@ -40,15 +40,11 @@ class Used(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What happens to the segment, and how many messages may be lost by it.
-
-    `is_told`: the log has to say so.  (A segment whose making was cut short is empty, too.)
-    """
+    """What happens to the segment, and how many messages may be lost by it."""
 
     name: str
     do: Callable[[Used, random.Random], bytes]
     lost_at_most: int
-    is_told: bool = True
 
 
 def flip(data: bytes, offset: int, bits: int = 1) -> bytes:
@@ -94,7 +90,8 @@ DAMAGES = (
     Damage("a bit anywhere", _anywhere, 1),
     Damage("a page of zeros", _page_of_zeros, 5),
     Damage("cut off in the middle", lambda used, _: used.data[: used.end // 2], MESSAGES),
-    Damage("empty file", lambda _, __: b"", 2 * MESSAGES, is_told=False),
+    Damage("empty file", lambda _, __: b"", 2 * MESSAGES),
+    Damage("a file of zeros", lambda used, _: bytes(len(used.data)), 2 * MESSAGES),
 )
 
 
@@ -146,7 +143,7 @@ def _look(installation: Installation, sink: Sink, sent: list[Sent], damage: Dama
         installation.kill_all()
     lines = [line for line in installation.log(begin).splitlines() if _SAID.search(line)]
     lost = len(findings.lost)
-    if lost and not lines and damage.is_told:
+    if lost and not lines:
         findings.troubles.append(f"{lost} messages were lost without a word")
     elif lost <= damage.lost_at_most:
         findings.lost = []

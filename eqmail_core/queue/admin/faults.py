@@ -9,8 +9,8 @@ Source: queue.md 3.2, 3.3, 3.4.
 import os
 import stat
 
-from eqmail_core.queue.admin.repair import message_files
-from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES, classify, split_folders
+from eqmail_core.queue.admin.repair import message_files, service_files
+from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES, SERVICE_FILES, classify, split_folders
 from eqmail_core.site.site import Site
 from eqmail_core.system.role_ids import uid_of
 
@@ -33,7 +33,6 @@ class QueueFaults:
 def find_faults(site: Site) -> QueueFaults:
     """Return all faults."""
     found, folders = QueueFaults(), dict[int, set[str]]()
-    uids = {role: uid_of(site, role) for role, _ in MESSAGE_FILES.values()}
     split = split_folders(site)
     for folder, path in message_files(site):
         name = os.path.basename(path)
@@ -44,21 +43,32 @@ def find_faults(site: Site) -> QueueFaults:
         part = os.path.basename(os.path.dirname(path))
         if part != (str(int(name) % site.split) if folder in split else folder):
             found.misplaced.append(path)
-        try:
-            seen = os.lstat(path)
-        except FileNotFoundError:
-            continue
-        role, mode = MESSAGE_FILES[folder]
-        if seen.st_uid != uids[role]:
-            found.wrong_permissions.append((path, f"owner uid {seen.st_uid}", f"uid {uids[role]}"))
-        elif stat.S_IMODE(seen.st_mode) & ~(mode | MARKS.get(folder, 0)):
-            found.wrong_permissions.append((path, f"mode {stat.S_IMODE(seen.st_mode):04o}", f"{mode:04o}"))
-        if folder == "mess" and seen.st_ino != int(name):
-            found.misnamed.append((path, seen.st_ino))
+        inode = _check_permissions(site, path, *MESSAGE_FILES[folder], MARKS.get(folder, 0), found)
+        if folder == "mess" and inode not in (0, int(name)):
+            found.misnamed.append((path, inode))
+    for folder, path in service_files(site):
+        _check_permissions(site, path, *SERVICE_FILES[folder], 0, found)
     for number, present in sorted(folders.items()):
         if classify(present) is None and classify(_folders_now(site, number)) is None:
             found.broken[number] = present
     return found
+
+
+def _check_permissions(site: Site, path: str, role: str, mode: int, marks: int, found: QueueFaults) -> int:
+    """Note a wrong owner or mode: too much is open, or the account that needs the file cannot use it.
+
+    Returns the inode number, 0 for a file that has gone.
+    """
+    try:
+        seen = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    has, uid = stat.S_IMODE(seen.st_mode), uid_of(site, role)
+    if seen.st_uid != uid:
+        found.wrong_permissions.append((path, f"owner uid {seen.st_uid}", f"uid {uid}"))
+    elif has & ~marks != mode:
+        found.wrong_permissions.append((path, f"mode {has:04o}", f"{mode:04o}"))
+    return seen.st_ino
 
 
 def _folders_now(site: Site, number: int) -> set[str]:

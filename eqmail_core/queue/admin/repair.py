@@ -11,7 +11,17 @@ import os
 import stat
 from fcntl import LOCK_EX, LOCK_NB, flock
 
-from eqmail_core.queue.format.tree import FIFO, FILE, FOLDER, MARKS, MESSAGE_FILES, QueueNode, queue_tree, split_folders
+from eqmail_core.queue.format.tree import (
+    FIFO,
+    FILE,
+    FOLDER,
+    MARKS,
+    MESSAGE_FILES,
+    SERVICE_FILES,
+    QueueNode,
+    queue_tree,
+    split_folders,
+)
 from eqmail_core.system.role_ids import account_numbers, uid_of
 
 TYPE_CHECKING = False
@@ -100,6 +110,9 @@ def repair(site: "Site") -> None:
         role, mode = MESSAGE_FILES[name]
         mark = os.lstat(path).st_mode & MARKS.get(name, 0)
         _set_permissions(path, stat.S_IFREG, uid_of(site, role), -1, mode | mark)
+    for name, path in service_files(site):
+        role, mode = SERVICE_FILES[name]
+        _set_permissions(path, stat.S_IFREG, uid_of(site, role), -1, mode)
 
 
 def resplit(site: "Site") -> int:
@@ -151,6 +164,13 @@ def message_files(site: "Site") -> "Iterator[tuple[str, str]]":
         for part in _entries(folder, want_folders=True):
             inner = _entries(f"{folder}/{part}", want_folders=False)
             yield from ((name, f"{folder}/{part}/{entry}") for entry in inner)
+
+
+def service_files(site: "Site") -> "Iterator[tuple[str, str]]":
+    """Yield folder name and path of every file of the queue service itself."""
+    for name in SERVICE_FILES:
+        folder = f"{site.queue.root}/{name}"
+        yield from ((name, f"{folder}/{entry}") for entry in _entries(folder, want_folders=False))
 
 
 def _entries(folder: str, want_folders: bool) -> list[str]:

@@ -29,14 +29,16 @@ class Damage:
     """Bytes from `start` to `end` that should have been records.
 
     `is_certain`: they were on the disk, because a later commit follows; otherwise a crash may have cut them short.
+    `is_read`: only a header or a checksum is damaged, and what it belongs to was read all the same.
     """
 
-    __slots__ = ("end", "is_certain", "start")
+    __slots__ = ("end", "is_certain", "is_read", "start")
 
-    def __init__(self, start: int, end: int, is_certain: bool = False) -> None:
+    def __init__(self, start: int, end: int, is_certain: bool = False, is_read: bool = False) -> None:
         self.start = start
         self.end = end
         self.is_certain = is_certain
+        self.is_read = is_read
 
 
 class Reading:
@@ -69,7 +71,7 @@ def read(data: memoryview, nearby: int = 0) -> Reading | None:
         return None
     reading = Reading(known[0], known[1])
     if is_damaged:
-        reading.damages.append(Damage(0, HEADER_SIZE, is_certain=True))
+        reading.damages.append(Damage(0, HEADER_SIZE, is_certain=True, is_read=True))
     _walk(data, known[2], reading)
     return reading
 
@@ -90,7 +92,7 @@ def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
             follower = _at(data, it.end)
             if follower is not None and crc32(follower.text, chained) == follower.stored:
                 # Only its checksum is damaged, as the record after it proves.
-                reading.damages.append(Damage(position, position + CHECKSUM.size))
+                reading.damages.append(Damage(position, position + CHECKSUM.size, is_read=True))
                 _take(reading, it)
                 position, crc = it.end, chained
                 continue

@@ -37,6 +37,9 @@ MESSAGE_FILES = {
 }
 """Owner and mode of the files in each folder."""
 
+SERVICE_FILES = {"journal": ("qmailq", 0o600), "pid": ("qmailq", 0o644)}
+"""The same for files of the queue service itself, whose names are no numbers."""
+
 WARNED, OLDER_CLOCK = 0o100, 0o010
 """Bits in the mode of info/N; other versions of qmail ignore them.
 

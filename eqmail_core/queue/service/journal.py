@@ -30,9 +30,10 @@ from collections import deque
 
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import journal as form
-from eqmail_core.queue.format.journal_reading import Damage, Reading, read
+from eqmail_core.queue.format.journal_damage import Damaged, find_damage
+from eqmail_core.queue.format.journal_reading import Reading, read
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.journal_segment import DAMAGED_PREFIX, SEGMENT_PREFIX, Segment
+from eqmail_core.queue.service.journal_segment import DAMAGED_PREFIX, NEW_PREFIX, SEGMENT_PREFIX, Segment
 from eqmail_core.queue.spool import remove
 
 SEGMENT_SIZE = 16 << 20
@@ -43,18 +44,6 @@ MAX_KEPT = 4
 
 _ZEROS = bytes(1 << 20)
 _MAX_TOMBSTONES = 4096
-
-
-class Damaged:
-    """What `replay` found damaged: a segment, its file, and the number of its intact records."""
-
-    __slots__ = ("damages", "epoch", "intact", "path")
-
-    def __init__(self, path: str, reading: Reading) -> None:
-        self.path = path
-        self.epoch = reading.epoch
-        self.damages = reading.damages
-        self.intact = len(reading.entries)
 
 
 class Journal:
@@ -122,7 +111,8 @@ class Journal:
     def prepare(self) -> None:
         """Create the segments that every journal has, so that they exist before the disk fills up."""
         while len(self._segments) < LEAST_SEGMENTS:
-            self._segments.appendleft(self._create_segment())
+            oldest = self._segments[0].epoch if self._segments else self._epoch + 1
+            self._segments.appendleft(self._create_segment(max(0, oldest - 1)))
 
     def commit(self, messages: list[AcceptedMessage], ended: list[int]) -> list[tuple[AcceptedMessage, Segment]]:
         """Write and flush records of these messages, then tombstones for these serials.
@@ -224,7 +214,9 @@ class Journal:
         """Return path, content and descriptor of every segment, flushed; those with a valid header first."""
         contents = []
         for name, _ in self._disk.entries(self._folder):
-            if name.startswith(SEGMENT_PREFIX):
+            if name.startswith(NEW_PREFIX):
+                self._disk.unlink(f"{self._folder}/{name}")
+            elif name.startswith(SEGMENT_PREFIX):
                 path = f"{self._folder}/{name}"
                 fd = self._disk.open(path, os.O_RDWR)
                 self._disk.sync_data(fd)
@@ -240,25 +232,23 @@ class Journal:
         found: list[tuple[Segment, Reading]],
     ) -> None:
         """Add a segment that was found to the ring."""
-        if len(data) != self._size and (reading is None or not reading.entries):
-            # Its creation was cut short, or the size setting changed while it was empty.
-            self._disk.close(fd)
-            self._disk.unlink(path)
-            return
+        damaged = find_damage(path, data, reading, self._size)
         if reading is None:
             segment = Segment(path, fd, 0)
             self._segments.appendleft(segment)
-            if bytes(data).count(0) == len(data):
-                return
-            reading = Reading(0, 1)
-            reading.damages.append(Damage(0, len(data), is_certain=True))
+        elif len(data) > self._size and not reading.entries and damaged is None:
+            # The size setting changed while it was empty.
+            self._disk.close(fd)
+            self._disk.unlink(path)
+            return
         else:
             segment = Segment(path, fd, reading.epoch)
             self._nearby = max(self._nearby, reading.epoch)
             found.append((segment, reading))
-        if reading.damages:
-            self.damaged.append(Damaged(path, reading))
-            segment.is_suspect = segment.is_damaged = reading.is_damaged
+        if damaged is not None:
+            self.damaged.append(damaged)
+            segment.is_suspect = damaged.is_certain
+            segment.is_damaged = damaged.is_worth_keeping
 
     def _room(self, size: int, touched: list[Segment]) -> Segment:
         """Return a segment with room for a record; this may begin the next one of the ring."""
@@ -301,7 +291,7 @@ class Journal:
         if ring and ring[0] is not self._current and not ring[0].needed:
             ring.rotate(-1)
         else:
-            ring.append(self._create_segment())
+            ring.append(self._create_segment(self._epoch))
         self._current = ring[-1]
         self._position = 0
 
@@ -320,22 +310,31 @@ class Journal:
         self._disk.sync_data(self._current.fd)
         self._start = self._position = len(text)
 
-    def _create_segment(self) -> Segment:
+    def _create_segment(self, epoch: int) -> Segment:
+        """Create a segment without records; it gets its name when its content is on the disk."""
         taken = {segment.path for segment in self._segments}
-        path = next(
-            path for count in range(len(taken) + 1) if (path := f"{self._folder}/{SEGMENT_PREFIX}{count}") not in taken
+        path, new = next(
+            (path, f"{self._folder}/{NEW_PREFIX}{count}")
+            for count in range(len(taken) + 1)
+            if (path := f"{self._folder}/{SEGMENT_PREFIX}{count}") not in taken
         )
-        fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        text, _ = form.header(epoch, self.next_serial)
+        remove(self._disk, new)
+        fd = self._disk.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            for start in range(0, self._size, len(_ZEROS)):
+            self._disk.write(fd, text)
+            for start in range(len(text), self._size, len(_ZEROS)):
                 self._disk.write(fd, _ZEROS[: self._size - start])
             self._disk.sync(fd)
+            remove(self._disk, path)
+            self._disk.link(new, path)
+            self._disk.unlink(new)
             self._disk.sync_folder(self._folder)
         except OSError:
             self._disk.close(fd)
-            self._disk.unlink(path)
+            remove(self._disk, new)
             raise
-        return Segment(path, fd, 0)
+        return Segment(path, fd, epoch)
 
     def _keep(self, segment: Segment) -> None:
         """Link a damaged segment under another name, unless MAX_KEPT are kept already."""

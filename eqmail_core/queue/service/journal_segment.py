@@ -1,8 +1,9 @@
 """One file of the journal's ring, and how many of its messages are still needed."""
 
 SEGMENT_PREFIX = "segment."
+NEW_PREFIX = "new."
 DAMAGED_PREFIX = "damaged."
-"""Prefixes of the files of the ring, and of damaged ones kept for examination."""
+"""Prefixes of the files of the ring, of files that are to join it, and of damaged ones kept for examination."""
 
 
 class Segment:

@@ -21,8 +21,9 @@ import os
 from zlib import crc32
 
 from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.format.journal_damage import Damaged
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.journal import Damaged, Journal
+from eqmail_core.queue.service.journal import Journal
 from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.site.layout import QueuePaths

@@ -18,7 +18,8 @@ from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.event_loop.worker_thread import WorkerThread
 from eqmail_core.queue.filesystem import FileSystem
-from eqmail_core.queue.service.journal import Damaged, Journal
+from eqmail_core.queue.format.journal_damage import describe_damage
+from eqmail_core.queue.service.journal import Journal
 from eqmail_core.queue.service.listener import ListenerConfig, QueueListener
 from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.queue.service.number_pool import NumberPool
@@ -230,21 +231,8 @@ def report(found: RecoveryResult) -> None:
             "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
         )
     for damaged in found.damaged:
-        log_line(NAME, damage_line(damaged))
+        weight, text = describe_damage(damaged)
+        fate = f"; the file will be kept as damaged.{damaged.epoch}" if damaged.is_worth_keeping else ""
+        log_line(NAME, f"{weight}: {text}{fate}")
     for number in found.lost:
         log_line(NAME, f"alert: msg {number}: the file with its body is gone")
-
-
-def damage_line(damaged: Damaged) -> str:
-    """Return the message about a damaged segment of the journal."""
-    size = sum(damage.end - damage.start for damage in damaged.damages)
-    first = damaged.damages[0].start
-    where = f"{damaged.path}: {len(damaged.damages)} damaged places ({size} bytes, the first at offset {first})"
-    if any(damage.is_certain for damage in damaged.damages):
-        return (
-            f"alert: {where}: what was waiting there is lost; the {damaged.intact} intact records before and behind "
-            f"are read; the file will be kept as damaged.{damaged.epoch}"
-        )
-    return (
-        f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {damaged.intact} are intact"
-    )

@@ -20,6 +20,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.tcpserver.rules_database import find_rule
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
+from eqmail_setup.diagnostics.checks.journal import check_journal
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
@@ -77,6 +78,7 @@ def check_queue(site: Site) -> Iterator[Finding]:
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"
         remedy = "look at what is left of it, stop the services and move the files out of the queue"
         yield Finding("queue.state", ERROR, fact, remedy)
+    yield from check_journal(site)
 
 
 def check_setting_files(site: Site) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ import pytest
 import trustme
 
 from eqmail_core.queue.admin.transfer import survey_queue
+from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.service.journal import Journal
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import DIFFERS
@@ -84,11 +86,26 @@ def _first(site: Site, folder: str) -> str:
 
 Damage = Callable[[Site], None]
 
+
+def _journal(site: Site, damage: Callable[[Path], object] = lambda path: None, mode: int = 0o600) -> None:
+    """A journal as a start of the services makes it, then damaged."""
+    journal = Journal(FileSystem(), site.queue.journal)
+    journal.replay(1)
+    journal.prepare()
+    journal.close()
+    damage(path := Path(site.queue.journal, "segment.0"))
+    path.chmod(mode)
+
+
 REPAIRED: dict[str, Damage] = {
     "mode 0777": lambda site: os.chmod(f"{site.queue.root}/mess", 0o777),
     "missing": lambda site: os.unlink(f"{site.bin}/qmail-inject"),
     "where nobody looks for it": lambda site: _aside(_first(site, "info")),
     "mode 0644": lambda site: os.chmod(_first(site, "bounce"), 0o644),
+    "mode 0000": lambda site: os.chmod(_first(site, "mess"), 0),
+    "mode 0400": lambda site: os.chmod(_first(site, "info"), 0o400),
+    "mode 0604": lambda site: _journal(site, mode=0o604),
+    "mode 0640": lambda site: _pool_file(site, 0o640),
     "the inode number": _copied,
     "not what its text says": _text("users/cdb", "no database"),
     "everybody can read the private key": _certificate(300, 0o644),
@@ -99,10 +116,24 @@ TOLD: dict[str, tuple[Damage, bool]] = {
     "expires on": (_certificate(29), False),
     "expired on": (_certificate(-1), True),
     "has files in info, local only": (lambda site: _unowned(site), True),
+    "is empty: every message that waited in it is lost": (
+        lambda site: _journal(site, lambda path: os.truncate(path, 0)),
+        True,
+    ),
+    "is cut off after 5000 bytes": (lambda site: _journal(site, lambda path: os.truncate(path, 5000)), True),
+    "was damaged, and is kept for examination": (
+        lambda site: _journal(site, lambda path: os.link(path, path.with_name("damaged.7"))),
+        False,
+    ),
     "not a number": (_text("control/databytes", "many\n"), True),
     "line 1: 'nobody:x' is no entry": (_text("users/assign", "nobody:x\n.\n"), True),
     "is no rule": (_text("control/tcprules", "1.2.3.4:perhaps\n"), True),
 }
+
+
+def _pool_file(site: Site, mode: int) -> None:
+    (path := Path(site.queue.pid, "pool.1")).touch()
+    path.chmod(mode)
 
 
 def _unowned(site: Site) -> None:

@@ -1,6 +1,7 @@
 """The journal: what is committed comes back, what is torn does not, and the ring turns."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.queue.format import journal as form
 from eqmail_core.queue.format import journal_reading
+from eqmail_core.queue.format.journal_damage import describe_damage
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Journal
 from tests.support.simulated_disk import SimDisk
@@ -336,3 +338,132 @@ def test_a_stop_keeps_a_damaged_segment() -> None:
     again.empty()
     names = [name for name, _ in disk.entries(FOLDER)]
     assert [name for name in names if name.startswith("damaged.")] and "segment.0" not in names
+
+
+def overwrite(disk: SimDisk, path: str, offset: int, data: bytes) -> None:
+    fd = disk.open(path, os.O_RDWR)
+    disk.write_at(fd, [data], offset)
+    disk.sync(fd)
+    disk.close(fd)
+
+
+def filled(count: int = 4) -> tuple[SimDisk, str]:
+    """A disk whose journal has so many messages in its newest segment, and the path of that."""
+    disk = SimDisk([FOLDER])
+    journal, _ = fresh(disk)
+    journal.prepare()
+    messages = [message(journal, b"%d" % index * 50) for index in range(1, count + 1)]
+    for it in messages:
+        commit(journal, [it], [])
+    assert messages[0].segment is not None
+    return disk, messages[0].segment.path
+
+
+def cut(disk: SimDisk, path: str, size: int) -> None:
+    data = disk.content(path) or b""
+    disk.make_empty(path)
+    overwrite(disk, path, 0, data[:size])
+
+
+def second_record(disk: SimDisk, path: str, offset: int = 0) -> int:
+    return (disk.content(path) or b"").index(b"2" * 50) - len(b"Fa\0Tb\0") - form.OVERHEAD + offset
+
+
+DAMAGES: dict[str, tuple[Callable[[SimDisk, str], object], int, str]] = {
+    "empty": (lambda disk, path: disk.make_empty(path), 0, "is empty: every message that waited in it is lost"),
+    "zeros": (
+        lambda disk, path: overwrite(disk, path, 0, bytes(SIZE)),
+        0,
+        "holds zeros only (4096 bytes): every message that waited in it is lost",
+    ),
+    "garbage": (
+        lambda disk, path: overwrite(disk, path, 0, b"?" * SIZE),
+        0,
+        "one damaged place (4096 bytes, the first at offset 0): no record can be read; what stood there is lost",
+    ),
+    "cut off": (lambda disk, path: cut(disk, path, 300), 2, "is cut off after 300 bytes: what stood behind is lost"),
+    "cut off between records": (
+        lambda disk, path: cut(disk, path, second_record(disk, path)),
+        1,
+        "is cut off after 128 bytes: what stood behind is lost",
+    ),
+    "header": (
+        lambda disk, path: overwrite(disk, path, 3, b"?"),
+        4,
+        "one damaged place (28 bytes, the first at offset 0), in its header or in checksums: nothing is lost, "
+        "4 records are read",
+    ),
+    "checksum": (
+        lambda disk, path: overwrite(disk, path, second_record(disk, path), b"????"),
+        4,
+        "one damaged place (4 bytes, the first at offset 128), in its header or in checksums: nothing is lost, "
+        "4 records are read",
+    ),
+    "record": (
+        lambda disk, path: overwrite(disk, path, second_record(disk, path, 60), b"?"),
+        3,
+        "(100 bytes, the first at offset 128): what stood there is lost",
+    ),
+    "header and record": (
+        lambda disk, path: (overwrite(disk, path, 3, b"?"), overwrite(disk, path, second_record(disk, path, 60), b"?")),
+        3,
+        "2 damaged places (128 bytes, the first at offset 0): what stood there is lost",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_each_kind_of_damage_is_told_with_what_it_costs(kind: str) -> None:
+    do, intact, text = DAMAGES[kind]
+    disk, path = filled()
+    do(disk, path)
+    again, found = fresh(disk)
+    assert len(found) == intact
+    (damaged,) = again.damaged
+    weight, said = describe_damage(damaged)
+    assert weight == "alert" and said.startswith(f"{path}: ") and text in said
+    assert ("lost" in said.replace("nothing is lost", "")) == (intact < 4)
+    # It is written no more, and a later start is told of it again only until nothing of it is needed.
+    again.prepare()
+    last = found
+    for _ in range(60):
+        it = message(again, b"x" * 300)
+        commit(again, [it], last)
+        last = [it]
+    assert not fresh(disk)[0].damaged
+
+
+def test_a_torn_tail_is_a_warning() -> None:
+    disk, path = filled()
+    last = (disk.content(path) or b"").index(b"4" * 50)
+    overwrite(disk, path, last, bytes(50))
+    weight, said = describe_damage(fresh(disk)[0].damaged[0])
+    assert weight == "warning" and "cut short by a crash" in said
+
+
+@pytest.mark.parametrize("survives", [lambda most: 0, lambda most: most], ids=["nothing", "everything"])
+def test_a_segment_whose_making_is_cut_short_at_any_moment_is_no_damage(survives: Callable[[int], int]) -> None:
+    class Cut(Exception):
+        pass
+
+    def stop() -> None:
+        if disk.operations == limit:
+            raise Cut
+
+    limit = 0
+    while True:
+        limit += 1
+        disk = SimDisk([FOLDER])
+        journal, _ = fresh(disk)
+        disk.on_operation = stop
+        try:
+            journal.prepare()
+            break
+        except Cut:
+            disk.on_operation = lambda: None
+        for next_boot in (disk.copy(), disk.after_power_cut(survives)):
+            again, found = fresh(next_boot)
+            assert not again.damaged and not found
+            again.prepare()
+            assert segments(next_boot) == 2
+    assert limit > 8

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eqmail_core.dns.query import DnsQuestion
 
 CACHE_SIZE = 50000
-"""Most records in the cache; an answer without records counts as one."""
+"""Most records in the cache; an answer without records counts as one, every 64 bytes of a text as one more."""
 
 
 class DnsCache:
@@ -64,4 +64,4 @@ class DnsCache:
 
 
 def _records_of(answer: DnsAnswer) -> int:
-    return max(1, len(answer.names) + len(answer.addresses))
+    return max(1, len(answer.names) + len(answer.addresses) + sum(1 + len(text) // 64 for text in answer.texts))

@@ -12,7 +12,7 @@ Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negativ
 """
 
 from eqmail_core.dns.cache import DnsCache
-from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NOTHING, DnsAnswer
+from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NO_SUCH_NAME, NOTHING, PTR, TXT, DnsAnswer
 from eqmail_core.mail.domain_name import ascii_domain
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class BlockingResolver:
         known = self._cache.get(question)
         name = _name_of(question[1])
         if known is not None or name is None:
-            return known or NOTHING
+            return known or NO_SUCH_NAME
         if not self._ready:
             return NO_ANSWER
         had_edns = self._resolver.edns >= 0
@@ -160,7 +160,7 @@ class AsyncResolver:
         known = self._cache.get(question)
         name = _name_of(question[1])
         if known is not None or name is None:
-            return known or NOTHING
+            return known or NO_SUCH_NAME
         if not self._ready:
             return NO_ANSWER
         async with self._places:
@@ -186,7 +186,7 @@ def preload() -> None:
 
     import dns.asyncbackend
 
-    for module in ("ANY.CNAME", "ANY.MX", "ANY.OPT", "ANY.SOA", "ANY.NS", "IN.A", "IN.AAAA"):
+    for module in ("ANY.CNAME", "ANY.MX", "ANY.OPT", "ANY.SOA", "ANY.NS", "ANY.PTR", "ANY.TXT", "IN.A", "IN.AAAA"):
         import_module(f"dns.rdtypes.{module}")
     import_module("dns.asyncresolver")
     dns.asyncbackend.set_default_backend("asyncio")
@@ -254,7 +254,7 @@ def _cache_records(cache: DnsCache, question: "DnsQuestion", found: "dns.resolve
     import dns.resolver
 
     if isinstance(found, dns.resolver.NXDOMAIN):
-        ttl, answer = NEGATIVE_CACHE_S, NOTHING
+        ttl, answer = NEGATIVE_CACHE_S, NO_SUCH_NAME
     elif isinstance(found, Exception):
         return NO_ANSWER
     else:
@@ -272,8 +272,10 @@ def _answer(kind: str, found: "dns.resolver.Answer") -> DnsAnswer:
     if kind == MX:
         best = sorted(records, key=lambda item: item.preference)[:MAX_RECORDS]
         return DnsAnswer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
-    if kind == CNAME:
-        return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records))
+    if kind in (CNAME, PTR):
+        return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records[:MAX_RECORDS]))
+    if kind == TXT:
+        return DnsAnswer(texts=tuple(b"".join(it.strings) for it in records[:MAX_RECORDS]))
     return DnsAnswer(addresses=tuple(it.address for it in records[:MAX_RECORDS]))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from eqmail_core.dns import resolver
 from eqmail_core.dns.cache import DnsCache
-from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, DnsAnswer, DnsQuestion
+from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NO_SUCH_NAME, NOTHING, PTR, TXT, A, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import MAX_RECORDS, AsyncResolver, BlockingResolver
 from tests.support.name_server import NameServer, Zone
 
@@ -24,6 +24,8 @@ ZONE: Zone = {
     ("many.test", "MX"): [f"{number} m{number}.test." for number in reversed(range(1000))],
     ("many.test", "A"): [f"192.0.{number // 200}.{number % 200}" for number in range(1000)],
     ("xn--mller-kva.test", "A"): ["192.0.2.7"],
+    ("text.test", "TXT"): ['"one " "record"', '"another"'],
+    ("1.2.0.192.in-addr.arpa", "PTR"): ["A.test.", "b.test."],
     ("loop.test", "CNAME"): ["loop2.test."],
     ("loop2.test", "CNAME"): ["loop.test."],
 }
@@ -76,6 +78,15 @@ def test_an_alias_leads_to_the_addresses_of_its_target(ask: Ask) -> None:
     assert ask((CNAME, b"alias.test")).names == ((0, b"a.test"),)
 
 
+def test_the_strings_of_a_text_record_are_one_text(ask: Ask) -> None:
+    assert set(ask((TXT, b"text.test")).texts) == {b"one record", b"another"}
+    assert ask((TXT, b"a.test")) is NOTHING
+
+
+def test_the_names_of_an_address(ask: Ask) -> None:
+    assert {name for _, name in ask((PTR, b"1.2.0.192.in-addr.arpa")).names} == {b"A.test", b"b.test"}
+
+
 def test_a_null_mx_has_an_empty_name(ask: Ask) -> None:
     assert ask((MX, b"null.test")).names == ((0, b""),)
 
@@ -86,8 +97,8 @@ def test_a_truncated_answer_comes_by_tcp(ask: Ask, server: NameServer) -> None:
 
 
 @pytest.mark.parametrize("name", [b"missing.test", b"", b".", b"a..test", b"x" * 64 + b".test", b"a." * 200])
-def test_what_does_not_exist_is_nothing(ask: Ask, name: bytes) -> None:
-    assert ask((A, name)) is NOTHING
+def test_what_does_not_exist_is_told_from_what_has_no_record(ask: Ask, name: bytes) -> None:
+    assert ask((A, name)) is NO_SUCH_NAME
 
 
 def test_a_name_without_such_a_record_is_nothing(ask: Ask) -> None:
@@ -118,14 +129,14 @@ def test_without_a_name_server_everything_is_temporary(
         reported.write_text(content)
     monkeypatch.setattr(resolver, "RESOLV_CONF", str(reported))
     assert BlockingResolver().answer((A, b"a.test")) is NO_ANSWER
-    assert BlockingResolver().answer((A, b"")) is NOTHING
+    assert BlockingResolver().answer((A, b"")) is NO_SUCH_NAME
 
 
 def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
     clients = BlockingResolver(["127.0.0.1"], server.port)
     for _ in range(3):
         assert clients.answer((A, b"A.Test")).addresses
-        assert clients.answer((A, b"missing.test")) is NOTHING
+        assert clients.answer((A, b"missing.test")) is NO_SUCH_NAME
     assert len(server.asked) == 2
 
 

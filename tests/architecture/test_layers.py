@@ -15,7 +15,7 @@ TOOLKIT = ROOT / "eqmail_setup"
 RANKS = {
     0: "outcome text mail site",
     1: "control dns dsn ipc",
-    2: "system",
+    2: "mail_auth system",
     3: "access auth event_loop mailbox service spawn tcpserver tls tools users",
     4: "filters queue smtp",
     5: "inject pop3 qmtp remote scheduler smtpd",
@@ -31,7 +31,7 @@ outcome text/* mail/* site/site site/layout site/accounts site/site_file
 control/* auth/client auth/checkpassword auth/secrets_file auth/verify auth/credentials
 dns/query dns/mx dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
 mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/protocol
-tls/client_policy tls/session_info tcpserver/rules tcpserver/options
+tls/client_policy tls/session_info mail_auth/* tcpserver/rules tcpserver/options
 queue/routing queue/format/* queue/admin/filter scheduler/destination
 scheduler/destination_queues smtp/path smtp/data smtp/reply_reader smtp/client smtp/lmtp_client
 filters/verdict filters/transaction filters/message filters/milter/*
@@ -50,7 +50,7 @@ THIRD_PARTY = {
     "setproctitle": "system",
     "dns": "dns",
     "cdbx": "system",
-    "cryptography": "auth tls smtp",
+    "cryptography": "auth mail_auth tls smtp",
     "idna": "text mail dns",
     "publicsuffixlist": "scheduler",
 }

@@ -14,7 +14,8 @@ SECTION = re.compile(r"\d+(?:\.\d+)*")
 # What a source may be, besides a page of docs/.
 KNOWN = re.compile(
     r"RFC \d+|ADR \d+|\b[\w.+-]+\(\d\)|\b[\w-]+\.[ch]\b|\bcr\.yp\.to\b|\bhaproxy\.org\b|INTERNALS|docs/|"
-    r"libmilter|MILTER_README|daemontools|Courier|Life with qmail|eqmail_|\btests/|control file|sendmail"
+    r"libmilter|MILTER_README|daemontools|Courier|Life with qmail|eqmail_|\btests/|control file|sendmail|"
+    r"libsrs2|draft-[a-z0-9-]+"
 )
 
 

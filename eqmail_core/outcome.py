@@ -6,6 +6,15 @@ An unknown error is temporary, so that mail is never lost by surprise.
 Source: docs/spec "Universal exit code convention"; qmail-command(8).
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NewType
+
+    Disposition = NewType("Disposition", bytes)
+else:
+    # Programs that start per message import neither `typing` nor `enum`.
+    Disposition = bytes
+
 DONE = b"K"
 TEMPORARY = b"Z"
 PERMANENT = b"D"
@@ -50,11 +59,48 @@ class LocalError(Exception):
     """A bug in eQmail, never caused by input; not caught below the top of a service."""
 
 
-FLEETING, LASTING, TAKEN_OVER, EXPANDED = b"0", b"1", b"2", b"3"
-"""The disposition of a delivered message.
+NOT_DURABLE = Disposition(b"0")
+"""Delivered, but a system crash could still lose the message; a notice follows when it is durable."""
 
-Not durable yet; durable; forwarded to exactly one address together with the DSN parameters; forwarded to several.
-"""
+DURABLE = Disposition(b"1")
+"""Delivered for good; also the disposition of every delivery that failed."""
+
+DSN_RELAYED = Disposition(b"2")
+"""Durable, and passed on with its DSN parameters: the next hop, or the one address of a forward, sends the DSNs."""
+
+EXPANDED = Disposition(b"3")
+"""Durable, and passed on to several addresses."""
+
+
+class DeliveryResult:
+    """How the delivery to one recipient ended.
+
+    `outcome`: DONE, TEMPORARY or PERMANENT. `text`: for people. `disposition`: what became of a delivered message.
+    """
+
+    __slots__ = ("disposition", "outcome", "text")
+
+    def __init__(self, outcome: bytes, text: bytes, disposition: "Disposition" = DURABLE) -> None:
+        self.outcome = outcome
+        self.text = text
+        self.disposition = disposition
+
+    @classmethod
+    def from_report(cls, report: bytes, disposition: "Disposition" = DURABLE) -> "DeliveryResult":
+        """Split a report: its first letter is the outcome."""
+        return cls(report[:1], report[1:], disposition)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DeliveryResult):
+            return NotImplemented
+        mine = (self.outcome, self.text, self.disposition)
+        return mine == (other.outcome, other.text, other.disposition)
+
+    __hash__ = None  # type: ignore[assignment]  # compared, never a key
+
+    def __repr__(self) -> str:
+        return f"DeliveryResult({self.outcome!r}, {self.text!r}, {self.disposition!r})"
+
 
 DSN_VARIABLE = b"WISHES"
 """Environment variable with the DSN parameters, for programs of a .qmail file.

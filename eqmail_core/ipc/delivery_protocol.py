@@ -9,8 +9,9 @@
 `name` is empty, or a file name that is a function of message and recipient.
 A mailbox that gets the same request twice then replaces its copy instead of keeping two.
 The DSN parameters have the form of `dsn.parameters`, with the recipient at index 0.
-Flags of a report: 1, the delivery is durable; 2, the next hop sends the requested DSNs; 4, the message was expanded to
-several addresses. A report K without flag 1 means: delivered, but a system crash could still lose it; a Y follows.
+Flags of a report: 1, the delivery is durable; 3, also, the next hop sends the requested DSNs; 5, also, the message was
+expanded to several addresses. A report K with flags 0 means: delivered, but a system crash could still lose
+it; a Y follows.
 The descriptor's offset is shared with other requests: read with pread.
 
 Source: queue.md 3.11 (the spawner protocols); docs/adr/0013-durability-of-deliveries.md.
@@ -18,9 +19,12 @@ Source: queue.md 3.11 (the spawner protocols); docs/adr/0013-durability-of-deliv
 
 import struct
 
-ORDER, REPORT, DURABLE = b"D", b"R", b"Y"
+from eqmail_core.outcome import DSN_RELAYED, DURABLE, EXPANDED, NOT_DURABLE, DeliveryResult, Disposition
 
-IS_DURABLE, TAKES_OVER, EXPANDED = 1, 2, 4
+ORDER, REPORT, BECAME_DURABLE = b"D", b"R", b"Y"
+
+_FLAGS = {NOT_DURABLE: 0, DURABLE: 1, DSN_RELAYED: 3, EXPANDED: 5}
+_DISPOSITIONS: dict[int, Disposition] = {flags: disposition for disposition, flags in _FLAGS.items()}
 
 MAX_REPORT = 10000
 """Longest report text that the scheduler keeps, in bytes."""
@@ -30,12 +34,9 @@ _REPORT = struct.Struct("<cQBc")
 
 
 class DeliveryRequest:
-    """The delivery of one message to one recipient.
+    """The delivery of one message to one recipient."""
 
-    `takes_over`: the next hop, to which the message was offered last, sends the requested DSNs.
-    """
-
-    __slots__ = ("dsn", "name", "number", "recipient", "sender", "serial", "takes_over")
+    __slots__ = ("dsn", "name", "number", "recipient", "sender", "serial")
 
     def __init__(
         self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes = b""
@@ -46,7 +47,6 @@ class DeliveryRequest:
         self.sender = sender
         self.recipient = recipient
         self.dsn = dsn
-        self.takes_over = False
 
 
 def order(request: DeliveryRequest) -> bytes:
@@ -68,32 +68,29 @@ def split_order(packet: bytes) -> DeliveryRequest:
     return DeliveryRequest(serial, number, name, sender, recipient, dsn[0])
 
 
-def report(
-    serial: int, durable: bool, outcome: bytes, text: bytes, takes_over: bool = False, is_expanded: bool = False
-) -> bytes:
+def report(serial: int, result: DeliveryResult) -> bytes:
     """Render an R packet."""
-    flags = durable * IS_DURABLE | takes_over * TAKES_OVER | is_expanded * EXPANDED
-    return _REPORT.pack(REPORT, serial, flags, outcome) + text[:MAX_REPORT]
+    return _REPORT.pack(REPORT, serial, _FLAGS[result.disposition], result.outcome) + result.text[:MAX_REPORT]
 
 
-def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
-    """Read serial, flags, outcome and text of an R packet.  Fails: ValueError for any other."""
+def split_report(packet: bytes) -> tuple[int, DeliveryResult]:
+    """Read serial and result of an R packet.  Fails: ValueError for any other, and for flags that no service sets."""
     try:
         kind, serial, flags, outcome = _REPORT.unpack_from(packet)
     except struct.error as error:
         raise ValueError("short report") from error
-    if kind != REPORT:
+    if kind != REPORT or flags not in _DISPOSITIONS:
         raise ValueError("not a report")
-    return serial, flags, outcome, packet[_REPORT.size :]
+    return serial, DeliveryResult(outcome, packet[_REPORT.size :], _DISPOSITIONS[flags])
 
 
 def durable(serials: list[int]) -> bytes:
     """Render a Y packet with at most 8 000 serials."""
-    return DURABLE + struct.pack(f"<{len(serials)}Q", *serials)
+    return BECAME_DURABLE + struct.pack(f"<{len(serials)}Q", *serials)
 
 
 def split_durable(packet: bytes) -> tuple[int, ...]:
     """Read the serials of a Y packet.  Fails: ValueError for any other."""
-    if packet[:1] != DURABLE or len(packet) % 8 != 1:
+    if packet[:1] != BECAME_DURABLE or len(packet) % 8 != 1:
         raise ValueError("not a list of durable reports")
     return struct.unpack(f"<{(len(packet) - 1) // 8}Q", packet[1:])

@@ -36,7 +36,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if dry:
             dry_run(site, delivery, lambda line: write_all(1, line), write_stderr)
         else:
-            write_all(1, deliver(site, delivery, 0, environ)[0])
+            write_all(1, deliver(site, delivery, 0, environ).text)
     except Failure as failure:
         if failure.text:
             write_stderr(failure.text + b"\n")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from eqmail_core.dsn.parameters import DsnParameters, parse_dsn
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import dsn_in_info, parse_info
-from eqmail_core.queue.format.recipient_list import DONE, records
+from eqmail_core.queue.format.recipient_list import MARK_DONE, records
 from eqmail_core.queue.format.tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import CHUNK, read_all, sync_folder, write_all
@@ -27,7 +27,7 @@ WARNED_MODE = LIST_MODE | WARNED
 
 _NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_DONE = bytes((DONE,))
+_DONE = bytes((MARK_DONE,))
 
 
 class QueueFileError(Exception):

@@ -16,7 +16,7 @@ from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.envelope import parse_born
 from eqmail_core.queue.format.info import born_ns, render_info
-from eqmail_core.queue.format.recipient_list import SENDER, TODO, records
+from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.queue.message_match import vouch
 from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
@@ -90,7 +90,7 @@ class Preprocessor:
             dsn = _DsnCollector()
             chunks = _chunks(envelope, short(todo))
             for _, letter, text in records(chunks):
-                if letter == TODO:
+                if letter == MARK_TODO:
                     channel, address = route(text)
                     path = lists[channel]
                     if path not in files:

@@ -5,6 +5,7 @@ Source: queue.md 3.11; qmail-rspawn.c.
 
 import os
 import pwd
+from functools import partial
 
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.remote.report import report_of_run
@@ -34,11 +35,7 @@ def run(site: Site, environ: dict[bytes, bytes]) -> None:
         except OSError as error:
             return EXIT_TEMPORARY if is_temporary(error) else EXIT_PERMANENT
 
-    def judge(code: int, output: bytes) -> bytes:
-        outcome, text = report_of_run(os.path.basename(program), code, output)
-        return outcome + text
-
-    ClassicSpawner(site.spawn, owner, act, judge).run()
+    ClassicSpawner(site.spawn, owner, act, partial(report_of_run, os.path.basename(program))).run()
 
 
 def _installed(site: Site) -> bytes:

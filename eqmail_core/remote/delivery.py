@@ -18,7 +18,7 @@ from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.outcome import PERMANENT, TEMPORARY, Failure
+from eqmail_core.outcome import DSN_RELAYED, PERMANENT, TEMPORARY, DeliveryResult, Failure
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output, report_of_run
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
@@ -30,7 +30,8 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import literal_address
 from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
-from eqmail_core.spawn.request_check import rejection_reason
+from eqmail_core.spawn.protocol import NO_MESSAGE
+from eqmail_core.spawn.request_check import rejection
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -42,9 +43,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.dns.mx import Search
     from eqmail_core.smtp.client_tls import ClientTls
-
-Report = tuple[bytes, bytes]
-"""Outcome letter and text."""
 
 NAME = "remote"
 MAX_IDLE = 256
@@ -103,26 +101,30 @@ class RemoteDeliveries:
         self._own_until = 0.0
         self._environment = PlanEnvironment(literal_address, self._own_addresses, random.shuffle)
 
-    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> DeliveryResult:
         """Deliver the message behind the descriptor `message` to one recipient."""
-        problem = rejection_reason(order.recipient, message, self._owner)
-        if problem:
-            return problem[:1], problem[1:]
+        problem = rejection(order.recipient, message, self._owner)
+        if problem is not None:
+            return problem
         try:
             settings = self.source.current()
             if settings.substitute:
                 return await _run_substitute(settings.substitute, order, message)
-            return report_of_output(await self._send(settings, order, message))
+            client = await self._send(settings, order, message)
+            result = report_of_output(client.report)
+            if client.next_hop_sends_dsn:
+                result.disposition = DSN_RELAYED
+            return result
         except Failure as failure:
-            return failure.outcome, failure.text + b"\n"
+            return DeliveryResult(failure.outcome, failure.text + b"\n")
         except MemoryError:
-            return TEMPORARY, b"Out of memory. (#4.3.0)\n"
+            return DeliveryResult(TEMPORARY, b"Out of memory. (#4.3.0)\n")
         except MessageUnreadable:
-            return TEMPORARY, b"Unable to read message. (#4.3.0)\n"
+            return DeliveryResult(TEMPORARY, b"Unable to read message. (#4.3.0)\n")
         except OSError:
-            return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
+            return DeliveryResult(TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n")
 
-    async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> bytes:
+    async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> SmtpClient:
         host = order.recipient.rpartition(b"@")[2]
         search = plan_delivery(
             host, order.sender, [order.recipient], settings.routes, self._environment, settings.own_names
@@ -134,7 +136,7 @@ class RemoteDeliveries:
         for candidate in plan.candidates:
             client = await self._try_candidate(job, candidate)
             if client is not None and client.status != TRY_NEXT:
-                return client.report
+                return client
             if client is not None:
                 job.attempts.said = client.said
             if self._timer.loop.time() >= until:
@@ -224,7 +226,6 @@ class RemoteDeliveries:
         except asyncio.CancelledError:
             session.close()
             raise
-        job.order.takes_over = session.client.next_hop_sends_dsn
         if session.is_open:
             self.idle.put(key, session, self._timer.loop.time() + job.settings.reuse_s)
 
@@ -235,7 +236,7 @@ class RemoteDeliveries:
         return self._own
 
 
-async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) -> Report:
+async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) -> DeliveryResult:
     """Run a program with qmail-remote's arguments and the message on descriptor 0.
 
     The arguments are HOST SENDER RECIPIENT.
@@ -245,7 +246,7 @@ async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) 
     try:
         stdin = MessageFile(message).reopen()
     except MessageUnreadable:
-        return TEMPORARY, b"qmail-spawn unable to open message. (#4.3.0)\n"
+        return NO_MESSAGE
     try:
         process = await asyncio.create_subprocess_exec(
             program,
@@ -258,7 +259,7 @@ async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) 
         )
     except OSError as error:
         outcome = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
-        return outcome, b"Unable to run %b.\n" % name
+        return DeliveryResult(outcome, b"Unable to run %b.\n" % name)
     finally:
         os.close(stdin)
     assert process.stdout is not None

@@ -3,28 +3,29 @@
 Source: queue.md 3.11 (rspawn).
 """
 
-from eqmail_core.outcome import DONE, EXIT_TEMPORARY, PERMANENT, TEMPORARY
+from eqmail_core.outcome import DONE, EXIT_TEMPORARY, PERMANENT, TEMPORARY, DeliveryResult
 
 _RANK = {DONE: 1, TEMPORARY: 0, PERMANENT: -1}
 _OUTCOME = {rank: letter for letter, rank in _RANK.items()}
 
 
-def report_of_run(program: bytes, code: int, output: bytes) -> tuple[bytes, bytes]:
-    """Return letter and text for a program that printed `output` and ended with `code`.
+def report_of_run(program: bytes, code: int, output: bytes) -> DeliveryResult:
+    """Return the result for a program that printed `output` and ended with `code`.
 
     `code`: the exit code, negative for a signal.
     """
     if code < 0:
-        return TEMPORARY, program + b" crashed.\n"
+        return DeliveryResult(TEMPORARY, program + b" crashed.\n")
     if code:
-        return TEMPORARY if code == EXIT_TEMPORARY else PERMANENT, b"Unable to run %b.\n" % program
+        outcome = TEMPORARY if code == EXIT_TEMPORARY else PERMANENT
+        return DeliveryResult(outcome, b"Unable to run %b.\n" % program)
     if not output:
-        return TEMPORARY, program + b" produced no output.\n"
+        return DeliveryResult(TEMPORARY, program + b" produced no output.\n")
     return report_of_output(output)
 
 
-def report_of_output(output: bytes) -> tuple[bytes, bytes]:
-    """Return letter and text for qmail-remote's output about one recipient.
+def report_of_output(output: bytes) -> DeliveryResult:
+    """Return the result for qmail-remote's output about one recipient.
 
     The output is recipient reports, then a message report.
     """
@@ -34,4 +35,4 @@ def report_of_output(output: bytes) -> tuple[bytes, bytes]:
     text = reports[0][1:] if reports else b""
     if message <= rank and len(reports) > 1 and reports[1][:1] in _RANK:
         text += reports[1][1:]
-    return _OUTCOME[rank], text
+    return DeliveryResult(_OUTCOME[rank], text)

@@ -23,13 +23,14 @@ from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside, close_received
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest, report, split_order
-from eqmail_core.outcome import TEMPORARY
-from eqmail_core.remote.delivery import NAME, RemoteDeliveries, Report
+from eqmail_core.outcome import TEMPORARY, DeliveryResult
+from eqmail_core.remote.delivery import NAME, RemoteDeliveries
 from eqmail_core.remote.settings import SettingsSource
 from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer
+from eqmail_core.spawn.protocol import NO_MESSAGE
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import assume_role
@@ -77,8 +78,8 @@ class RemoteService:
         self._wires.discard(wire)
 
     async def _deliver(self, wire: "RequestConnection", order: DeliveryRequest, message: int) -> None:
-        outcome, text = await self._deliver_or_defer(order, message)
-        wire.channel.send(report(order.serial, True, outcome, text, order.takes_over))
+        result = await self._deliver_or_defer(order, message)
+        wire.channel.send(report(order.serial, result))
 
     def _ended(self, wire: "RequestConnection", message: int, task: asyncio.Task[None]) -> None:
         close_received(message)
@@ -89,7 +90,7 @@ class RemoteService:
         for other in list(self._wires):
             other.resume()
 
-    async def _deliver_or_defer(self, order: DeliveryRequest, message: int) -> Report:
+    async def _deliver_or_defer(self, order: DeliveryRequest, message: int) -> DeliveryResult:
         """Deliver; a bug must neither leave a request unanswered nor stop the other deliveries."""
         try:
             return await self._deliveries.deliver(order, message)
@@ -97,7 +98,7 @@ class RemoteService:
             log_line(
                 NAME, f"alert: delivery {order.serial} of message {order.number}: {type(surprise).__name__}: {surprise}"
             )
-            return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
+            return DeliveryResult(TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n")
 
 
 class RequestConnection:
@@ -133,8 +134,7 @@ class RequestConnection:
             self.channel.close()
             return
         if fd < 0:
-            text = b"qmail-spawn unable to open message. (#4.3.0)\n"
-            self.channel.send(report(order.serial, True, b"Z", text))
+            self.channel.send(report(order.serial, NO_MESSAGE))
             return
         self._waiting.append((order, fd))
         self.resume()

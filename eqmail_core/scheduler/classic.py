@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.outcome import EXIT_TEMPORARY, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.scheduler.core import UMASK, SchedulerCore, SchedulerSettings, SchedulerStartError, Trigger, lock_queue
@@ -62,8 +62,8 @@ class SpawnerPipe:
         except BlockingIOError:
             pass
 
-    def reports(self, data: bytes) -> Iterator[tuple[Delivery | None, bytes, bytes]]:
-        """Yield delivery, outcome letter and text of each complete report.
+    def reports(self, data: bytes) -> Iterator[tuple[Delivery | None, DeliveryResult]]:
+        """Yield delivery and result of each complete report.
 
         The delivery is None for a number out of range.
         """
@@ -80,12 +80,12 @@ class SpawnerPipe:
             start = stop
             if end >= 0:
                 start = end + 1
-                slot, outcome, text = report[0], bytes(report[1:2]), bytes(report[2:])
+                slot, result = report[0], DeliveryResult.from_report(bytes(report[1:]))
                 report.clear()
                 delivery = self._slots[slot] if slot < len(self._slots) else None
                 if delivery is not None:
                     self._slots[slot] = None
-                yield delivery, outcome, text
+                yield delivery, result
 
 
 class CleanProgram:
@@ -213,11 +213,11 @@ class ClassicSend:
             data = b""
         if not data:
             self._lost(spawner)
-        for delivery, outcome, text in spawner.reports(data):
+        for delivery, result in spawner.reports(data):
             if delivery is None:
                 core.log.warning(b"internal error: delivery report out of range")
             else:
-                core.scheduler.report(delivery, outcome, text)
+                core.scheduler.report(delivery, result)
 
     def _flush_commands(self) -> None:
         for spawner in self._spawners:

@@ -13,7 +13,7 @@ from eqmail_core.dsn.notification import BounceConfig
 from eqmail_core.mail.dates import date822
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import REMOTE, RetrySchedule
-from eqmail_core.queue.format.recipient_list import TODO
+from eqmail_core.queue.format.recipient_list import MARK_TODO
 from eqmail_core.queue.format.send_log import log_lines
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
@@ -199,7 +199,7 @@ class SchedulerCore:
     def _waiting(self, job: Job) -> Iterator[bytes]:
         for offset, mark, recipient in self.files.recipients(job.number, job.channel):
             dsn = job.recipient_dsn(offset)
-            if mark == TODO and dsn.wants_delay:
+            if mark == MARK_TODO and dsn.wants_delay:
                 yield self.scheduler.block(recipient, b"not delivered yet\n", dsn)
 
     def start(self, now: float) -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from eqmail_core.ipc import delivery_protocol as delivery_wire
+from eqmail_core.outcome import DONE, NOT_DURABLE, TEMPORARY, DeliveryResult
 from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.queue.format.info import delivery_name, mark_of
 from eqmail_core.scheduler.links import ReconnectingChannel
@@ -49,7 +50,7 @@ class DelivererLink:
             try:
                 job.body = SharedMessageFd(self._scheduler.files.open_message(job.number))
             except OSError:
-                self._scheduler.report(delivery, b"Z", NO_MESSAGE)
+                self._scheduler.report(delivery, DeliveryResult(TEMPORARY, NO_MESSAGE))
                 return
         self._serial = serial = self._serial + 1
         name = b""
@@ -67,7 +68,7 @@ class DelivererLink:
             os.close(fd)
         if packet[:1] == delivery_wire.REPORT:
             try:
-                serial, flags, outcome, text = delivery_wire.split_report(packet)
+                serial, result = delivery_wire.split_report(packet)
             except ValueError:
                 self._drop_peer()
                 return
@@ -75,13 +76,11 @@ class DelivererLink:
             if delivery is None:
                 self._scheduler.log.warning(b"internal error: delivery report out of range")
                 return
-            durable = bool(flags & delivery_wire.IS_DURABLE)
-            if outcome == b"K" and not durable:
+            if result.outcome == DONE and result.disposition == NOT_DURABLE:
                 self._not_durable[serial] = delivery
-            text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
-            takes_over, expanded = (bool(flags & flag) for flag in (delivery_wire.TAKES_OVER, delivery_wire.EXPANDED))
-            self._scheduler.report(delivery, outcome, text, durable, takes_over, expanded)
-        elif packet[:1] == delivery_wire.DURABLE:
+            result.text = result.text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
+            self._scheduler.report(delivery, result)
+        elif packet[:1] == delivery_wire.BECAME_DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)
             except ValueError:
@@ -103,7 +102,7 @@ class DelivererLink:
         orders, self.requests = self.requests, {}
         unsettled, self._not_durable = self._not_durable, {}
         for delivery in orders.values():
-            self._scheduler.report(delivery, b"Z", LOST)
+            self._scheduler.report(delivery, DeliveryResult(TEMPORARY, LOST))
         for delivery in unsettled.values():
             self._scheduler.durability_lost(delivery)
         self._on_change()

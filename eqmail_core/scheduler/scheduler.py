@@ -16,9 +16,20 @@ from eqmail_core.dsn.parameters import NO_DSN, RecipientDsn
 from eqmail_core.dsn.qsbmf import failure_block
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
 from eqmail_core.mail.domain_name import table_key
+from eqmail_core.outcome import (
+    DONE,
+    DSN_RELAYED,
+    DURABLE,
+    EXPANDED,
+    NOT_DURABLE,
+    PERMANENT,
+    TEMPORARY,
+    DeliveryResult,
+    Disposition,
+)
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, RetrySchedule, requeue_delay
-from eqmail_core.queue.format.recipient_list import DONE, TODO
+from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.channel import ChannelState, Record
 from eqmail_core.scheduler.destination_queues import DestinationQueue
@@ -192,7 +203,7 @@ class Scheduler:
             if record is None:
                 job.hit_end = True
                 self._stop_reading(channel)
-            elif record[1] == TODO:
+            elif record[1] == MARK_TODO:
                 if self._suspended and self._is_suspended(record[2]):
                     self._postpone(job, record)
                 elif room is None:
@@ -202,7 +213,7 @@ class Scheduler:
                         self._rest(channel, job)
                 else:
                     self._enqueue_remote(channel, job, record, now)
-            elif record[1] != DONE:
+            elif record[1] != MARK_DONE:
                 self._stop_reading(channel, b"unknown record type in %b!")
         return True
 
@@ -363,7 +374,7 @@ class Scheduler:
         if reason:
             delivery.queue = None
             self._begin(channel, delivery)
-            self.report(delivery, b"Z", reason)
+            self.report(delivery, DeliveryResult(TEMPORARY, reason))
         else:
             self._start(channel, delivery)
 
@@ -380,31 +391,20 @@ class Scheduler:
         self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient))
         self.log_status()
 
-    def report(
-        self,
-        delivery: Delivery,
-        outcome: bytes,
-        text: bytes,
-        durable: bool = True,
-        takes_over: bool = False,
-        is_expanded: bool = False,
-    ) -> None:
-        """Record the end of a delivery.
+    def report(self, delivery: Delivery, result: DeliveryResult) -> None:
+        """Record the end of a delivery; an outcome that is none of the three defers it.
 
-        `outcome`: K, Z or D (anything else defers it); `text`: for people.
-
-        After a K that is not `durable`, `mark_durable` or `durability_lost` must follow. `takes_over`: the next hop
-        sends the requested DSNs. `is_expanded`: the message went on to several addresses.
+        After a success that is not durable, `mark_durable` or `durability_lost` must follow.
         """
-        job = delivery.job
+        job, outcome, text = delivery.job, result.outcome, result.text
         channel = self.channels[job.channel]
         if delivery.queue is not None:
             self._ended.append((delivery.queue, outcome, text))
-        if outcome == b"Z" and self._retry_schedule.is_over(job.age, delivery.recipient):
-            outcome, text = b"D", text + TOO_LONG
+        if outcome == TEMPORARY and self._retry_schedule.is_over(job.age, delivery.recipient):
+            outcome, text = PERMANENT, text + TOO_LONG
         channel.used_slots -= 1
         self.log.say(self.log.lines.report(delivery.number, outcome, text))
-        if outcome == b"D":
+        if outcome == PERMANENT:
             if not job.recipient_dsn(delivery.offset).wants_failure:
                 job.recorder.record_done(job, delivery.offset)
                 job.pending -= 1
@@ -412,12 +412,12 @@ class Scheduler:
                 job.pending -= 1
                 if job.failed and not job.is_flushing:
                     self._flush_failures(job)
-        elif outcome == b"K":
-            if not durable:
+        elif outcome == DONE:
+            if result.disposition == NOT_DURABLE:
                 self.not_durable += 1
                 self.log_status()
                 return
-            self._succeeded(delivery, takes_over, EXPANDED_TEXT if is_expanded else b"")
+            self._succeeded(delivery, result.disposition)
         else:
             self.on_failed_attempt(delivery, text, self.now)
         self.log_status()
@@ -426,15 +426,16 @@ class Scheduler:
     def mark_durable(self, delivery: Delivery) -> None:
         """Record that a reported success is durable now."""
         self.not_durable -= 1
-        self._succeeded(delivery, False, b"")
+        self._succeeded(delivery, DURABLE)
         self.release(delivery.job)
 
-    def _succeeded(self, delivery: Delivery, takes_over: bool, notify: bytes) -> None:
+    def _succeeded(self, delivery: Delivery, disposition: Disposition) -> None:
         """Record a success; a requested success DSN is left out when it cannot be noted."""
         job = delivery.job
         job.pending -= 1
-        if job.dsn is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
-            text = notify or (DELIVERED_TEXT if job.channel == LOCAL else RELAYED_TEXT)
+        if job.dsn is not None and disposition != DSN_RELAYED and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
+            delivered = DELIVERED_TEXT if job.channel == LOCAL else RELAYED_TEXT
+            text = EXPANDED_TEXT if disposition == EXPANDED else delivered
             if job.recipient_dsn(delivery.offset).wants_success and job.recorder.record_failure(
                 job, delivery.recipient, delivery.offset, text, has_failed=False
             ):

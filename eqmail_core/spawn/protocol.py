@@ -7,8 +7,17 @@
 Source: queue.md 3.11; spawn.c.
 """
 
+from eqmail_core.outcome import PERMANENT, TEMPORARY, DeliveryResult
+
 MAX_NAME = 100
 """Longest name of a message, in bytes including its NUL."""
+
+NO_MESSAGE = DeliveryResult(TEMPORARY, b"qmail-spawn unable to open message. (#4.3.0)\n")
+WRONG_TYPE = DeliveryResult(TEMPORARY, b"Sorry, message has wrong type. (#4.3.5)\n")
+WRONG_OWNER = DeliveryResult(TEMPORARY, b"Sorry, message has wrong owner. (#4.3.5)\n")
+NO_HOST = DeliveryResult(PERMANENT, b"Sorry, address must include host name. (#5.1.3)\n")
+NO_FORK = DeliveryResult(TEMPORARY, b"qmail-spawn unable to fork. (#4.3.0)\n")
+"""Results of deliveries that did not start."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,19 +52,19 @@ class CommandReader:
         self._pending = pending
 
 
-def rejection_reason(command: Command) -> bytes:
-    """Why a command is invalid, as letter and text; b"" if it is valid."""
+def rejection(command: Command) -> DeliveryResult | None:
+    """Return the result of a command that is invalid; None if it is valid."""
     if any(not (48 <= byte <= 57 or (byte == 47 and place)) for place, byte in enumerate(command.name)):
-        return b"DInternal error: messid has nonnumerics. (#5.3.5)\n"
+        return DeliveryResult(PERMANENT, b"Internal error: messid has nonnumerics. (#5.3.5)\n")
     if len(command.name) >= MAX_NAME:
-        return b"DInternal error: messid too long. (#5.3.5)\n"
+        return DeliveryResult(PERMANENT, b"Internal error: messid too long. (#5.3.5)\n")
     if not command.name:
-        return b"DInternal error: messid too short. (#5.3.5)\n"
+        return DeliveryResult(PERMANENT, b"Internal error: messid too short. (#5.3.5)\n")
     if b"@" not in command.recipient:
-        return b"DSorry, address must include host name. (#5.1.3)\n"
-    return b""
+        return NO_HOST
+    return None
 
 
-def report(delnum: int, text: bytes) -> bytes:
-    """Render a report; `text` begins with its letter, and ends at its first NUL."""
-    return bytes((delnum,)) + text.partition(b"\0")[0] + b"\0"
+def report(delnum: int, result: DeliveryResult) -> bytes:
+    """Render a report; its text ends at the first NUL."""
+    return bytes((delnum,)) + (result.outcome + result.text).partition(b"\0")[0] + b"\0"

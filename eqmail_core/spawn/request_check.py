@@ -7,16 +7,14 @@ import fcntl
 import os
 import stat
 
-NO_MESSAGE = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
-WRONG_TYPE = b"ZSorry, message has wrong type. (#4.3.5)\n"
-WRONG_OWNER = b"ZSorry, message has wrong owner. (#4.3.5)\n"
-NO_HOST = b"DSorry, address must include host name. (#5.1.3)\n"
+from eqmail_core.outcome import DeliveryResult
+from eqmail_core.spawn.protocol import NO_HOST, NO_MESSAGE, WRONG_OWNER, WRONG_TYPE
 
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 
 
-def rejection_reason(recipient: bytes, fd: int, owner: int) -> bytes:
-    """Why a message must not be delivered; b"" if it belongs to `owner` and cannot be changed."""
+def rejection(recipient: bytes, fd: int, owner: int) -> DeliveryResult | None:
+    """Return the result of a delivery that must not start; None for a message of `owner` that cannot be changed."""
     if b"@" not in recipient:
         return NO_HOST
     try:
@@ -29,7 +27,7 @@ def rejection_reason(recipient: bytes, fd: int, owner: int) -> bytes:
         return WRONG_OWNER
     if status.st_nlink == 0 and not _is_sealed(fd):
         return WRONG_TYPE
-    return b""
+    return None
 
 
 def _is_sealed(fd: int) -> bool:

@@ -13,7 +13,17 @@ import signal
 import stat
 from collections.abc import Callable
 
-from eqmail_core.spawn.protocol import Command, CommandReader, rejection_reason, report
+from eqmail_core.outcome import TEMPORARY, DeliveryResult
+from eqmail_core.spawn.protocol import (
+    NO_FORK,
+    NO_MESSAGE,
+    WRONG_OWNER,
+    WRONG_TYPE,
+    Command,
+    CommandReader,
+    rejection,
+    report,
+)
 from eqmail_core.system.files import write_all
 
 _PIECE = 4096
@@ -34,8 +44,8 @@ class ClassicSpawner:
     """Runs at most `limit` deliveries at a time; the working directory is the queue's mess/.
 
     `act(command)` is called in the child, with descriptor 0 the message and 1 and 2 its output, and returns the exit
-    code.  `judge(code, output)` makes the report; a negative code is a signal.  `keep_bytes` of the output are kept,
-    and a remark is added if there was more; 0 keeps all.
+    code.  `report_of(code, output)` makes the result; a negative code is a signal.  `keep_bytes` of the output are
+    kept, and a remark is added if there was more; 0 keeps all.
     """
 
     def __init__(
@@ -43,13 +53,13 @@ class ClassicSpawner:
         limit: int,
         owner: int,
         act: Callable[[Command], int],
-        judge: Callable[[int, bytes], bytes],
+        report_of: Callable[[int, bytes], DeliveryResult],
         keep_bytes: int = 0,
     ) -> None:
         self._limit = limit
         self._owner = owner
         self._act = act
-        self._report_of = judge
+        self._report_of = report_of
         self._keep = keep_bytes
         self._running: dict[int, _Running] = {}
         self._selector = selectors.PollSelector()
@@ -82,47 +92,47 @@ class ClassicSpawner:
                     self._collect(key.data)
 
     def _start(self, command: Command) -> None:
-        problem = self._rejection_reason(command)
+        problem = self._rejection(command)
         if not problem:
             try:
                 message = os.open(command.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
-                problem = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
+                problem = NO_MESSAGE
             else:
                 problem = self._start_with(command, message)
                 os.close(message)
-        if problem:
+        if problem is not None:
             write_all(1, report(command.delnum, problem))
 
-    def _rejection_reason(self, command: Command) -> bytes:
+    def _rejection(self, command: Command) -> DeliveryResult | None:
         if command.delnum >= self._limit:
-            return b"ZInternal error: delnum too big. (#4.3.5)\n"
+            return DeliveryResult(TEMPORARY, b"Internal error: delnum too big. (#4.3.5)\n")
         if command.delnum in self._running:
-            return b"ZInternal error: delnum in use. (#4.3.5)\n"
-        return rejection_reason(command)
+            return DeliveryResult(TEMPORARY, b"Internal error: delnum in use. (#4.3.5)\n")
+        return rejection(command)
 
-    def _start_with(self, command: Command, message: int) -> bytes:
+    def _start_with(self, command: Command, message: int) -> DeliveryResult | None:
         status = os.fstat(message)
         if not stat.S_ISREG(status.st_mode):
-            return b"ZSorry, message has wrong type. (#4.3.5)\n"
+            return WRONG_TYPE
         if status.st_uid != self._owner:
-            return b"ZSorry, message has wrong owner. (#4.3.5)\n"
+            return WRONG_OWNER
         try:
             reading, writing = os.pipe()
         except OSError:
-            return b"Zqmail-spawn unable to create pipe. (#4.3.0)\n"
+            return DeliveryResult(TEMPORARY, b"qmail-spawn unable to create pipe. (#4.3.0)\n")
         try:
             pid = os.fork()
         except OSError:
             os.close(reading)
             os.close(writing)
-            return b"Zqmail-spawn unable to fork. (#4.3.0)\n"
+            return NO_FORK
         if pid == 0:
             self._run_child(command, message, writing)
         os.close(writing)
         self._running[command.delnum] = _Running(pid, reading)
         self._selector.register(reading, selectors.EVENT_READ, command.delnum)
-        return b""
+        return None
 
     def _run_child(self, command: Command, message: int, output: int) -> None:
         code = 111

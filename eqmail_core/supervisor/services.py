@@ -63,8 +63,8 @@ def build_services(site: Site, controls: Controls, addresses: list[str], words: 
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     write_listeners(site, [sock.address for sock in tcp])
     services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
-    takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
-    at = listen_for_services(site, takes_over)
+    with_handover = bool(tcp) if controls.smtphandover is None else controls.smtphandover
+    at = listen_for_services(site, with_handover)
     default = words[0] if words else DEFAULT_DELIVERY
     carry = controls.localcarrier, local_share(site, controls)
     deliver = partial(local.run, site, default, at["local"], at["lookup"], *carry)

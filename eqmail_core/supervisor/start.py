@@ -94,12 +94,12 @@ def listen_on(address: str) -> SmtpListener:
     return sock
 
 
-def listen_for_services(site: Site, takes_over: bool = False) -> dict[str, socket.socket]:
+def listen_for_services(site: Site, with_handover: bool = False) -> dict[str, socket.socket]:
     """Create the Unix sockets of all services, by name.
 
-    With `takes_over`, the socket at which clients are handed over is included.
+    With `with_handover`, the socket at which clients are handed over is included.
     """
-    wanted = _SOCKETS | _HANDOVER if takes_over else _SOCKETS
+    wanted = _SOCKETS | _HANDOVER if with_handover else _SOCKETS
     return {name: listen_for(site, name, role, mode) for name, (role, mode) in wanted.items()}
 
 

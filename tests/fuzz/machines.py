@@ -22,7 +22,7 @@ from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decisi
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_challenge
 from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
-from eqmail_core.spawn.protocol import CommandReader, rejection_reason
+from eqmail_core.spawn.protocol import CommandReader, rejection
 from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def spawn_wire(pieces: Pieces) -> object:
     """Commands to a spawner."""
     reader = CommandReader()
     return [
-        (command.delnum, command.name, command.sender, command.recipient, rejection_reason(command))
+        (command.delnum, command.name, command.sender, command.recipient, rejection(command))
         for piece in pieces
         for command in reader.feed(piece)
     ]

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from eqmail_core.dns.resolver import AsyncResolver, BlockingResolver
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.outcome import DeliveryResult
+from eqmail_core.remote.delivery import RemoteDeliveries
 from eqmail_core.remote.qmail_remote import deliver_once
 from eqmail_core.remote.settings import SettingsSource
 from eqmail_core.remote.tcpto import TcptoCache
@@ -18,6 +19,9 @@ from eqmail_core.system.installation import read_controls
 from tests.support.name_server import NameServer
 
 Result = TypeVar("Result")
+Report = tuple[bytes, bytes]
+"""Outcome and text of a result."""
+
 Deliver = Callable[[bytes], Report]
 MESSAGE = b"Subject: x\n\n.body\n"
 ZONE = {
@@ -41,6 +45,10 @@ ZONE = {
     ("self.test", "A"): ["127.0.0.1"],
     ("six.test", "AAAA"): ["::1"],
 }
+
+
+def reported(result: DeliveryResult) -> Report:
+    return result.outcome, result.text
 
 
 class RemoteHome:
@@ -94,10 +102,8 @@ class RemoteHome:
         """Deliver to one recipient after the other."""
 
         async def play(deliveries: RemoteDeliveries) -> list[Report]:
-            return [
-                await deliveries.deliver(DeliveryRequest(number, 1, b"", sender, recipient, dsn), self.message)
-                for number, recipient in enumerate(recipients)
-            ]
+            requests = [DeliveryRequest(number, 1, b"", sender, it, dsn) for number, it in enumerate(recipients)]
+            return [reported(await deliveries.deliver(request, self.message)) for request in requests]
 
         return self.run(play)
 

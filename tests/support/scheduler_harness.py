@@ -7,6 +7,7 @@ from typing import Any
 
 from eqmail_core.dsn.notification import BounceConfig, Notification
 from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.outcome import DURABLE, NOT_DURABLE, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
 from eqmail_core.queue.format.send_log import LogLines
@@ -185,7 +186,8 @@ class SchedulerHarness:
             for order in deliverer.orders:
                 if order[0].recipient == recipient:
                     deliverer.orders.remove(order)
-                    self.scheduler.report(order[0], letter, text, durable)
+                    result = DeliveryResult(letter, text, DURABLE if durable else NOT_DURABLE)
+                    self.scheduler.report(order[0], result)
                     return order[0]
         raise AssertionError(f"no delivery to {recipient!r} runs")
 

@@ -12,6 +12,7 @@ from functools import partial
 from eqmail_core.dsn.notification import BounceConfig, Notification
 from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.outcome import DURABLE, NOT_DURABLE, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.queue.format.channels import HELD_UNTIL, RetrySchedule
 from eqmail_core.queue.format.send_log import LogLines
@@ -225,17 +226,17 @@ class SimScheduler:
             try:
                 job.body = SharedMessageFd(self.queue_files.open_message(job.number))
             except OSError:
-                self.core.report(delivery, b"Z", b"unable to open message")
+                self.core.report(delivery, DeliveryResult(b"Z", b"unable to open message"))
                 return
         body = bytes(services.timed.read_at(job.body.fd, 1 << 20, 0))
         if delivery.recipient.startswith(b"bad"):
-            self.core.report(delivery, b"D", b"no such user\n")
+            self.core.report(delivery, DeliveryResult(b"D", b"no such user\n"))
         elif not services.is_hasty and services.rng.random() < 0.4:
-            self.core.report(delivery, b"Z", b"later\n")
+            self.core.report(delivery, DeliveryResult(b"Z", b"later\n"))
         else:
             services.history.deliver(body, delivery.recipient)
             is_durable = services.rng.random() < 0.5
-            self.core.report(delivery, b"K", b"", is_durable)
+            self.core.report(delivery, DeliveryResult(b"K", b"", DURABLE if is_durable else NOT_DURABLE))
             if not is_durable:
                 self.deliveries.append(partial(self._hear, lambda: self.core.mark_durable(delivery)))
 

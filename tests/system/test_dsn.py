@@ -133,7 +133,7 @@ def test_the_sender_of_local_mail_hears_of_it(box: Box) -> None:
     box.mail_system.stop()
 
 
-def test_a_server_that_knows_such_words_takes_over(box: Box) -> None:
+def test_a_next_hop_that_offers_dsn_sends_the_dsns(box: Box) -> None:
     peer = Peer("DSN", "SMTPUTF8")
     route_to(box, peer)
     dsn = {"a@far.example": ["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;A@far.example"]}

@@ -16,7 +16,16 @@ from eqmail_core.local.delivery.request import LocalDelivery, delivered_to_line,
 from eqmail_core.mail.mbox import from_line
 from eqmail_core.mailbox.maildir import deliver_to_maildir
 from eqmail_core.mailbox.mbox_file import append_to_mailbox
-from eqmail_core.outcome import EXPANDED, LASTING, PERMANENT, TAKEN_OVER, PermanentFailure, TemporaryFailure
+from eqmail_core.outcome import (
+    DONE,
+    DSN_RELAYED,
+    DURABLE,
+    EXPANDED,
+    PERMANENT,
+    DeliveryResult,
+    PermanentFailure,
+    TemporaryFailure,
+)
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import explain
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -26,17 +35,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.outcome import Disposition
     from eqmail_core.site.site import Site
 
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
 
 
-def deliver(
-    site: "Site", delivery: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]"
-) -> tuple[bytes, bytes]:
+def deliver(site: "Site", delivery: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> DeliveryResult:
     """Deliver the message in `message_fd`, which must be descriptor 0 if programs read it.
 
-    Returns the report text, and the disposition of the message as in outcome.py.
+    Returns the result of a delivery that succeeded.
     """
     if enter_home(delivery.home, site.patrn):
         raise TemporaryFailure(STICKY)
@@ -84,7 +92,7 @@ class _DeliveryRun:
         self._new_sender = b""
         self._done: list[bytes] = []
 
-    def run(self) -> tuple[bytes, bytes]:
+    def run(self) -> DeliveryResult:
         """Check for a loop, then follow the instructions."""
         delivery = self._it
         if self._message.has_header_line(self._delivered_to):
@@ -109,8 +117,8 @@ class _DeliveryRun:
                 break
         text = delivery_counts(self._done)
         if not recipients:
-            return text, LASTING
-        return text + b"qp %d\n" % self._forward(recipients), self._disposition()
+            return DeliveryResult(DONE, text)
+        return DeliveryResult(DONE, text + b"qp %d\n" % self._forward(recipients), self._disposition())
 
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
@@ -146,8 +154,8 @@ class _DeliveryRun:
         """Tell whether this forwards like an alias; else it is a list, where the message arrives."""
         return self._new_sender == self._it.sender
 
-    def _disposition(self) -> bytes:
+    def _disposition(self) -> "Disposition":
         """The disposition of a forwarded message.  Source: RFC 3461 section 5.2.7."""
         if not self._is_same_sender() or set(self._done) != {FORWARD}:
-            return LASTING
-        return TAKEN_OVER if len(self._done) == 1 else EXPANDED
+            return DURABLE
+        return DSN_RELAYED if len(self._done) == 1 else EXPANDED

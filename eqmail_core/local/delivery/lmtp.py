@@ -52,11 +52,11 @@ def deliver_by_lmtp(
     pieces = _pieces(first, message)
     with _connect(server, connect_s) as sock:
         run_client(sock, client, lambda: next(pieces, b""), timeout_s)
-    outcome, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
-    if outcome == DONE:
-        return text
-    failure = PermanentFailure if outcome == PERMANENT else TemporaryFailure
-    raise failure(text.rstrip(b"\n"))
+    result = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
+    if result.outcome == DONE:
+        return result.text
+    failure = PermanentFailure if result.outcome == PERMANENT else TemporaryFailure
+    raise failure(result.text.rstrip(b"\n"))
 
 
 def _parse_arguments(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[Server, bytes, bytes]:

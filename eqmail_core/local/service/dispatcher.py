@@ -11,27 +11,27 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eqmail_core.local.delivery.report import local_report
-from eqmail_core.local.service.protocol import DURABLE, PERSONAL, SLOW, AgentOrder
+from eqmail_core.local.service.protocol import BECAME_DURABLE, SLOW, AgentOrder
 from eqmail_core.local.service.worker import WorkerHandle
 from eqmail_core.local.service.worker_pool import WorkerPool, sync_in_child
-from eqmail_core.outcome import LASTING
+from eqmail_core.outcome import TEMPORARY, DeliveryResult
 from eqmail_core.site.site import Site
+from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.system.child import end_child
 from eqmail_core.system.log import log_line
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 NAME = "qmail-lspawn"
 
-NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
-NO_PLACE = b"ZThis user has as many deliveries under way as one user may have. (#4.3.2)\n"
-SILENT = b"Zqmail-local gave no sign of life and was ended. (#4.3.0)\n"
+NO_PLACE = DeliveryResult(TEMPORARY, b"This user has as many deliveries under way as one user may have. (#4.3.2)\n")
+SILENT = DeliveryResult(TEMPORARY, b"qmail-local gave no sign of life and was ended. (#4.3.0)\n")
 
 
 class Dispatcher:
     """Distributes orders among the agents and the carrier.
 
-    `report(id, outcome, text, disposition)` receives the results, `settle(ids)` the reports that have become durable.
-    One account has at most `at_once` orders in progress.  Further orders wait for a moment and are then deferred.
+    `report(id, result)` receives the results, `mark_durable(ids)` the reports that have become durable.  One
+    account has at most `at_once` orders in progress.  Further orders wait for a moment and are then deferred.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Dispatcher:
         selector: selectors.BaseSelector,
         with_carrier: bool,
         at_once: int,
-        report: Callable[[int, bytes, bytes, bytes], None],
-        settle: Callable[[list[int]], None],
+        report: Callable[[int, DeliveryResult], None],
+        mark_durable: Callable[[list[int]], None],
     ) -> None:
         self._selector = selector
         self._report = report
-        self._mark_durable = settle
+        self._mark_durable = mark_durable
         self._to_push: set[WorkerHandle] = set()
         self._in_doubt: list[int] = []
         self._is_syncing = False
@@ -68,12 +68,12 @@ class Dispatcher:
         worker.accept(request)
         self._to_push.add(worker)
 
-    def _refuse(self, request: AgentOrder, report: bytes) -> None:
+    def _refuse(self, request: AgentOrder, result: DeliveryResult) -> None:
         """Report an order that goes to no worker."""
         if request.fd >= 0:
             os.close(request.fd)
             request.fd = -1
-        self._report(request.number, report[:1], report[1:], LASTING)
+        self._report(request.number, result)
 
     def ask(self, number: int, user: User) -> None:
         """Ask whether mail for a user is deliverable; a report is the answer.  Fails: OSError."""
@@ -139,16 +139,16 @@ class Dispatcher:
             self._lose(worker)
             return
         self._to_push.add(worker)
-        settled = []
-        for number, said in reports:
-            if said == DURABLE:
-                settled.append(number)
-            elif said in (PERSONAL, SLOW):
-                self._hand_on(worker, number, said == SLOW)
+        durable = []
+        for number, result in reports:
+            if isinstance(result, DeliveryResult):
+                self._report(number, result)
+            elif result == BECAME_DURABLE:
+                durable.append(number)
             else:
-                self._report(number, said[1:2], said[2:], said[:1])
-        if settled:
-            self._mark_durable(settled)
+                self._hand_on(worker, number, result == SLOW)
+        if durable:
+            self._mark_durable(durable)
 
     def _hand_on(self, carrier: WorkerHandle, number: int, is_slow: bool) -> None:
         """Give an order or a question that the carrier returned to the agent of its user."""
@@ -167,7 +167,7 @@ class Dispatcher:
         try:
             agent = self._pool.agent_for(user)
         except OSError:
-            self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
+            self._report(number, NO_FORK)
             return
         agent.ask(number, user)
         self._to_push.add(agent)
@@ -190,10 +190,10 @@ class Dispatcher:
             return
         self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
 
-    def _give_up(self, agent: WorkerHandle, report: bytes) -> None:
+    def _give_up(self, agent: WorkerHandle, result: DeliveryResult) -> None:
         """Report the unfinished orders and questions of an agent."""
         for number in [*agent.taken, *agent.asked]:
-            self._report(number, report[:1], report[1:], LASTING)
+            self._report(number, result)
         self._flush_for(agent)
 
     def _redeliver_orders_of(self, carrier: WorkerHandle) -> None:

@@ -22,14 +22,14 @@ from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.sync_batch import SyncBatch
 from eqmail_core.local.service.time_budget import BUDGET_S, TimeBudget
-from eqmail_core.local.service.user_batch import SHORT_BYTES, BatchResult, UserBatch, foreseen, has_many_dashes
+from eqmail_core.local.service.user_batch import SHORT_BYTES, BatchResult, UserBatch, has_many_dashes, predicted_result
 from eqmail_core.mailbox.maildir import WRITE_ERROR, own_names
-from eqmail_core.outcome import TemporaryFailure
+from eqmail_core.outcome import DeliveryResult, TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
-CANNOT_SETTLE = local_report(LOOKUP_USAGE, b"")
+CANNOT_ASSUME_USER = local_report(LOOKUP_USAGE, b"")
 
 Identity = Callable[[User], AbstractContextManager[object]]
 """Switches to the identity under which files are touched.  Fails: PrivilegeError."""
@@ -81,7 +81,7 @@ class MaildirBatch:
                 with self._budget.of(batch.user), self._identity(batch.user):
                     batch.write(mine, result, self._budget)
             except PrivilegeError:
-                result.reports += [(it.number, True, CANNOT_SETTLE) for it in mine]
+                result.reports += [(it.number, CANNOT_ASSUME_USER) for it in mine]
             else:
                 batches.append(batch)
         for request in set(orders).difference(result.needs_subprocess):
@@ -91,7 +91,7 @@ class MaildirBatch:
         return result
 
     def check_deliverable(self, questions: list[tuple[int, User]]) -> BatchResult:
-        """Find how the report of a delivery to each of these users would begin."""
+        """Predict the result of a delivery to each of these users."""
         result = BatchResult()
         self._budget.renew()
         for number, user in questions:
@@ -100,23 +100,23 @@ class MaildirBatch:
                     result.slow.add(number)
                     result.unanswered.append(number)
                     continue
-                text = self._check_deliverable(user)
-            if text is None:
+                predicted = self._predict(user)
+            if predicted is None:
                 result.unanswered.append(number)
             else:
-                result.reports.append((number, True, text))
+                result.reports.append((number, predicted))
         return result
 
-    def _check_deliverable(self, user: User) -> bytes | None:
-        """Find how the report of a delivery would begin; None if finding out may take long."""
+    def _predict(self, user: User) -> DeliveryResult | None:
+        """Predict the result of a delivery; None if finding out may take long."""
         if self._is_shared and has_many_dashes(user.ext):
             return None
         limit_bytes = SHORT_BYTES if self._is_shared else MAX_BYTES
         try:
             with self._identity(user):
-                return foreseen(user, self._default, self._site.patrn, limit_bytes)
+                return predicted_result(user, self._default, self._site.patrn, limit_bytes)
         except PrivilegeError:
-            return CANNOT_SETTLE
+            return CANNOT_ASSUME_USER
 
     def _publish(self, batches: list[UserBatch], result: BatchResult) -> None:
         """Sync all copies, then give them their names."""
@@ -134,7 +134,7 @@ class MaildirBatch:
                         batch.publish(result, problem)
                 except PrivilegeError:
                     # The copies stay in tmp/, where only their owner may remove them, until the clean-up of tmp/.
-                    batch.publish(result, TemporaryFailure(CANNOT_SETTLE[1:-1]))
+                    batch.publish(result, TemporaryFailure(CANNOT_ASSUME_USER.text[:-1]))
             else:
                 batch.publish(result, problem)
             for number in batch.named:

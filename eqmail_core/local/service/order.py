@@ -3,7 +3,7 @@
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.ipc.background_close import close_received
 from eqmail_core.ipc.selector_channel import SelectorChannel
-from eqmail_core.outcome import EXPANDED, FLEETING, TAKEN_OVER
+from eqmail_core.outcome import DeliveryResult
 
 
 class PendingDelivery:
@@ -20,10 +20,9 @@ class PendingDelivery:
         self.local, _, self.host = request.recipient.rpartition(b"@")
         self.fd = fd
 
-    def report(self, outcome: bytes, text: bytes, disposition: bytes) -> None:
-        """Send the result to the scheduler; `disposition` as in outcome.py."""
-        durable, takes_over, expanded = disposition != FLEETING, disposition == TAKEN_OVER, disposition == EXPANDED
-        self.line.send(delivery_wire.report(self.serial, durable, outcome, text, takes_over, expanded))
+    def report(self, result: DeliveryResult) -> None:
+        """Send the result to the scheduler."""
+        self.line.send(delivery_wire.report(self.serial, result))
 
     def drop_message(self) -> None:
         """Close the message descriptor of an order that goes to no worker.

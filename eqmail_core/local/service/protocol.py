@@ -11,7 +11,7 @@
              id NUL L NUL ...                                           the same; the user keeps the agent for a while
 
 The disposition (outcome.py) is 0 for a delivery that is not durable yet and 1 for a durable one.  It is 2 or 3 for a
-durable one that was passed on: 2 to a single address, which takes over the DSN parameters; 3 to several.
+durable one that was passed on: 2 to a single address together with the DSN parameters; 3 to several.
 
 A user is six fields, each ended by NUL.  A packet holds one or more items of one kind.  An answer is a report that is
 durable at once.  An id is a decimal number from 1; the spawner never reuses one.  The spawner accepts a report only
@@ -20,7 +20,16 @@ from the worker that it gave the order to.
 Source: docs/INTERNALS.md section 5.
 """
 
-from eqmail_core.outcome import FLEETING, LASTING
+from eqmail_core.outcome import (
+    DONE,
+    DSN_RELAYED,
+    DURABLE,
+    EXIT_OF,
+    EXPANDED,
+    NOT_DURABLE,
+    DeliveryResult,
+    Disposition,
+)
 from eqmail_core.text.framing import fields, join
 from eqmail_core.users.user import User
 
@@ -30,13 +39,18 @@ MAX_ORDERS = 64
 MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one more order or report still fits."""
 
-DURABLE = b"Y"
+BECAME_DURABLE = b"Y"
 PERSONAL, SLOW = b"P", b"L"
 
 PROBE = b"!\0"
 ALIVE = b"A"
 PRESENT = b"0\0A\0"
 """The probe of an agent, the text of its answer, and the whole answer packet."""
+
+_NOTICES = (BECAME_DURABLE, PERSONAL, SLOW, ALIVE)
+_BEGINNINGS = {NOT_DURABLE + DONE} | {
+    disposition + letter for disposition in (DURABLE, DSN_RELAYED, EXPANDED) for letter in EXIT_OF
+}
 
 _QUESTION = b"?\0"
 # Size of an id and of the NULs of a question.
@@ -133,17 +147,14 @@ def split_questions(packet: bytes) -> list[tuple[int, User]]:
     return [(int(parts[at]), User.from_fields(parts[at + 1 : at + each])) for at in range(0, len(parts), each)]
 
 
-def report(number: int, durable: bool, text: bytes) -> bytes:
-    """Render one report of a delivery that was not passed on.
-
-    `text` begins with the outcome letter and has no NUL.
-    """
-    return report_of(number, LASTING if durable else FLEETING, text)
+def report(number: int, result: DeliveryResult) -> bytes:
+    """Render one report; its text has no NUL."""
+    return b"%d\0%b%b%b\0" % (number, result.disposition, result.outcome, result.text)
 
 
-def report_of(number: int, disposition: bytes, text: bytes) -> bytes:
-    """Render one report with its disposition."""
-    return b"%d\0%b%b\0" % (number, disposition, text)
+def is_valid(result: DeliveryResult) -> bool:
+    """Tell whether a worker may report this: a result that is not durable yet is a success."""
+    return result.disposition + result.outcome in _BEGINNINGS
 
 
 def durable(number: int) -> bytes:
@@ -159,7 +170,14 @@ def hand_back(number: int, is_slow: bool = False) -> bytes:
     return b"%d\0%b\0" % (number, SLOW if is_slow else PERSONAL)
 
 
-def split_reports(packet: bytes) -> list[tuple[int, bytes]]:
-    """Parse pairs of id and report.  Fails: ValueError for a packet that no worker sends."""
+def split_reports(packet: bytes) -> list[tuple[int, DeliveryResult | bytes]]:
+    """Parse pairs of id and result, or of id and notice: BECAME_DURABLE, PERSONAL, SLOW or ALIVE.
+
+    Fails: ValueError for a packet that no worker sends.
+    """
     parts = fields(packet)
-    return [(int(number), said) for number, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [(int(number), _result_of(said)) for number, said in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def _result_of(text: bytes) -> DeliveryResult | bytes:
+    return text if text in _NOTICES else DeliveryResult.from_report(text[1:], Disposition(text[:1]))

@@ -22,17 +22,18 @@ from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.local.delivery.report import local_report
 from eqmail_core.local.delivery.request import inherited
-from eqmail_core.local.service.dispatcher import NAME, NO_FORK, Dispatcher
+from eqmail_core.local.service.dispatcher import NAME, Dispatcher
 from eqmail_core.local.service.order import PendingDelivery
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.recipient_lookup import LookupQuery, RecipientLookupServer
 from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.local.service.worker import NO_BOUND
-from eqmail_core.outcome import DONE, FLEETING, LASTING
+from eqmail_core.outcome import DONE, NOT_DURABLE, DeliveryResult
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.site.site import Site
-from eqmail_core.spawn.request_check import rejection_reason
+from eqmail_core.spawn.protocol import NO_FORK
+from eqmail_core.spawn.request_check import rejection
 from eqmail_core.system.log import log_line
 from eqmail_core.users.user import LOOKUP_ROOT
 
@@ -160,11 +161,11 @@ class LocalSpawner:
             return
         number = self._next_number()
         order = self._deliveries[number] = PendingDelivery(line, request, fd)
-        problem = rejection_reason(request.recipient, fd, self._owner)
-        if problem:
+        problem = rejection(request.recipient, fd, self._owner)
+        if problem is not None:
             self._refuse(number, problem)
         elif not order.local:
-            self._refuse(number, DONE)
+            self._refuse(number, DeliveryResult(DONE, b""))
         else:
             self._user_lookup.find(order.local, partial(self._hand_to_worker, number))
 
@@ -205,31 +206,31 @@ class LocalSpawner:
         is_root = not isinstance(user, int) and user.uid == 0
         return LOOKUP_ROOT if is_root and not self._site.single_user else user
 
-    def _refuse(self, number: int, report: bytes) -> None:
+    def _refuse(self, number: int, result: DeliveryResult) -> None:
         """Report an order that goes to no worker."""
         self._deliveries[number].drop_message()
-        self._report(number, report[:1], report[1:], LASTING)
+        self._report(number, result)
 
-    def _report(self, number: int, outcome: bytes, text: bytes, disposition: bytes) -> None:
+    def _report(self, number: int, result: DeliveryResult) -> None:
         question = self._questions.pop(number, None)
         if question is not None:
-            question.report(outcome)
+            question.report(result.outcome)
             return
-        order = self._deliveries[number] if disposition == FLEETING else self._deliveries.pop(number)
-        order.report(outcome, text, disposition)
+        order = self._deliveries[number] if result.disposition == NOT_DURABLE else self._deliveries.pop(number)
+        order.report(result)
 
     def _ask(self, question: LookupQuery, user: UserLookupAnswer) -> None:
         """Ask the worker of a user whether a recipient is deliverable."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
-            question.report(local_report(owner, b"")[:1])
+            question.report(local_report(owner, b"").outcome)
             return
         number = self._next_number()
         self._questions[number] = question
         try:
             self._workers.ask(number, owner)
         except OSError:
-            self._report(number, NO_FORK[:1], b"", LASTING)
+            self._report(number, NO_FORK)
 
     def _mark_durable(self, numbers: list[int]) -> None:
         """Notify the schedulers that these reports have become durable."""

@@ -18,8 +18,18 @@ from eqmail_core.local.delivery.program import limit_s
 from eqmail_core.local.delivery.report import KEPT_OUTPUT, local_report
 from eqmail_core.local.service.maildir_batch import delivery_of
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure, TemporaryFailure
+from eqmail_core.outcome import (
+    DSN_RELAYED,
+    DURABLE,
+    EXIT_DONE,
+    EXIT_TEMPORARY,
+    EXPANDED,
+    DeliveryResult,
+    Failure,
+    TemporaryFailure,
+)
 from eqmail_core.site.site import Site
+from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.spawn.spawner import bounded
 from eqmail_core.system.files import write_all
 from eqmail_core.system.memory_limit import lift_bound
@@ -29,8 +39,8 @@ MAX_CONCURRENT = 64
 """Maximum number of subprocess deliveries of one agent at a time; more wait."""
 
 # Exit codes by which the child passes on the disposition.
-_CODES = {LASTING: EXIT_DONE, TAKEN_OVER: 96, EXPANDED: 97}
-_FATES = {code: fate for fate, code in _CODES.items()}
+_CODES = {DURABLE: EXIT_DONE, DSN_RELAYED: 96, EXPANDED: 97}
+_DISPOSITIONS = {code: disposition for disposition, code in _CODES.items()}
 
 LOOK_S = 1.0
 """Interval of checks for ended deliveries whose output is still open, in seconds."""
@@ -38,7 +48,6 @@ LOOK_S = 1.0
 OUTPUT_S = 60
 """How long the output of an ended delivery is still read, in seconds, unless `programseconds` is set."""
 
-_NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 _PIECE = 65536
 
 
@@ -59,7 +68,7 @@ class _Running:
 
 
 class DeliverySubprocesses:
-    """Running and waiting deliveries; `report(id, disposition, text)` receives the reports.
+    """Running and waiting deliveries; `report(id, result)` receives the reports.
 
     `poll` watches the outputs.  `memory` is the limit of the deliveries, which may run any program, as `bound_memory`
     returns it; -1 for no limit.
@@ -71,7 +80,7 @@ class DeliverySubprocesses:
         default: bytes,
         environ: Mapping[bytes, bytes],
         poll: select.poll,
-        report: Callable[[int, bytes, bytes], None],
+        report: Callable[[int, DeliveryResult], None],
         memory: int = -1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -129,9 +138,9 @@ class DeliverySubprocesses:
         self._poll.unregister(fd)
         os.close(fd)
         code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
-        disposition = _FATES.get(code, LASTING)
-        report = local_report(EXIT_DONE if code in _FATES else code, bounded(it.output, KEPT_OUTPUT))
-        self._report(it.number, disposition, report)
+        disposition = _DISPOSITIONS.get(code, DURABLE)
+        code = EXIT_DONE if code in _DISPOSITIONS else code
+        self._report(it.number, local_report(code, bounded(it.output, KEPT_OUTPUT), disposition))
         self._start_waiting()
 
     def _start_waiting(self) -> None:
@@ -147,7 +156,7 @@ class DeliverySubprocesses:
             for fd in (request.fd, reading, writing):
                 if fd >= 0:
                     os.close(fd)
-            self._report(request.number, LASTING, _NO_FORK)
+            self._report(request.number, NO_FORK)
             return
         if pid == 0:
             self._run_child(request, writing)
@@ -168,9 +177,9 @@ class DeliverySubprocesses:
             os.dup2(output, 2)
             os.dup2(MessageFile(request.fd).reopen(), 0)
             os.closerange(3, 1 << 30)
-            text, disposition = deliver(self._site, delivery_of(self._default, request), 0, self._environ)
-            write_all(1, text)
-            code = _CODES[disposition]
+            result = deliver(self._site, delivery_of(self._default, request), 0, self._environ)
+            write_all(1, result.text)
+            code = _CODES[result.disposition]
         except Failure as failure:
             if failure.text:
                 write_all(2, failure.text + b"\n")

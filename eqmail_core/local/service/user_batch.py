@@ -24,7 +24,15 @@ from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.time_budget import TimeBudget
 from eqmail_core.mailbox.maildir import UNREADABLE, Maildir, MaildirFile, MaildirNames
 from eqmail_core.mailbox.maildir_quota import CountIsDue
-from eqmail_core.outcome import DONE, Failure, PermanentFailure, TemporaryFailure
+from eqmail_core.outcome import (
+    DONE,
+    DURABLE,
+    NOT_DURABLE,
+    DeliveryResult,
+    Failure,
+    PermanentFailure,
+    TemporaryFailure,
+)
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import log_line
@@ -50,7 +58,7 @@ _UNEXPECTED = b"Unable to deliver: %b. (#4.3.0)"
 
 
 class BatchResult:
-    """The result of a batch: reports (id, durable, text), orders for subprocesses, durable ids.
+    """The result of a batch: reports (id and result), orders for subprocesses, durable ids.
 
     `unanswered` are the ids of questions to ask elsewhere.  `slow` are the ids, among these and among the orders for
     subprocesses, whose users have taken too long.
@@ -59,7 +67,7 @@ class BatchResult:
     __slots__ = ("durable", "needs_subprocess", "reports", "slow", "unanswered")
 
     def __init__(self) -> None:
-        self.reports: list[tuple[int, bool, bytes]] = []
+        self.reports: list[tuple[int, DeliveryResult]] = []
         self.needs_subprocess: list[AgentOrder] = []
         self.durable: list[int] = []
         self.unanswered: list[int] = []
@@ -67,7 +75,7 @@ class BatchResult:
 
     def refuse(self, number: int, failure: Failure) -> None:
         """Report that an order failed."""
-        self.reports.append((number, True, failure.outcome + failure.text + b"\n"))
+        self.reports.append((number, DeliveryResult(failure.outcome, failure.text + b"\n")))
 
 
 class UserBatch:
@@ -134,7 +142,9 @@ class UserBatch:
                 _drop(mine)
                 result.refuse(number, surprise if isinstance(surprise, Failure) else unexpected(surprise))
                 continue
-            result.reports.append((number, not mine, DONE + delivery_counts([MAILDIR] * len(mine))))
+            disposition = NOT_DURABLE if mine else DURABLE
+            text = delivery_counts([MAILDIR] * len(mine))
+            result.reports.append((number, DeliveryResult(DONE, text, disposition)))
             if mine:
                 self.named.append(number)
 
@@ -210,19 +220,19 @@ class UserBatch:
         return found
 
 
-def foreseen(user: User, default: bytes, patrn: int, limit_bytes: int) -> bytes | None:
-    """Find how the report of a delivery to a user would begin; the process acts as that user.
+def predicted_result(user: User, default: bytes, patrn: int, limit_bytes: int) -> DeliveryResult | None:
+    """Predict the result of a delivery to a user; the process acts as that user.
 
     None if the .qmail file has more than `limit_bytes`, and another process may read more of it.
     """
     try:
         check_deliverable(user.home, user.dash, user.ext, default, patrn, limit_bytes)
     except InstructionsTooLong as failure:
-        return None if limit_bytes < MAX_BYTES else failure.outcome + failure.text
+        return None if limit_bytes < MAX_BYTES else DeliveryResult(failure.outcome, failure.text)
     except Exception as surprise:
         failed = surprise if isinstance(surprise, Failure) else unexpected(surprise)
-        return failed.outcome + failed.text
-    return DONE
+        return DeliveryResult(failed.outcome, failed.text)
+    return DeliveryResult(DONE, b"")
 
 
 def has_many_dashes(ext: bytes) -> bool:

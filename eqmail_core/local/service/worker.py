@@ -11,13 +11,10 @@ from collections import deque
 from eqmail_core.ipc.packet_socket import PACKET, send_descriptors
 from eqmail_core.local.service import protocol as wire
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.outcome import DONE, EXIT_OF, EXPANDED, FLEETING, LASTING, TAKEN_OVER
+from eqmail_core.outcome import DONE, NOT_DURABLE, DeliveryResult
 from eqmail_core.users.user import User
 
 _HANDED_BACK = (wire.PERSONAL, wire.SLOW)
-# Disposition and outcome of a report: a report that is not durable yet is a success.
-_BEGINNINGS = {FLEETING + DONE} | {fate + letter for fate in (LASTING, TAKEN_OVER, EXPANDED) for letter in EXIT_OF}
-
 
 NO_BOUND = 1 << 30
 
@@ -133,8 +130,8 @@ class WorkerHandle:
             return False
         return True
 
-    def reports(self) -> list[tuple[int, bytes]]:
-        """Read the reports in one packet; each must be about an order or question of this process.
+    def reports(self) -> list[tuple[int, DeliveryResult | bytes]]:
+        """Read the results and notices in one packet; each must be about an order or question of this process.
 
         Fails: BlockingIOError when there is none; EOFError and OSError when the process has gone; ValueError for a
         malformed report, or one about an order of another worker.
@@ -144,18 +141,17 @@ class WorkerHandle:
             raise EOFError
         reports = [report for report in wire.split_reports(packet) if report != (0, wire.ALIVE)]
         self._is_probed = False
-        for number, said in reports:
-            if not self._is_its(number, said):
+        for number, result in reports:
+            if not self._is_its(number, result):
                 raise ValueError(f"process {self.pid} speaks of order {number}, which is not its")
-            if said == wire.DURABLE:
-                self.not_durable.discard(number)
-            elif said in _HANDED_BACK:
-                pass
+            if not isinstance(result, DeliveryResult):
+                if result == wire.BECAME_DURABLE:
+                    self.not_durable.discard(number)
             elif number in self.asked:
                 del self.asked[number]
             else:
                 _close_message(self.hand_back(number))
-                if said[:2] == b"0K":
+                if result.disposition == NOT_DURABLE and result.outcome == DONE:
                     self.not_durable.add(number)
         self._busy_since = time.monotonic()
         return reports
@@ -172,14 +168,15 @@ class WorkerHandle:
         self._backlog.clear()
         self.sock.close()
 
-    def _is_its(self, number: int, said: bytes) -> bool:
-        """Tell whether this report is allowed for this order."""
-        if said == wire.DURABLE:
+    def _is_its(self, number: int, result: DeliveryResult | bytes) -> bool:
+        """Tell whether this result or notice is allowed for this order."""
+        if isinstance(result, DeliveryResult):
+            is_allowed = wire.is_valid(result)
+        elif result == wire.BECAME_DURABLE:
             return number in self.not_durable
-        if said in _HANDED_BACK and not self.is_shared:
-            return False
-        is_report = said in _HANDED_BACK or said[:2] in _BEGINNINGS
-        return is_report and (number in self.taken or number in self.asked)
+        else:
+            is_allowed = result in _HANDED_BACK and self.is_shared
+        return is_allowed and (number in self.taken or number in self.asked)
 
     def _use(self) -> None:
         self.used_at = time.monotonic()

@@ -25,7 +25,7 @@ from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.subprocesses import DeliverySubprocesses
 from eqmail_core.local.service.user_batch import BatchResult
-from eqmail_core.outcome import EXIT_DONE
+from eqmail_core.outcome import EXIT_DONE, DeliveryResult
 from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
 from eqmail_core.system.memory_limit import bound_memory
@@ -105,9 +105,9 @@ class WorkerLoop:
             pass
         return EXIT_DONE
 
-    def report(self, number: int, disposition: bytes, text: bytes) -> None:
+    def report(self, number: int, result: DeliveryResult) -> None:
         """Queue the report of a subprocess that has ended."""
-        self._outgoing.append(wire.report_of(number, disposition, text))
+        self._outgoing.append(wire.report(number, result))
 
     def _serve(self) -> None:
         while True:

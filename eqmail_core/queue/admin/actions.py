@@ -17,7 +17,7 @@ from eqmail_core.dsn.parameters import NO_DSN, list_key
 from eqmail_core.dsn.qsbmf import failure_block
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
-from eqmail_core.queue.format.recipient_list import TODO
+from eqmail_core.queue.format.recipient_list import MARK_TODO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def fail_recipients(
     for channel in channels:
         try:
             for offset, mark, recipient in files.recipients(number, channel):
-                if mark == TODO:
+                if mark == MARK_TODO:
                     recipient_dsn = dsn.for_recipient(list_key(channel, offset)) if dsn is not None else NO_DSN
                     if recipient_dsn.wants_failure:
                         files.add_failure(

@@ -12,7 +12,7 @@ from itertools import chain
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.queue.format.envelope import BadTodo, parse_todo
 from eqmail_core.queue.format.info import parse_info
-from eqmail_core.queue.format.recipient_list import DONE, TODO, records
+from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO, records
 from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.system.files import CHUNK, read_file
 
@@ -215,8 +215,8 @@ def _read_list(folder: int, number: int, channel: str, recipients: "Recipients")
         head = os.read(fd, _FIRST)
         pieces = (head,) if len(head) < _FIRST else chain((head,), iter(lambda: os.read(fd, CHUNK), b""))
         for _, mark, address in records(pieces):
-            if mark in (TODO, DONE):
-                recipients.append((channel, mark == DONE, address))
+            if mark in (MARK_TODO, MARK_DONE):
+                recipients.append((channel, mark == MARK_DONE, address))
     finally:
         os.close(fd)
     return time

@@ -8,10 +8,10 @@ Source: queue.md 3.3.
 
 from collections.abc import Iterable, Iterator
 
-TODO = 84
+MARK_TODO = 84
 """Mark of a recipient that is still to be tried: the byte T."""
 
-DONE = 68
+MARK_DONE = 68
 """Mark of a recipient that is finished: the byte D."""
 
 SENDER = 70
@@ -40,7 +40,7 @@ def numbered(recipients: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
     """Yield what `records` would yield for a list of these recipients, none of them done."""
     offset = 0
     for recipient in recipients:
-        yield offset, TODO, recipient
+        yield offset, MARK_TODO, recipient
         offset += len(recipient) + 2
 
 
@@ -50,5 +50,5 @@ def render_list(recipients: Iterable[bytes], done: Iterable[int] = ()) -> bytes:
     for recipient in recipients:
         text += b"T%b\0" % recipient
     for offset in done:
-        text[offset] = DONE
+        text[offset] = MARK_DONE
     return bytes(text)

@@ -45,7 +45,7 @@ def joe(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Deliver:
             local, dash = (b"joe+" + ext, b"-") if ext else (b"joe", b"")
             it = LocalDelivery(b"joe", home, local, dash, ext, b"h", b"s@x", default, name)
             environ = {b"PATH": b"/usr/bin:/bin", b"EQMAIL_HOME": os.fsencode(site.home)}
-            return deliver(site, it, 0, environ)[0]
+            return deliver(site, it, 0, environ).text
         finally:
             os.dup2(saved, 0)
             os.close(saved)

@@ -84,7 +84,7 @@ def by_line(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Call
         fd = os.open(tmp_path / "message", os.O_RDONLY)
         try:
             it = LocalDelivery(b"joe", os.fsencode(tmp_path / "joe"), local, b"", b"", b"h", sender, b"./Mailbox")
-            return deliver(site, it, fd, {})[0]
+            return deliver(site, it, fd, {}).text
         finally:
             os.close(fd)
 

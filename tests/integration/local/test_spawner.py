@@ -22,6 +22,7 @@ from eqmail_core.local.service import worker as worker_module
 from eqmail_core.local.service import worker_pool as pool_module
 from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.worker import NO_BOUND
+from eqmail_core.outcome import NOT_DURABLE
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 from eqmail_core.system.cdb import write_cdb
@@ -54,10 +55,10 @@ class Scheduler:
     def receive(self) -> bytes:
         packet, _ = receive_packet(self.sock)
         if packet[:1] == wire.REPORT:
-            serial, durable, letter, text = wire.split_report(packet)
+            serial, result = wire.split_report(packet)
             assert serial not in self.reports
-            self.reports[serial] = (letter, text)
-            if durable:
+            self.reports[serial] = (result.outcome, result.text)
+            if result.disposition != NOT_DURABLE:
                 self.durable.add(serial)
         elif packet:
             self.durable.update(wire.split_durable(packet))
@@ -563,12 +564,12 @@ def test_one_user_does_not_get_all_places(homes: RealUsers, monkeypatch: pytest.
         for serial in range(1, 7):
             playing.order(serial, b"joe@h", queue_memfd())
         playing.settle(4)
-        assert set(playing.reports.values()) == {(b"Z", workforce.NO_PLACE[1:])}
+        assert set(playing.reports.values()) == {(b"Z", workforce.NO_PLACE.text)}
         wait_for(joe / "begun")
         playing.order(7, b"joe@h", queue_memfd())
         playing.order(8, b"ann@h", queue_memfd())
         playing.settle(6)
-        assert playing.reports[7] == (b"Z", workforce.NO_PLACE[1:])
+        assert playing.reports[7] == (b"Z", workforce.NO_PLACE.text)
         assert playing.reports[8] == (b"K", b"did 1+0+0\n")
         (joe / "go").touch()
         playing.settle(8)
@@ -593,7 +594,7 @@ def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: py
         os.kill(service.named()["qmail-local"], signal.SIGSTOP)
         playing.order(2, b"joe@h", queue_memfd())
         playing.settle(2)
-        assert set(playing.reports.values()) == {(b"Z", workforce.SILENT[1:])}
+        assert set(playing.reports.values()) == {(b"Z", workforce.SILENT.text)}
         (joe / "go").touch()
         assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
         playing.sock.close()
@@ -640,7 +641,7 @@ def descriptors(service: Service) -> int:
     return len(os.listdir(f"/proc/{service.pid}/fd"))
 
 
-NO_FORK = (b"Z", workforce.NO_FORK[1:])
+NO_FORK = (b"Z", workforce.NO_FORK.text)
 
 
 @pytest.mark.root

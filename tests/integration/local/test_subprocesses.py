@@ -10,7 +10,7 @@ import pytest
 from eqmail_core.local.service import subprocesses as apart_module
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.subprocesses import OUTPUT_S, DeliverySubprocesses
-from eqmail_core.outcome import LASTING
+from eqmail_core.outcome import DeliveryResult
 from eqmail_core.site.site import Site
 from eqmail_core.users.user import User
 
@@ -21,7 +21,7 @@ class Agent:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.now = 1000.0
-        self.reports: list[tuple[int, bytes, bytes]] = []
+        self.reports: list[tuple[int, DeliveryResult]] = []
         self.poll = select.poll()
         environ = {b"PATH": b"/usr/bin:/bin", b"EQMAIL_HOME": os.fsencode(home)}
         report = lambda *words: self.reports.append(words)  # noqa: E731
@@ -75,7 +75,7 @@ def test_an_output_that_is_held_by_others_is_read_for_a_while_only(agent: Agent,
     assert not agent.reports
     agent.now += 1
     agent.apart.look()
-    assert agent.reports == [(1, LASTING, b"Ksaid\ndid 0+0+1\n")]
+    assert agent.reports == [(1, DeliveryResult(b"K", b"said\ndid 0+0+1\n"))]
     assert agent.apart.look_in_s is None
     (agent.home / "wait").unlink()
 
@@ -87,7 +87,7 @@ def test_an_output_that_ends_in_time_is_reported_whole(agent: Agent) -> None:
     (agent.home / "wait").unlink()
     while not agent.reports:
         agent.collect()
-    assert agent.reports == [(1, LASTING, b"Ksaid\ndid 0+0+1\nlate\n")]
+    assert agent.reports == [(1, DeliveryResult(b"K", b"said\ndid 0+0+1\nlate\n"))]
 
 
 def test_without_a_process_for_it_an_order_waits_and_its_message_is_closed(
@@ -99,5 +99,5 @@ def test_without_a_process_for_it_an_order_waits_and_its_message_is_closed(
     monkeypatch.setattr(apart_module.os, "fork", no_fork)
     before = sorted(os.listdir("/proc/self/fd"))
     agent.order(1, "|true")
-    assert agent.reports == [(1, LASTING, b"Zqmail-spawn unable to fork. (#4.3.0)\n")]
+    assert agent.reports == [(1, DeliveryResult(b"Z", b"qmail-spawn unable to fork. (#4.3.0)\n"))]
     assert sorted(os.listdir("/proc/self/fd")) == before

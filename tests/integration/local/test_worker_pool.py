@@ -16,6 +16,7 @@ from eqmail_core.local.service import worker_process as agent_module
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.worker import WorkerHandle
 from eqmail_core.local.service.worker_pool import WorkerPool
+from eqmail_core.outcome import NOT_DURABLE, DeliveryResult
 from eqmail_core.site.site import Site
 from eqmail_core.users.user import User
 
@@ -169,12 +170,17 @@ def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: WatchedPoo
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = WorkerHandle(os.getpid(), ours)
     worker.accept(order(1))
-    for output in (wire.report(2, True, b"K"), wire.hand_back(1), wire.hand_back(1, is_slow=True), wire.durable(1)):
+    for output in (
+        wire.report(2, DeliveryResult(b"K", b"")),
+        wire.hand_back(1),
+        wire.hand_back(1, is_slow=True),
+        wire.durable(1),
+    ):
         theirs.send(output)
         with pytest.raises(ValueError, match="which is not its"):
             worker.reports()
-    theirs.send(wire.report(1, False, b"K"))
-    assert worker.reports() == [(1, b"0K")] and worker.not_durable == {1}
+    theirs.send(wire.report(1, DeliveryResult(b"K", b"", NOT_DURABLE)))
+    assert worker.reports() == [(1, DeliveryResult(b"K", b"", NOT_DURABLE))] and worker.not_durable == {1}
     worker.close()
     theirs.close()
 
@@ -216,7 +222,7 @@ def test_an_account_has_a_bounded_number_of_orders_at_a_time(peer: Peer) -> None
     for number in (1, 2, 3):
         peer.worker.accept(order(number))
     assert peer.worker.push() and peer.orders() == [1, 2]
-    peer.sock.send(wire.report(1, True, b"K"))
+    peer.sock.send(wire.report(1, DeliveryResult(b"K", b"")))
     peer.worker.reports()
     assert peer.worker.push() and peer.orders() == [3]
 
@@ -233,7 +239,7 @@ def test_orders_that_wait_too_long_for_their_account_give_up_their_places(peer: 
     now += worker_module.WAIT_S + 1
     assert peer.worker.has_no_place(now + worker_module.CROWDED_S - 1)
     assert not peer.worker.has_no_place(now + worker_module.CROWDED_S + 1)
-    peer.sock.send(wire.report(1, True, b"K"))
+    peer.sock.send(wire.report(1, DeliveryResult(b"K", b"")))
     peer.worker.reports()
     assert not peer.worker.has_no_place(now)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.remote.delivery import Report
 from tests.support.name_server import NameServer
-from tests.support.remote_harness import ZONE, Deliver, RemoteHome
+from tests.support.remote_harness import ZONE, Deliver, RemoteHome, Report
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.remote.delivery import MAX_PER_CONNECTION, RemoteDeliveries, Report
+from eqmail_core.outcome import DSN_RELAYED, DURABLE, DeliveryResult, Disposition
+from eqmail_core.remote.delivery import MAX_PER_CONNECTION, RemoteDeliveries
 from eqmail_core.remote.tcpto import TcptoCache
-from tests.support.remote_harness import MESSAGE, RemoteHome
+from tests.support.remote_harness import MESSAGE, RemoteHome, Report, reported
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 
@@ -148,13 +149,13 @@ def test_a_refused_message_does_not_taint_the_next(remote_home: RemoteHome) -> N
 @pytest.mark.parametrize("farewell", [b"421 too long\r\n", b""])
 def test_a_kept_connection_that_died_meanwhile_is_replaced(remote_home: RemoteHome, farewell: bytes) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
-        first = await deliveries.deliver(DeliveryRequest(1, 1, b"", b"s@x", b"a@y.test"), remote_home.message)
+        first = reported(await deliveries.deliver(DeliveryRequest(1, 1, b"", b"s@x", b"a@y.test"), remote_home.message))
         # The loop does not look at the connection in between: the next message finds it dead.
         if farewell:
             relay._open[0].sendall(farewell)
         relay._open[0].shutdown(2)
         second = deliveries.deliver(DeliveryRequest(2, 1, b"", b"s@x", b"b@y.test"), remote_home.message)
-        return [first, await second]
+        return [first, reported(await second)]
 
     with ScriptedServer(PIPELINING) as relay:
         remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
@@ -178,7 +179,8 @@ def test_a_server_tired_of_a_connection_gets_a_new_one(refusal: str, remote_home
 def test_many_deliveries_at_a_time_leave_no_descriptor_behind(remote_home: RemoteHome, server: ScriptedServer) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(30)]
-        return await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
+        results = await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
+        return [reported(result) for result in results]
 
     assert {letter for letter, _ in remote_home.run(play)} == {b"K"}
     assert server.messages == 30
@@ -234,7 +236,7 @@ def test_a_changed_route_counts_without_any_signal(remote_home: RemoteHome) -> N
             remote_home.control("smtproutes", f":{target}")
             os.utime(remote_home.home / "control/smtproutes", ns=(0, len(letters)))
             deliveries.source._looked = time.monotonic() - 2
-            letters.append((await deliveries.deliver(order, remote_home.message))[0])
+            letters.append((await deliveries.deliver(order, remote_home.message)).outcome)
         return letters
 
     with ScriptedServer() as relay:
@@ -317,3 +319,20 @@ def test_a_connection_carries_as_many_messages_as_the_domain_may_get(remote_home
         remote_home.control("smtproutes", f":127.0.0.1:{server.port}")
         assert {letter for letter, _ in remote_home.deliver(*[b"a@y.test"] * 5)} == {b"K"}
         assert [received.count(b"MAIL") for received in server.received] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("extension", "disposition"), [("DSN", DSN_RELAYED), ("8BITMIME", DURABLE)], ids=["offers DSN", "does not"]
+)
+def test_the_result_says_whether_the_next_hop_sends_the_dsns(
+    remote_home: RemoteHome, extension: str, disposition: Disposition
+) -> None:
+    request = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test", b"W E:id 0:sf:")
+
+    async def play(deliveries: RemoteDeliveries) -> DeliveryResult:
+        return await deliveries.deliver(request, remote_home.message)
+
+    with ScriptedServer({"ehlo": f"250-fake\n250 {extension}"}) as relay:
+        remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
+        result = remote_home.run(play)
+    assert (result.outcome, result.disposition) == (b"K", disposition)

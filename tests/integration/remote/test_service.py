@@ -14,6 +14,7 @@ import pytest
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest, order, split_report
 from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
+from eqmail_core.outcome import NOT_DURABLE
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 SERVICE = """
@@ -52,9 +53,9 @@ class Service:
     def report(self) -> tuple[int, bytes, bytes]:
         packet, _ = receive_packet(self.wire)
         assert packet, "the service closed the wire"
-        serial, durable, letter, text = split_report(packet)
-        assert durable
-        return serial, letter, text
+        serial, result = split_report(packet)
+        assert result.disposition != NOT_DURABLE
+        return serial, result.outcome, result.text
 
     def end(self) -> None:
         self.wire.close()
@@ -174,7 +175,7 @@ def test_without_descriptors_the_service_waits_for_some_and_says_so_once(service
             resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, limits)
             service.order(2, other)
             packet, _ = receive_packet(other)
-            assert split_report(packet)[2] == b"K"
+            assert split_report(packet)[1].outcome == b"K"
 
 
 def test_an_order_without_a_message_is_deferred_and_nonsense_closes_the_wire(service: Service) -> None:

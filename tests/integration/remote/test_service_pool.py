@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest, order, split_report
-from eqmail_core.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.outcome import DeliveryResult
+from eqmail_core.remote.delivery import RemoteDeliveries
 from eqmail_core.remote.service import RemoteService
 
 
@@ -15,7 +16,7 @@ class _Endless(RemoteDeliveries):
     def __init__(self) -> None:
         pass
 
-    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> DeliveryResult:
         await asyncio.sleep(3600)
         return b"K", b""
 
@@ -45,15 +46,15 @@ class _Broken(RemoteDeliveries):
     def __init__(self) -> None:
         self.orders = 0
 
-    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> DeliveryResult:
         self.orders += 1
         if self.orders == 1:
             raise LookupError("a bug")
-        return b"K", b"got it\n"
+        return DeliveryResult(b"K", b"got it\n")
 
 
 def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
-    async def harness() -> list[tuple[int, int, bytes, bytes]]:
+    async def harness() -> list[tuple[int, DeliveryResult]]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         message = os.memfd_create("message")
         pool = RemoteService(_Broken(), 1)
@@ -72,7 +73,7 @@ def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest
         return reports
 
     assert asyncio.run(harness()) == [
-        (1, 1, b"Z", b"Internal error in remote delivery. (#4.3.5)\n"),
-        (2, 1, b"K", b"got it\n"),
+        (1, DeliveryResult(b"Z", b"Internal error in remote delivery. (#4.3.5)\n")),
+        (2, DeliveryResult(b"K", b"got it\n")),
     ]
     assert "alert: delivery 1 of message 5: LookupError: a bug" in capfd.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.remote.delivery import RemoteDeliveries, Report
-from tests.support.remote_harness import Deliver, RemoteHome
+from eqmail_core.remote.delivery import RemoteDeliveries
+from tests.support.remote_harness import Deliver, RemoteHome, Report, reported
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tls_servers import STARTTLS, TLS_BEGINS, TlsServer, context_of, write_self_signed
 
@@ -447,7 +447,7 @@ def test_a_kept_connection_under_tls_carries_more_and_takes_its_leave(
 ) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x.test", b"r@one.test") for number in range(3)]
-        return [await deliveries.deliver(order, remote_home.message) for order in orders]
+        return [reported(await deliveries.deliver(order, remote_home.message)) for order in orders]
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)
@@ -464,7 +464,7 @@ def test_a_connection_without_the_tls_that_is_demanded_now_is_not_used(
         order = DeliveryRequest(1, 1, b"", b"s@x.test", b"r@one.test")
         await deliveries.deliver(order, remote_home.message)
         demand(remote_home, authority)
-        assert await deliveries.deliver(order, remote_home.message) == ACCEPTED
+        assert reported(await deliveries.deliver(order, remote_home.message)) == ACCEPTED
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)
@@ -497,7 +497,8 @@ def test_many_deliveries_under_tls_at_a_time_leave_nothing_behind(
 ) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(20)]
-        return await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
+        results = await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
+        return [reported(result) for result in results]
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from eqmail_core.outcome import DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.scheduler.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, SpawnerPipe
 from eqmail_core.scheduler.ports import Delivery, Job
@@ -47,26 +48,26 @@ def test_reports_are_understood_in_any_pieces(pipes: Pipes) -> None:
     found = []
     for byte in stream:
         found += list(pipes.spawner.reports(bytes([byte])))
-    assert found == [(second, b"K", b"fine\n"), (first, b"Z", b"later")]
+    assert found == [(second, DeliveryResult(b"K", b"fine\n")), (first, DeliveryResult(b"Z", b"later"))]
     assert pipes.order(26, b"jon@x") is not None
     assert os.read(pipes.command_out, 1000).endswith(b"\0003/26\0a@b\0jon@x\0"), "the lowest free slot is used again"
 
 
 def test_reports_about_nobody_are_told_apart(pipes: Pipes) -> None:
     pipes.order(24, b"joe@x")
-    assert list(pipes.spawner.reports(b"\1Kx\0\x09Kx\0")) == [(None, b"K", b"x"), (None, b"K", b"x")]
+    assert list(pipes.spawner.reports(b"\1Kx\0\x09Kx\0")) == [(None, DeliveryResult(b"K", b"x"))] * 2
 
 
 def test_an_empty_report_has_no_letter(pipes: Pipes) -> None:
     it = pipes.order(24, b"joe@x")
-    assert list(pipes.spawner.reports(b"\0\0")) == [(it, b"", b"")]
+    assert list(pipes.spawner.reports(b"\0\0")) == [(it, DeliveryResult(b"", b""))]
 
 
 def test_long_reports_are_cut(pipes: Pipes) -> None:
     it = pipes.order(24, b"joe@x")
-    [(delivery, letter, text)] = list(pipes.spawner.reports(b"\0D" + b"x" * 20_000 + b"\0"))
-    assert (delivery, letter) == (it, b"D")
-    assert text == b"x" * (REPORT_BYTES - 2)
+    [(delivery, result)] = list(pipes.spawner.reports(b"\0D" + b"x" * 20_000 + b"\0"))
+    assert (delivery, result.outcome) == (it, b"D")
+    assert result.text == b"x" * (REPORT_BYTES - 2)
 
 
 def test_a_command_waits_while_the_pipe_is_full(pipes: Pipes) -> None:

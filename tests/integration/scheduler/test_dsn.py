@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from eqmail_core.dsn.parameters import index_key
+from eqmail_core.outcome import DSN_RELAYED, DeliveryResult
 from eqmail_core.scheduler.ports import Delivery
 from tests.support.scheduler_harness import SchedulerHarness
 
@@ -39,10 +40,10 @@ def reported(harness: SchedulerHarness) -> dict[str, str]:
     return {it["Final-Recipient"].split("; ")[1]: it["Action"] for it in status[1:]}
 
 
-def take_over(harness: SchedulerHarness, recipient: bytes) -> None:
+def relay_with_dsn(harness: SchedulerHarness, recipient: bytes) -> None:
     (order,) = [order for order in harness.remote.orders if order[0].recipient == recipient]
     harness.remote.orders.remove(order)
-    harness.scheduler.report(order[0], b"K", b"", True, True)
+    harness.scheduler.report(order[0], DeliveryResult(b"K", b"", DSN_RELAYED))
 
 
 def test_success_is_told_to_those_who_asked(harness: SchedulerHarness) -> None:
@@ -77,7 +78,7 @@ def test_nothing_is_told_when_nobody_wants_to_hear_it(harness: SchedulerHarness)
 
 def test_who_takes_the_message_over_tells_of_it(harness: SchedulerHarness) -> None:
     admit(harness, b"Fs@x\0Tb@other.net\0Td@other.net\0\0W E:id 0:s: 1:s:\0")
-    take_over(harness, b"b@other.net")
+    relay_with_dsn(harness, b"b@other.net")
     harness.report(b"d@other.net", b"K")
     harness.turn()
     assert reported(harness) == {"d@other.net": "relayed"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.outcome import DeliveryResult
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S
 from eqmail_core.scheduler.queue_scanner import TODO_SCAN_S
@@ -423,7 +424,7 @@ def test_resting_messages_are_put_down_at_the_end(tmp_path: Path) -> None:
     harness.scheduler.suspend_message(8)
     assert not harness.scheduler.channels[LOCAL].resting
     for delivery, _ in list(harness.local.orders):
-        harness.scheduler.report(delivery, b"K", b"")
+        harness.scheduler.report(delivery, DeliveryResult(b"K", b""))
     assert not harness.scheduler.channels[LOCAL].open
     assert harness.queue_files.birth_of(7) and harness.queue_files.birth_of(8)
 
@@ -534,7 +535,7 @@ def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: P
     harness.turn()
     for delivery, _ in [*harness.local.orders, *harness.remote.orders]:
         letter = b"Z" if delivery.job.number % 3 == 0 else b"D" if delivery.job.number % 3 == 1 else b"K"
-        harness.scheduler.report(delivery, letter, b"x")
+        harness.scheduler.report(delivery, DeliveryResult(letter, b"x"))
     harness.local.orders.clear()
     harness.remote.orders.clear()
     for number, serial in serials.items():
@@ -543,7 +544,7 @@ def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: P
     for _ in range(3):
         harness.turn(400)
         for delivery, _ in [*harness.local.orders, *harness.remote.orders]:
-            harness.scheduler.report(delivery, b"K", b"x")
+            harness.scheduler.report(delivery, DeliveryResult(b"K", b"x"))
         harness.local.orders.clear()
         harness.remote.orders.clear()
     harness.spilling.give_up()

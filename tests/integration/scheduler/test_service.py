@@ -17,6 +17,7 @@ from eqmail_core.ipc import admission_protocol as admission
 from eqmail_core.ipc import delivery_protocol as delivery
 from eqmail_core.ipc import submission_protocol as queue_wire
 from eqmail_core.ipc.packet_socket import listen_at, receive_packet, send_packet
+from eqmail_core.outcome import NOT_DURABLE, DeliveryResult
 from eqmail_core.queue.format.channels import LOCAL, REMOTE, next_retry
 from eqmail_core.site.site import Site
 
@@ -130,7 +131,7 @@ def test_a_message_is_finished_when_its_delivery_is_durable(harness: ServiceHarn
     assert (order.number, order.sender, order.recipient) == (457, b"a@b", b"joe@example.org")
     assert order.name == b"%d.M12Q457R0" % BIRTH
     assert text == b"Subject: x\n\nbody\n"
-    harness.local.send(delivery.report(order.serial, False, b"K", b"did 1+0+0\n"))
+    harness.local.send(delivery.report(order.serial, DeliveryResult(b"K", b"did 1+0+0\n", NOT_DURABLE)))
     harness.until_logged("delivery 1: success: did_1+0+0/")
     assert select.select([harness.queue.sock], [], [], 0.05)[0] == []
     harness.local.send(delivery.durable([order.serial]))
@@ -146,8 +147,8 @@ def test_a_deferred_message_goes_to_the_disk_with_its_times(harness: ServiceHarn
     assert order.name == b"", "a server names its copies itself"
     local, _ = take_order(harness.local)
     assert local.name == b"%d.M12Q457R0" % BIRTH
-    harness.remote.send(delivery.report(order.serial, True, b"D", b"no such user\n"))
-    harness.local.send(delivery.report(local.serial, True, b"Z", b"later\n"))
+    harness.remote.send(delivery.report(order.serial, DeliveryResult(b"D", b"no such user\n")))
+    harness.local.send(delivery.report(local.serial, DeliveryResult(b"Z", b"later\n")))
     assert harness.queue.kind(admission.WAITS) == (11,)
     harness.write_mess(11, 457)
     assert harness.queue.kind(admission.PLACED) == (11,)
@@ -170,7 +171,7 @@ def test_a_delivery_keeps_its_name_from_memory_to_the_disk_and_in_the_next_life(
     for letter in (b"K", b"Z"):
         order, _ = take_order(harness.local)
         names.append(order.name)
-        harness.local.send(delivery.report(order.serial, True, letter, b"x\n"))
+        harness.local.send(delivery.report(order.serial, DeliveryResult(letter, b"x\n")))
     assert names == [b"%d.M12Q457R0" % BIRTH, b"%d.M12Q457R15" % BIRTH]
     assert harness.queue.kind(admission.WAITS) == (11,)
     harness.write_mess(11, 457)
@@ -188,7 +189,7 @@ def test_term_waits_for_deliveries_and_leaves_ordinary_files(harness: ServiceHar
     harness.write_mess(11, 457)
     assert harness.queue.kind(admission.PLACED) == (11,)
     assert harness.process.poll() is None
-    harness.remote.send(delivery.report(order.serial, True, b"Z", b"later\n"))
+    harness.remote.send(delivery.report(order.serial, DeliveryResult(b"Z", b"later\n")))
     assert harness.process.wait(TIMEOUT_S) == 0
     path = harness.site.queue.channel("remote", 457)
     assert Path(path).read_bytes() == b"Tr@other.net\0"
@@ -220,7 +221,7 @@ def test_a_queue_service_that_talks_nonsense_is_connected_to_again(harness: Serv
     harness.queue.sock.close()
     harness.queue = Peer(harness.queue_end)
     assert harness.queue.kind(admission.HELLO) == (11,)
-    harness.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    harness.remote.send(delivery.report(order.serial, DeliveryResult(b"K", b"ok\n")))
     assert harness.queue.kind(admission.FINISHED) == (11,)
     harness.end()
 
@@ -229,14 +230,14 @@ def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(harne
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     harness.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
     order, _ = take_order(harness.local)
-    harness.local.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    harness.local.send(delivery.report(order.serial, DeliveryResult(b"K", b"ok\n")))
     assert harness.queue.kind(admission.FINISHED) == (12,)
     harness.queue.sock.close()
     harness.queue = Peer(harness.queue_end)
     assert harness.queue.kind(admission.HELLO) == (12, 11)
     assert harness.queue.kind(admission.FINISHED) == (12,)
     order, _ = take_order(harness.remote)
-    harness.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    harness.remote.send(delivery.report(order.serial, DeliveryResult(b"K", b"ok\n")))
     kinds = []
     while admission.FINISHED not in kinds:
         packet, _ = harness.queue.receive()
@@ -277,7 +278,7 @@ def test_what_a_deliverer_says_is_cut_like_cs(harness: ServiceHarness) -> None:
     harness.until_logged("delivery 1: failure: " + "x" * 10_000)
     harness.admit(12, 458, b"F#@[]\0Tr@other.net\0")
     order, _ = take_order(harness.remote)
-    harness.remote.send(delivery.report(order.serial, True, b"D", b"no\0more"))
+    harness.remote.send(delivery.report(order.serial, DeliveryResult(b"D", b"no\0more")))
     harness.until_logged("delivery 2: failure: no")
 
 
@@ -285,7 +286,7 @@ def test_what_a_deliverer_says_is_cut_like_cs(harness: ServiceHarness) -> None:
 def test_bounces_of_any_length_go_over_the_queue_wire(harness: ServiceHarness, size: int) -> None:
     harness.admit(11, 457, b"Fa@b\0Tjoe@example.org\0", b"Subject: x\n\n" + b"y" * size)
     order, _ = take_order(harness.local)
-    harness.local.send(delivery.report(order.serial, True, b"D", b"no\n"))
+    harness.local.send(delivery.report(order.serial, DeliveryResult(b"D", b"no\n")))
     link = Peer(harness.queue_end)
     envelope, message = b"", b""
     while True:
@@ -325,7 +326,7 @@ def test_messages_of_a_foreign_qmail_queue_are_found_by_the_trigger(harness: Ser
     assert (order.number, text) == (24, b"m\n")
     born = divmod(os.stat(paths.info(24)).st_mtime_ns, 1_000_000_000)
     assert order.name == b"%d.M%dQ24R0" % born
-    harness.local.send(delivery.report(order.serial, True, b"K", b""))
+    harness.local.send(delivery.report(order.serial, DeliveryResult(b"K", b"")))
     packet, _ = harness.queue.receive()
     assert packet == b"Xfoop/24\0"
     harness.queue.send(b"X+")

@@ -3,6 +3,7 @@
 import pytest
 
 from eqmail_core.local.service import protocol as wire
+from eqmail_core.outcome import NOT_DURABLE, DeliveryResult
 from eqmail_core.users.user import User
 
 JOE = User(b"joe", 5, 6, b"/home/joe", b"-", b"list")
@@ -21,8 +22,11 @@ def test_orders_come_back_with_their_descriptors() -> None:
 
 
 def test_reports_come_back_in_order() -> None:
-    packet = wire.report(1, False, b"Kdid\n") + wire.durable(1) + wire.report(2, True, b"Zno") + wire.hand_back(3)
-    assert wire.split_reports(packet) == [(1, b"0Kdid\n"), (1, wire.DURABLE), (2, b"1Zno"), (3, wire.PERSONAL)]
+    done, later = DeliveryResult(b"K", b"did\n", NOT_DURABLE), DeliveryResult(b"Z", b"no")
+    packet = wire.report(1, done) + wire.durable(1) + wire.report(2, later) + wire.hand_back(3)
+    assert packet.split(b"\0") == [b"1", b"0Kdid\n", b"1", b"Y", b"2", b"1Zno", b"3", b"P", b""]
+    expected = [(1, done), (1, wire.BECAME_DURABLE), (2, later), (3, wire.PERSONAL)]
+    assert wire.split_reports(packet) == expected
 
 
 @pytest.mark.parametrize("packet", [b"x\0Y\0", b"1\0"])

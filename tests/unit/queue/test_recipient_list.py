@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.queue.format.info import dsn_in_info, parse_info, render_info
-from eqmail_core.queue.format.recipient_list import DONE, TODO, numbered, records, render_list
+from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO, numbered, records, render_list
 
 ADDRESSES = st.lists(st.binary(max_size=20).filter(lambda text: b"\0" not in text))
 
@@ -22,11 +22,11 @@ def test_done_marks_stand_at_the_offsets_that_were_counted(recipients: list[byte
     offsets = [offset for (offset, _, _), done in zip(numbered(recipients), finished, strict=True) if done]
     found = list(records([render_list(recipients, offsets)]))
     assert [address for _, _, address in found] == recipients
-    assert [mark for _, mark, _ in found] == [DONE if done else TODO for done in finished]
+    assert [mark for _, mark, _ in found] == [MARK_DONE if done else MARK_TODO for done in finished]
 
 
 def test_what_follows_the_last_nul_is_no_record() -> None:
-    assert list(records([b"Ta@b\0Dc", b"@d\0Tcut"])) == [(0, TODO, b"a@b"), (5, DONE, b"c@d")]
+    assert list(records([b"Ta@b\0Dc", b"@d\0Tcut"])) == [(0, MARK_TODO, b"a@b"), (5, MARK_DONE, b"c@d")]
 
 
 def test_an_info_file_holds_the_sender() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from eqmail_core.outcome import DeliveryResult
 from eqmail_core.remote.report import report_of_output, report_of_run
 
 P = b"qmail-remote"
@@ -27,7 +28,7 @@ P = b"qmail-remote"
     ],
 )
 def test_recipient_and_message_reports_become_one(output: bytes, report: tuple[bytes, bytes]) -> None:
-    assert report_of_output(output) == report
+    assert report_of_output(output) == DeliveryResult(*report)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +43,4 @@ def test_recipient_and_message_reports_become_one(output: bytes, report: tuple[b
     ],
 )
 def test_the_end_of_the_program_comes_first(code: int, output: bytes, report: tuple[bytes, bytes]) -> None:
-    assert report_of_run(P, code, output) == report
+    assert report_of_run(P, code, output) == DeliveryResult(*report)

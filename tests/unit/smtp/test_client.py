@@ -316,7 +316,7 @@ def replies_to(step: int) -> list[bytes]:
 )
 def test_what_is_neither_yes_nor_no_defers_and_ends_the_session(step: int, odd: bytes) -> None:
     server = ManualServer(keep=True).reply(*STEPS[:step], odd)
-    assert report_of_output(server.report())[0] == b"Z"
+    assert report_of_output(server.report()).outcome == b"Z"
     assert server.sent[-1] == b"QUIT\r\n"
     assert not server.client.is_reusable
 
@@ -334,7 +334,7 @@ def test_pipelined_replies_out_of_step_defer(place: int, odd: bytes) -> None:
     replies = [b"250 m\r\n", b"250 r\r\n", b"354 d\r\n"]
     replies[place] = odd if place < 2 else b"250 d\r\n"
     server = ManualServer().reply(*PIPELINED_STEPS[:2], b"".join(replies), b"550 late\r\n")
-    assert report_of_output(server.report())[0] == b"Z"
+    assert report_of_output(server.report()).outcome == b"Z"
     assert MESSAGE[:8] not in b"".join(server.sent)
 
 
@@ -343,7 +343,8 @@ def test_pipelined_replies_out_of_step_defer(place: int, odd: bytes) -> None:
 def test_a_reply_that_nothing_asked_for_defers_and_shifts_no_other(steps: list[bytes], extra: bytes) -> None:
     for step in range(len(steps) - 2):
         server = ManualServer(keep=True).reply(*steps[:step], steps[step] + extra)
-        letter, text = report_of_output(server.report())
+        result = report_of_output(server.report())
+        letter, text = result.outcome, result.text
         assert (letter, server.client.is_reusable) == (b"Z", False)
         assert b"it sent a reply that nothing had asked for." in text
         server.reply(*steps[step + 1 :])
@@ -368,7 +369,8 @@ def test_an_answer_before_the_end_of_the_message_ends_it(early: bytes, letter: b
     assert client.status == DONE
     assert b"QUIT" not in sent
     assert b"\r\n.\r\n" not in sent
-    found, text = report_of_output(client.report)
+    result = report_of_output(client.report)
+    found, text = result.outcome, result.text
     assert found == letter
     assert early.strip() in text
 
@@ -380,7 +382,7 @@ def test_the_beginning_of_an_answer_before_the_end_of_the_message_is_no_answer_t
     server.client.supply(MESSAGE)
     server.client.supply(b"")
     server.client.receive(b"0 k\r\n")
-    assert report_of_output(server.report())[0] == b"Z"
+    assert report_of_output(server.report()).outcome == b"Z"
     assert b"\r\n.\r\n" not in server.client.take_output()
 
 

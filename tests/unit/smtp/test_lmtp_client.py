@@ -64,7 +64,8 @@ def test_each_recipient_has_its_own_end() -> None:
 )
 def test_the_last_reply_decides_for_a_single_recipient(last: bytes, letter: bytes) -> None:
     client, _ = talk(*LHLO, ENVELOPE, last + b"\r\n")
-    found, text = report_of_output(client.report)
+    result = report_of_output(client.report)
+    found, text = result.outcome, result.text
     assert (found, client.status) == (letter, DONE)
     assert last in text
 
@@ -104,4 +105,4 @@ def test_every_recipient_is_reported_however_the_bytes_come(codes: list[bytes], 
 def test_a_connection_that_dies_before_the_last_reply_leaves_the_message_waiting() -> None:
     client, _ = talk(*LHLO, ENVELOPE)
     client.lost()
-    assert report_of_output(client.report)[0] == b"Z"
+    assert report_of_output(client.report).outcome == b"Z"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.spawn.protocol import Command, CommandReader, rejection_reason, report
+from eqmail_core.outcome import DeliveryResult
+from eqmail_core.spawn.protocol import Command, CommandReader, rejection, report
 
 FIELD = st.binary(max_size=5).map(lambda data: data.replace(b"\0", b"x"))
 
@@ -28,8 +29,9 @@ def test_commands_survive_any_fragmentation(commands: list[tuple[int, bytes, byt
     ],
 )
 def test_only_numbers_and_addresses_pass(name: bytes, recipient: bytes, letter: bytes) -> None:
-    assert rejection_reason(Command(0, name, b"", recipient))[:1] == letter
+    problem = rejection(Command(0, name, b"", recipient))
+    assert (problem.outcome if problem else b"") == letter
 
 
 def test_a_report_ends_at_its_first_nul() -> None:
-    assert report(7, b"Kdone\0more") == b"\x07Kdone\0"
+    assert report(7, DeliveryResult(b"K", b"done\0more")) == b"\x07Kdone\0"

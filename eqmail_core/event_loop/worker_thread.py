@@ -89,6 +89,11 @@ class Batcher(Generic[Item, Result]):
         """True if nothing waits and nothing runs."""
         return not self._waiting and not self.running
 
+    @property
+    def waiting(self) -> int:
+        """Count the items that wait for the running batch."""
+        return len(self._waiting)
+
     def add(self, item: Item) -> None:
         """Add an item to the next batch."""
         self._waiting.append(item)

@@ -7,14 +7,26 @@ The scheduler connects and sends H first.
                W serial u64         the message must wait: write mess/N now; the scheduler writes the rest
                P serial u64         placed: info, local and remote are on the disk; release the journal's copy
                X name NUL           qmail-clean's request: foop/S/N or todo/S/N
+               B serial u64, text   a piece of the reports of failed recipients, before D; of a shared queue only
+               D serial u64, due u64 u64, length u32, done, replies
+                                    deferred: the next attempt of each channel, 0 where no recipient is left; of a
+                                    shared queue only
     queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope   a message and its descriptor
                W serial u64, ok u8  answer to W: mess/N exists and is on the disk
                X answer u8          qmail-clean's answer: + ! x, in the order of the requests
+               R serial u64, number u64, size u64, birth u32, uid u32, qp u32, attempts u32, due u64 u64, length u32,
+                 length u32, done, replies, envelope
+                                    a message of earlier attempts, of a shared queue; behind its body the descriptor
+                                    has the reports of failed recipients
+               L state u8           the lease of this node: L lasts, P paused (start nothing), X lost (drop everything)
 
 A serial is never reused during the life of a queue; a number N is an inode number and is reused.
 The descriptor is a sealed memfd or the file mess/N. Its offset is shared: read from offset 0 with pread.
 The envelope is F sender NUL, then T recipient NUL for each recipient.
 An envelope that does not fit a packet goes through todo/ instead.
+
+In a shared queue a message is never placed: what has to wait is deferred, and comes back as R, perhaps elsewhere.
+`done` has a bit for each recipient of the envelope, the lowest bit of a byte first.
 
 The scheduler marks a message as placed by info/N, which it writes last: local/N and remote/N are on the disk before.
 It sends P when info/N is on the disk too. A message admitted while its info/N exists was placed before a crash:
@@ -25,13 +37,23 @@ Source: docs/adr/0003-journal-first.md; queue.md 3.6.
 """
 
 import struct
+from typing import NamedTuple
 
 HELLO, FINISHED, WAITS, PLACED, CLEAN, ADMIT = b"H", b"F", b"W", b"P", b"X", b"N"
+REPORTS, DEFER, RESUME, LEASE = b"B", b"D", b"R", b"L"
+
+LEASED, PAUSED, LOST = b"L", b"P", b"X"
+"""States of the lease."""
+
+MAX_REPORTS = 60000
+"""Bytes of reports in one packet."""
 
 MAX_ENVELOPE = 65536
 """Longest envelope of an N packet, in bytes."""
 
 _ADMISSION = struct.Struct("<cQQQIII")
+_RESUME = struct.Struct("<cQQQIIIIQQII")
+_DEFER = struct.Struct("<cQQQI")
 _SERIAL = struct.Struct("<Q")
 _ANSWER = struct.Struct("<cQB")
 
@@ -44,10 +66,19 @@ class AdmissionProtocolError(Exception):
     """A packet that does not follow this protocol."""
 
 
-class Admission:
-    """A message that the queue service passes to the scheduler."""
+class EarlierAttempts(NamedTuple):
+    """What earlier attempts left of a message: their number, when each channel is due (None: nothing is left), bits."""
 
-    __slots__ = ("birth", "envelope", "number", "qp", "serial", "size", "uid")
+    attempts: int
+    due: tuple[int | None, int | None]
+    done: bytes
+    replies: bytes
+
+
+class Admission:
+    """A message that the queue service passes to the scheduler; `earlier`: None for a new one."""
+
+    __slots__ = ("birth", "earlier", "envelope", "number", "qp", "serial", "size", "uid")
 
     def __init__(self, serial: int, number: int, size: int, birth: int, uid: int, qp: int, envelope: bytes) -> None:
         self.serial = serial
@@ -57,6 +88,85 @@ class Admission:
         self.uid = uid
         self.qp = qp
         self.envelope = envelope
+        self.earlier: EarlierAttempts | None = None
+
+
+def resumption(admission: Admission, earlier: EarlierAttempts) -> bytes:
+    """Render an R packet."""
+    local, remote = earlier.due
+    head = _RESUME.pack(
+        RESUME,
+        admission.serial,
+        admission.number,
+        admission.size,
+        admission.birth,
+        admission.uid,
+        admission.qp,
+        earlier.attempts,
+        local or 0,
+        remote or 0,
+        len(earlier.done),
+        len(earlier.replies),
+    )
+    return b"".join((head, earlier.done, earlier.replies, admission.envelope))
+
+
+def split_resumption(packet: bytes) -> Admission:
+    """Read an R packet."""
+    try:
+        _, serial, number, size, birth, uid, qp, attempts, local, remote, done, replies = _RESUME.unpack_from(packet)
+    except struct.error as error:
+        raise AdmissionProtocolError("short resumption") from error
+    start = _RESUME.size + done
+    envelope = packet[start + replies :]
+    if envelope[:1] != b"F" or b"\0" not in envelope:
+        raise AdmissionProtocolError("no envelope")
+    admission = Admission(serial, number, size, birth, uid, qp, envelope)
+    admission.earlier = EarlierAttempts(
+        attempts, (local or None, remote or None), packet[_RESUME.size : start], packet[start : start + replies]
+    )
+    return admission
+
+
+class Deferred(NamedTuple):
+    """A message that has to wait; fields as in EarlierAttempts."""
+
+    serial: int
+    due: tuple[int | None, int | None]
+    done: bytes
+    replies: bytes
+
+
+def deferral(deferred: Deferred) -> bytes:
+    """Render a D packet."""
+    local, remote = deferred.due
+    head = _DEFER.pack(DEFER, deferred.serial, local or 0, remote or 0, len(deferred.done))
+    return b"".join((head, deferred.done, deferred.replies))
+
+
+def split_deferral(packet: bytes) -> Deferred:
+    """Read a D packet."""
+    try:
+        _, serial, local, remote, done = _DEFER.unpack_from(packet)
+    except struct.error as error:
+        raise AdmissionProtocolError("short deferral") from error
+    start = _DEFER.size + done
+    return Deferred(serial, (local or None, remote or None), packet[_DEFER.size : start], packet[start:])
+
+
+def reports(serial: int, text: bytes) -> list[bytes]:
+    """Render the B packets of a text."""
+    head = REPORTS + _SERIAL.pack(serial)
+    return [head + text[start : start + MAX_REPORTS] for start in range(0, len(text), MAX_REPORTS)]
+
+
+def split_reports(packet: bytes) -> tuple[int, bytes]:
+    """Read serial and text of a B packet."""
+    try:
+        (serial,) = _SERIAL.unpack_from(packet, 1)
+    except struct.error as error:
+        raise AdmissionProtocolError("short reports") from error
+    return serial, packet[1 + _SERIAL.size :]
 
 
 def admission(admission: Admission) -> bytes:

@@ -20,10 +20,11 @@ class Site:
     `break_char`: the user-extension delimiter, b"" for none. `split`: the number of split directories.
     `spawn`: the compiled-in concurrency limit of qmail-lspawn and qmail-rspawn.
     `patrn`: the mode bits that a home or a .qmail file must not have.
+    `queue_database`: how libpq connects to the database with the queue, "" for a queue in the directory.
     `single_user`: the caller holds all roles, without root.
     """
 
-    __slots__ = ("accounts", "break_char", "home", "layout", "patrn", "single_user", "spawn", "split")
+    __slots__ = ("accounts", "break_char", "home", "layout", "patrn", "queue_database", "single_user", "spawn", "split")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Site:
         spawn: int = DEFAULT_SPAWN,
         patrn: int = DEFAULT_PATRN,
         single_user: bool = False,
+        queue_database: str = "",
     ) -> None:
         self.home = home
         self.layout = layout
@@ -44,6 +46,7 @@ class Site:
         self.spawn = spawn
         self.patrn = patrn
         self.single_user = single_user
+        self.queue_database = queue_database
 
     @property
     def control(self) -> str:

@@ -11,6 +11,10 @@ SITE_FILE = "site"
 """Name of the file in the home."""
 
 
+DIRECTORY, DATABASE_PREFIX = "directory", "postgresql:"
+"""Where the queue is: in its directory, or in a database; libpq's words for it follow."""
+
+
 def render_site(site: Site) -> bytes:
     """Render the choices of `site` except its home, one per line."""
     lines = (
@@ -22,6 +26,7 @@ def render_site(site: Site) -> bytes:
         ("spawn", str(site.spawn)),
         ("patrn", f"{site.patrn:03o}"),
         ("single-user", "yes" if site.single_user else "no"),
+        *([("queue", DATABASE_PREFIX + site.queue_database)] if site.queue_database else ()),
     )
     return "".join(f"{key} {value}".rstrip() + "\n" for key, value in lines).encode("latin-1")
 
@@ -52,7 +57,17 @@ def parse_site(home: str, text: bytes) -> Site:
         spawn=_number(found, "spawn", DEFAULT_SPAWN),
         patrn=_number(found, "patrn", DEFAULT_PATRN, 8),
         single_user=found.get("single-user") == "yes",
+        queue_database=_database(found.get("queue", DIRECTORY)),
     )
+
+
+def _database(value: str) -> str:
+    """Return how libpq connects to the queue, "" for a directory."""
+    if value in ("", DIRECTORY):
+        return ""
+    if not value.startswith(DATABASE_PREFIX) or value == DATABASE_PREFIX:
+        raise ValueError(f"queue is neither {DIRECTORY} nor {DATABASE_PREFIX}...: {value!r}")
+    return value.removeprefix(DATABASE_PREFIX)
 
 
 def _number(found: dict[str, str], key: str, default: int, base: int = 10) -> int:

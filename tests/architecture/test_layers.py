@@ -32,7 +32,7 @@ control/* auth/client auth/checkpassword auth/secrets_file auth/verify auth/cred
 dns/query dns/mx dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
 mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/protocol
 tls/client_policy tls/session_info mail_auth/* tcpserver/rules tcpserver/options
-queue/routing queue/format/* queue/admin/filter scheduler/destination
+queue/routing queue/format/* queue/admin/filter queue/postgres/homes queue/postgres/stored_message scheduler/destination
 scheduler/destination_queues smtp/path smtp/data smtp/reply_reader smtp/client smtp/lmtp_client
 filters/verdict filters/transaction filters/message filters/milter/*
 smtpd/protocol/* smtpd/policy/* qmtp/protocol pop3/protocol pop3/message_encoder
@@ -52,6 +52,7 @@ THIRD_PARTY = {
     "cdbx": "system",
     "cryptography": "auth mail_auth tls smtp",
     "idna": "text mail dns",
+    "psycopg": "queue",
     "publicsuffixlist": "scheduler",
 }
 TOOLKIT_MAY_USE = set(RANK) - {"programs"}

@@ -22,6 +22,7 @@ READERS = {
     "local/delivery/lmtp.py": (LMTP,),
     "local/delivery/program.py": (LOCAL,),
     "queue/service/service.py": (QUEUE,),
+    "queue/service/opening.py": (QUEUE,),
     "remote/qmail_remote.py": (REMOTE,),
     "remote/settings.py": (REMOTE,),
     "remote/tls_policy.py": (REMOTE,),

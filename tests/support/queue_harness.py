@@ -15,8 +15,8 @@ from eqmail_core.site.site import Site
 TIMEOUT_S = 60.0
 
 
-def make_site(home: Path) -> Site:
-    site = Site(home=str(home), split=3, single_user=True)
+def make_site(home: Path, queue_database: str = "") -> Site:
+    site = Site(home=str(home), split=3, single_user=True, queue_database=queue_database)
     paths = site.queue
     for folder in (
         paths.pid,
@@ -41,6 +41,7 @@ class Scheduler:
         self.admitted: list[tuple[admission_wire.Admission, int]] = []
         self.answers: list[bytes] = []
         self.is_closed = False
+        self.lease = b""
         self.channel = AsyncChannel(
             harness.loop, connect_to(harness.path), self._on_packet, self._on_close, takes_descriptors=True
         )
@@ -52,6 +53,10 @@ class Scheduler:
     def _on_packet(self, packet: bytes, fd: int) -> None:
         if packet[:1] == admission_wire.ADMIT:
             self.admitted.append((admission_wire.split_admission(packet), fd))
+        elif packet[:1] == admission_wire.RESUME:
+            self.admitted.append((admission_wire.split_resumption(packet), fd))
+        elif packet[:1] == admission_wire.LEASE:
+            self.lease = packet[1:]
         else:
             self.answers.append(packet)
 

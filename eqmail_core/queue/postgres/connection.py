@@ -5,7 +5,7 @@ So any warning at a commit means that it is unknown.  A commit that waits for a 
 time-out of the server ends it: `expire`, called from another thread, cuts the connection.
 
 Fails: DatabaseAway, DatabaseError, CommitUnknown.
-Source: PostgreSQL 15 manual, 27.2.8.3 (planning for high availability); docs/adr/0018-queue-on-postgresql.md.
+Source: docs/adr/0018-queue-on-postgresql.md.
 """
 
 import os

@@ -3,7 +3,7 @@
 A destination has one of 64 homes, by a hash; each home belongs to one live node, by rendezvous hashing, so that a node
 that comes or goes moves only the homes that it gains or loses.
 
-Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998 (rendezvous hashing).
+Source: docs/adr/0018-queue-on-postgresql.md.
 """
 
 from collections.abc import Collection

@@ -30,12 +30,13 @@ def upload(database: QueueDatabase, path: str, number: int) -> int:
         os.close(fd)
 
 
-def download(database: QueueDatabase, path: str, number: int, chunks: int) -> None:
-    """Write the pieces of a body to a file that replaces any other at `path`."""
+def download(database: QueueDatabase, path: str, number: int, chunks: int, reports: bytes) -> None:
+    """Write the pieces of a body, and `reports` behind it, to a file that replaces any other at `path`."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         for n in range(chunks):
             write_all(fd, database.chunk(number, n))
+        write_all(fd, reports)
     finally:
         os.close(fd)
 

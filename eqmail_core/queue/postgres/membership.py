@@ -143,6 +143,5 @@ class Membership:
         """Pause when the lease is over."""
         if not self.is_active and not self._is_paused and not self._is_ended:
             self._is_paused = True
-            self._events.report("alert: the lease of this node is over; nothing is delivered until the database answers")
+            self._events.report("alert: the lease of this node is over; no delivery starts until the database answers")
             self._events.paused()
-

@@ -17,7 +17,7 @@ from eqmail_core.mail.dates import date822
 from eqmail_core.mail.received import invoker_name
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.budget import SubmitterBudget
-from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.ports import MessageStorePort
 from eqmail_core.queue.service.scheduler_connection import SchedulerConnection
 from eqmail_core.queue.service.submission import IDLE_S, LIFETIME_S, SubmissionConnection
 from eqmail_core.site.accounts import PeerCredentials
@@ -74,7 +74,7 @@ class QueueListener:
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
         disk: FileSystem,
-        store: MessageStore,
+        store: MessageStorePort,
         config: ListenerConfig,
         on_scheduler_left: Callable[[], None],
     ) -> None:

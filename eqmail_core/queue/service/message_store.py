@@ -20,13 +20,13 @@ Fails: never; a disk error is an exit code of qmail-queue for a new message, and
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 from zlib import crc32
 
 from eqmail_core.event_loop.worker_thread import Batcher, Call, Executor
-from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
+from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE, AdmissionProtocolError
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
@@ -34,6 +34,7 @@ from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWr
 from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
 from eqmail_core.queue.service.number_pool import NumberPool
+from eqmail_core.queue.service.ports import SchedulerLink, SubmissionAnswer
 from eqmail_core.queue.spool import clean, remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -49,16 +50,8 @@ TOMBSTONE_BATCH = 1000
 TOMBSTONE_DELAY_S = 1.0
 RETRY_S = 5.0
 
-SubmissionAnswer = Callable[[int, AcceptedMessage], None]
 Item = tuple[bool, AcceptedMessage, SubmissionAnswer | None]
 """For the journal: whether it is a tombstone, the message, the callback that gets the answer."""
-
-
-class SchedulerLink(Protocol):
-    """The scheduler as the store sees it."""
-
-    def admit(self, message: AcceptedMessage) -> None:
-        """Pass a message to the scheduler."""
 
 
 class Clock(Protocol):
@@ -207,7 +200,7 @@ class MessageStore:
 
     # Scheduler.
 
-    def scheduler_connected(self, link: SchedulerLink, still_held: set[int]) -> None:
+    def scheduler_connected(self, link: SchedulerLink, still_held: Collection[int]) -> None:
         """Pass to the scheduler every message it does not hold yet, and all that are accepted from now on."""
         self._link = link
         for message in list(self._held.values()):
@@ -273,6 +266,17 @@ class MessageStore:
                 self._end(message, message.number_fate)
         answer(error is None)
         self._admit(message)
+
+    def add_reports(self, serial: int, text: bytes) -> None:
+        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
+        raise AdmissionProtocolError("reports for a shared queue")
+
+    def defer(self, serial: int, due: tuple[int | None, int | None], done: bytes, replies: bytes) -> None:
+        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
+        raise AdmissionProtocolError("a deferral in a shared queue")
+
+    def handed_over(self, message: AcceptedMessage) -> None:
+        """Keep the body: the message may become a file."""
 
     def _admit(self, message: AcceptedMessage) -> None:
         link = self._link

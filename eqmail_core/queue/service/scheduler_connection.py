@@ -11,8 +11,9 @@ from functools import partial
 
 from eqmail_core.ipc import admission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
+from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.ports import SchedulerStore
 from eqmail_core.system.log import log_line, say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sealed_file import sealed_file
@@ -29,27 +30,33 @@ class SchedulerConnection:
     """
 
     def __init__(
-        self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, store: MessageStore, temporary: str
+        self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, store: SchedulerStore, temporary: str
     ) -> None:
         self._name = name
         self._loop = loop
         self._channel = channel
         self._store = store
         self._temporary = temporary
-        self._waiting: deque[AcceptedMessage] = deque()
+        self._waiting: deque[tuple[AcceptedMessage, Claimed | None]] = deque()
         self._repeated = RepeatedLines()
 
-    def admit(self, message: AcceptedMessage) -> None:
-        """Send a message, after those that wait."""
-        if self._waiting or self._channel.waiting > _MANY or not self._send(message):
-            self._waiting.append(message)
+    def admit(self, message: AcceptedMessage, earlier: Claimed | None = None) -> None:
+        """Send a message, after those that wait; `earlier`: what earlier attempts left."""
+        if self._waiting or self._channel.waiting > _MANY or not self._send(message, earlier):
+            self._waiting.append((message, earlier))
+
+    def set_lease(self, state: bytes) -> None:
+        """Say whether this node may deliver what it has of a shared queue."""
+        if state == wire.LOST:
+            self._waiting.clear()
+        self._channel.send(wire.LEASE + state)
 
     def on_drained(self) -> None:
         """Send waiting messages, because the scheduler has caught up."""
         while self._waiting and self._channel.waiting <= _MANY:
-            message = self._waiting.popleft()
-            if message.scheduler is self and not self._send(message):
-                self._waiting.appendleft(message)
+            message, earlier = self._waiting.popleft()
+            if message.scheduler is self and not self._send(message, earlier):
+                self._waiting.appendleft((message, earlier))
                 return
 
     def on_packet(self, packet: bytes) -> None:
@@ -73,6 +80,10 @@ class SchedulerConnection:
                 self._store.spilled(serial)
         elif kind == wire.CLEAN:
             self._store.clean(wire.split_clean(packet), self._cleaned)
+        elif kind == wire.REPORTS:
+            self._store.add_reports(*wire.split_reports(packet))
+        elif kind == wire.DEFER:
+            self._store.defer(*wire.split_deferral(packet))
 
     def _written(self, serial: int, ok: bool) -> None:
         self._channel.send(wire.spill_request(serial, ok))
@@ -80,10 +91,11 @@ class SchedulerConnection:
     def _cleaned(self, answer: bytes) -> None:
         self._channel.send(wire.CLEAN + answer)
 
-    def _send(self, message: AcceptedMessage) -> bool:
+    def _send(self, message: AcceptedMessage, earlier: Claimed | None) -> bool:
         try:
             if message.body is not None:
-                fd = sealed_file(message.body, self._temporary)
+                reports = earlier.bounce if earlier is not None else b""
+                fd = sealed_file(message.body + reports, self._temporary)
             else:
                 fd = os.open(self._store.path_for(message.number), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -94,6 +106,13 @@ class SchedulerConnection:
         admission = wire.Admission(
             message.serial, message.number, message.size, message.birth, message.uid, message.qp, message.envelope
         )
-        self._channel.send(wire.admission(admission), fd)
+        if earlier is None:
+            packet = wire.admission(admission)
+        else:
+            due = earlier.due_local, earlier.due_remote
+            attempts = wire.EarlierAttempts(earlier.attempts, due, earlier.done, earlier.replies)
+            packet = wire.resumption(admission, attempts)
+        self._channel.send(packet, fd)
         os.close(fd)
+        self._store.handed_over(message)
         return True

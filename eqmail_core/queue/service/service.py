@@ -10,33 +10,24 @@ import fcntl
 import os
 import signal
 import socket
-import time
 
 from eqmail_core.control.controls import controls_in
 from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
-from eqmail_core.event_loop.worker_thread import WorkerThread
 from eqmail_core.queue.filesystem import FileSystem
-from eqmail_core.queue.format.journal_damage import describe_damage
-from eqmail_core.queue.service.journal import Journal
 from eqmail_core.queue.service.listener import ListenerConfig, QueueListener
-from eqmail_core.queue.service.message_store import MessageStore
-from eqmail_core.queue.service.number_pool import NumberPool
-from eqmail_core.queue.service.recovery import RecoveryResult, recover
+from eqmail_core.queue.service.opening import open_file_queue
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import read_file
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import log_line, say_seldom
+from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import assume_role
-from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.role_ids import submitter_uids, uid_of
 
 NAME = "qmail-queue"
-EACH, TOGETHER = b"each", b"together"
-
 SCHEDULER_GONE_S = 60.0
 """How long messages wait for a scheduler that disconnected before they become files."""
 
@@ -46,9 +37,6 @@ STOP_TIMEOUT_S = 20.0
 # Descriptors used at most, and those of them reserved for journal, memfds and open files, not for clients.
 _MAX_DESCRIPTORS = 1 << 16
 _OTHER_DESCRIPTORS = 300
-
-SERIALS_PER_S = 1 << 24
-"""Serials begin at the clock times this, so that they stay unique even when the journal was removed."""
 
 
 class QueueServiceError(Exception):
@@ -82,14 +70,6 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class LoopClock:
-    """An event loop as the message store sees it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.soon = loop.call_soon
-        self.later = loop.call_later
-
-
 class QueueService:
     """The queue service of one site on one loop; it serves from its construction on."""
 
@@ -99,34 +79,15 @@ class QueueService:
         self._lock = lock_queue(site)
         self._is_leaving = self._is_emptying = False
         controls = controls_in(site.control, read_file)
-        durability = controls.queuedurability
         disk, paths = FileSystem(), site.queue
-        journal, pool = Journal(disk, paths.journal, epoch=int.from_bytes(os.urandom(4))), NumberPool(disk, paths)
-        self._workers = (
-            WorkerThread("journal", loop.call_soon_threadsafe),
-            WorkerThread("files", loop.call_soon_threadsafe),
-        )
-        self._store = MessageStore(
-            disk,
-            paths,
-            pool,
-            journal,
-            self._workers,
-            LoopClock(loop),
-            controls.queuememory,
-            goes_direct=durability in (EACH, TOGETHER),
-            limit=1 if durability == EACH else 200,
-        )
-        repeated = RepeatedLines()
-        self._store.on_problem = lambda what, error: say_seldom(
-            repeated, NAME, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
-        )
         loop.set_exception_handler(self._on_surprise)
-        report(recover(disk, paths, pool, journal, self._store, int(time.time()) * SERIALS_PER_S))
-        try:
-            journal.prepare()
-        except OSError as error:
-            log_line(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
+        if site.queue_database:
+            # Needs the library of the database, which is not everywhere.
+            from eqmail_core.queue.postgres.opening import open_database_queue
+
+            self._store, self._close_store = open_database_queue(NAME, site, loop, disk, controls.queuememory)
+        else:
+            self._store, self._close_store = open_file_queue(NAME, site, loop, disk, controls)
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
         config = ListenerConfig(
             submitter_uids(site),
@@ -149,8 +110,7 @@ class QueueService:
 
     def abandon(self) -> None:
         """Close everything without writing; only what is on the disk counts."""
-        for worker in self._workers:
-            worker.stop()
+        self._close_store()
         self._policy.close_all()
         os.close(self._lock)
 
@@ -214,25 +174,3 @@ def lock_queue(site: Site) -> int:
     except OSError as error:
         raise QueueServiceError(f"{folder}: {error.strerror}") from error
     return fd
-
-
-def report(found: RecoveryResult) -> None:
-    """Print what recovery found, if anything."""
-    if found.live or found.queued or found.renumbered:
-        log_line(
-            NAME,
-            f"info: recovered {found.live} messages from the journal, {found.renumbered} more under new numbers; "
-            f"{found.queued} had become files",
-        )
-    if found.misnumbered:
-        log_line(
-            NAME,
-            f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
-            "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
-        )
-    for damaged in found.damaged:
-        weight, text = describe_damage(damaged)
-        fate = f"; the file will be kept as damaged.{damaged.epoch}" if damaged.is_worth_keeping else ""
-        log_line(NAME, f"{weight}: {text}{fate}")
-    for number in found.lost:
-        log_line(NAME, f"alert: msg {number}: the file with its body is gone")

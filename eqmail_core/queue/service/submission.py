@@ -22,7 +22,7 @@ from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.budget import SubmitterBudget
-from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.ports import SubmissionStore
 from eqmail_core.site.accounts import PeerCredentials
 
 SMALL_BODY_BYTES = 65536
@@ -46,7 +46,11 @@ class QueueContext(Protocol):
     """State and services that all submission connections share."""
 
     disk: FileSystem
-    store: MessageStore
+
+    @property
+    def store(self) -> SubmissionStore:
+        """Where messages are kept."""
+
     memory: SubmitterBudget
     places: SubmitterBudget
 

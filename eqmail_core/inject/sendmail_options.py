@@ -87,7 +87,7 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
     options, recipients = parse_options(argv, _LETTERS)
     changed = dict(environ)
     source, sender = b"-a", None
-    wished = []
+    requested = []
     letters = {letter for letter, _ in options}
     if b"q" in letters and b"t" not in letters and not recipients and b"b" not in letters:
         return SendmailInvocation(NOTHING, [], changed)
@@ -101,7 +101,7 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
         elif letter == b"F":
             changed[b"MAILNAME"] = argument
         elif letter in b"NRV":
-            wished.append((letter, argument))
+            requested.append((letter, argument))
         elif letter == b"b" and argument[:1] != b"m":
             return _other(argument[:1], changed)
     action = _NAMES.get(program_name(argv))
@@ -114,7 +114,9 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
     elif sender is not None:
         words += (b"-f", sender)
         _show_sender(changed, sender)
-    return SendmailInvocation(INJECT, [*words, b"--", *recipients], changed, _parse_options(wished) if wished else None)
+    return SendmailInvocation(
+        INJECT, [*words, b"--", *recipients], changed, _parse_options(requested) if requested else None
+    )
 
 
 def _parse_options(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":

@@ -10,7 +10,7 @@ from eqmail_core.system.cdb import write_cdb
 from eqmail_core.text.framing import netstring
 from eqmail_core.users.assign_file import database_records
 
-_WISHING_MILTER = b"".join(
+_CHANGING_MILTER = b"".join(
     len(change).to_bytes(4, "big") + change
     for change in (b"e<n@b>\0RET=FULL ENVID=a+2Bb\0", b"2<l@d>\0NOTIFY=NEVER ORCPT=rfc822;l@d\0", b"-<c@d>\0", b"q\0")
 )
@@ -67,7 +67,7 @@ def seeds() -> dict[str, list[bytes]]:
         "plugin": [b"\2Hx: y\nSa=b\nPtext\nLM1\nA\n", b"\2E550 no"],
         "milter": [
             b"\2\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + b"\0\0\0\6hX\0yz\0\0\0\0\3bhi\0\0\0\1c",
-            b"\3\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + _WISHING_MILTER + b"\0\0\0\1c",
+            b"\3\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + _CHANGING_MILTER + b"\0\0\0\1c",
             b"\1\0\0\0\15O\0\0\0\2\0\0\0\77\0\0\0\2\0\0\0\1a\0\0\0\14y550 5.7.1 x",
         ],
         "spawn_wire": [b"\0\0012/34\0a@b\0c@d\0\0023/3\0\0e\0"],

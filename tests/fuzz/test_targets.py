@@ -24,6 +24,6 @@ def test_every_seed_has_its_target() -> None:
     assert set(seeds()) == set(TARGETS)
 
 
-def test_what_once_made_trouble_is_harmless() -> None:
+def test_recorded_regressions_pass() -> None:
     for path in KEPT:
         TARGETS[path.parent.name](path.read_bytes())

@@ -91,7 +91,7 @@ def login_(client: SmtpConversation, user: str, password: str) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", [plain, login_], ids=["PLAIN", "LOGIN"])
-def test_who_knows_the_password_may_send_anywhere(home: Home, checker: str, kind: str, command: object) -> None:
+def test_an_authenticated_client_may_relay(home: Home, checker: str, kind: str, command: object) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
     home.write("authmethods", "\n")
     with open_conversation(kind, home, **variables(home)) as client:
@@ -106,7 +106,7 @@ def test_who_knows_the_password_may_send_anywhere(home: Home, checker: str, kind
         assert client.send(b"x@elsewhere.test", message=MESSAGE).startswith(b"250 ok")
 
 
-def test_their_wrong_passwords_count_whatever_their_exit_code(home: Home, checker: str) -> None:
+def test_failures_of_foreign_checkers_count_whatever_their_exit_code(home: Home, checker: str) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
     with open_conversation("resident", home, **variables(home)) as client:
         assert client.server is not None
@@ -117,7 +117,7 @@ def test_their_wrong_passwords_count_whatever_their_exit_code(home: Home, checke
         assert plain(client, USER, PASSWORD).startswith(b"535")
 
 
-def test_what_needs_a_digest_fails_with_those_that_know_none(home: Home, checker: str) -> None:
+def test_digest_mechanisms_fail_with_checkers_that_support_none(home: Home, checker: str) -> None:
     home.write("smtpcheckpw", f"{checker} /bin/true\n")
     with open_conversation("program", home, **variables(home)) as client:
         assert client.command(b"AUTH CRAM-MD5").startswith(b"334 ")
@@ -125,7 +125,7 @@ def test_what_needs_a_digest_fails_with_those_that_know_none(home: Home, checker
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_wrapper_asks_them_after_our_own(home: Home, account: Path, kind: str, tmp_path: Path) -> None:
+def test_a_wrapper_asks_foreign_checkers_after_our_own(home: Home, account: Path, kind: str, tmp_path: Path) -> None:
     """qmail-pwrap: first qmail-chkpw, which knows somebody else, then checkpw."""
     mail_home = tmp_path / "house"
     assert eqmail("--home", mail_home, "setup", "--single-user").returncode == 0
@@ -141,7 +141,7 @@ def test_a_wrapper_asks_them_after_our_own(home: Home, account: Path, kind: str,
 @pytest.mark.parametrize(
     "checker_of_pop", ["checkpw", "cvm-checkpassword cvm-unix", "cvm-checkpassword cvm-pwfile", "checkapoppw"]
 )
-def test_they_let_into_a_mailbox(home: Home, account: Path, checker_of_pop: str, tmp_path: Path) -> None:
+def test_foreign_checkers_open_a_mailbox(home: Home, account: Path, checker_of_pop: str, tmp_path: Path) -> None:
     """Our qmail-popup and qmail-pop3d with their program between them; checkapoppw is for APOP."""
     mail_home = tmp_path / "house"
     assert eqmail("--home", mail_home, "setup", "--single-user").returncode == 0

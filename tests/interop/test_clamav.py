@@ -119,7 +119,7 @@ def test_clean_mail_passes_and_a_virus_is_refused(home: Home, folder: Path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_virus_is_set_aside_where_clamav_says_so(home: Home, folder: Path, kind: str) -> None:
+def test_a_virus_is_quarantined_where_clamav_says_so(home: Home, folder: Path, kind: str) -> None:
     home.write("quarantineto", "judge@ours.test\n")
     with clamav(folder, "Quarantine") as scanner:
         home.write("milters", f"{scanner.address}\n")
@@ -136,7 +136,7 @@ def test_a_virus_is_set_aside_where_clamav_says_so(home: Home, folder: Path, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_clamd_mail_has_to_come_again(home: Home, folder: Path, kind: str) -> None:
+def test_without_clamd_mail_is_deferred(home: Home, folder: Path, kind: str) -> None:
     with clamav(folder) as scanner:
         home.write("milters", f"{scanner.address} timeout=10\n")
         scanner.clamd.kill()

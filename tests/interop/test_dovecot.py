@@ -124,7 +124,7 @@ def test_imap_reads_what_our_own_delivery_filed(mail_system: BoxMailSystem, dove
     assert all(text.startswith("Return-Path: <sender@example.net>\nDelivered-To: box-direct@") for text in found)
 
 
-def test_by_hand(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
+def test_the_documented_delivery_by_hand_works(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
     """The program without a mail system: usable from other people's scripts."""
     environ = {"EQMAIL_HOME": str(mail_system.home), "SENDER": "me@example.net", "PATH": "/usr/bin:/bin"}
     command = [f"{mail_system.home}/bin/qmail-lmtp", f"unix:{dovecot.socket}", "byhand"]

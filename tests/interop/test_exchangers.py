@@ -127,7 +127,7 @@ def home(tmp_path: Path, names: NsdServer) -> Iterator[RemoteHome]:
 @pytest.mark.parametrize(
     "host", [b"one", b"two", b"equal", b"only-a", b"renamed", b"to-alias", b"big", b"behind", b"alias"]
 )
-def test_the_way_is_found(host: bytes, home: RemoteHome) -> None:
+def test_exchangers_are_found(host: bytes, home: RemoteHome) -> None:
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         home.control("smtproutes", f"::{server.port}")
         assert home.deliver(b"r@%b.test" % host)[0][0] == b"K"
@@ -144,7 +144,7 @@ def test_the_way_is_found(host: bytes, home: RemoteHome) -> None:
         (b"refused.example", (b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n")),
     ],
 )
-def test_there_is_no_way(host: bytes, report: tuple[bytes, bytes], home: RemoteHome) -> None:
+def test_hosts_without_exchangers_are_reported(host: bytes, report: tuple[bytes, bytes], home: RemoteHome) -> None:
     assert home.deliver(b"r@" + host) == [report]
 
 

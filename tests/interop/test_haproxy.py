@@ -111,7 +111,7 @@ def over_tls(port: int) -> smtplib.SMTP:
         ("looks", plain, "ESMTP"),
     ],
 )
-def test_the_client_is_whom_the_proxy_names(
+def test_the_client_is_the_one_the_proxy_names(
     name: str, connect: Callable[[int], smtplib.SMTP], protocol: str, installation: ManagedInstallation
 ) -> None:
     if name == "looks":
@@ -135,7 +135,7 @@ def test_limits_are_those_of_the_client_and_not_of_the_proxy(installation: Manag
         assert refused.value.smtp_code == 421
 
 
-def test_nobody_else_may_say_who_he_is(installation: ManagedInstallation) -> None:
+def test_only_a_trusted_proxy_may_name_the_client(installation: ManagedInstallation) -> None:
     """Who comes past the proxy is himself, and his header is a command that does not exist."""
     with smtplib.SMTP("127.0.0.1", installation.mail_system.port, timeout=60) as client:
         assert client.docmd(f"PROXY TCP4 {ANN} 127.0.0.1 1 25")[0] == 500

@@ -111,7 +111,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_how_it_ends_is_how_the_delivery_ends(mail_system: Box, end: str) -> None:
+def test_the_exit_code_of_the_program_decides_the_delivery(mail_system: Box, end: str) -> None:
     command, rules, output = ENDS[end]
     address = mail_system.arrange(re.sub(r"\W", "", end).lower(), f"|{command}\n./not-reached/\n", rules=rules)
     outcome = mail_system.outcome(address, TEXT)
@@ -172,7 +172,7 @@ def test_fastforward_forwards_runs_programs_and_refuses_others(mail_system: Box)
     assert refused == "failure: Sorry,_no_mailbox_here_by_that_name._(#5.1.1)/"
 
 
-def test_fastforward_passes_others_through(mail_system: Box) -> None:
+def test_fastforward_passes_unknown_addresses_through(mail_system: Box) -> None:
     forwarding(mail_system, f"list@{ME}: box-target@{ME};\n")
     mail_system.arrange("pass-default", "|fastforward -d -p ./aliases.cdb\n./Maildir/\n")
     assert mail_system.outcome(f"box-pass-nobody@{ME}") == "success: did_1+0+1/"

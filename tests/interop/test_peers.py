@@ -84,21 +84,21 @@ def _comes_to_us(mail_system: MailSystem, peer: ForeignServer, sent: str = TEXT)
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
-def test_they_take_our_mail(private_home: Path, name: str) -> None:
+def test_peers_take_our_mail(private_home: Path, name: str) -> None:
     with foreign(name, offers_tls=False) as peer, _mail_system(private_home) as mail_system:
         assert _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
         _arrives(peer, mail_system)
 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
-def test_they_take_our_mail_with_tls(private_home: Path, name: str) -> None:
+def test_peers_take_our_mail_with_tls(private_home: Path, name: str) -> None:
     with foreign(name) as peer, _mail_system(private_home) as mail_system:
         assert _send(mail_system, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
         assert re.search(r"with ESMTPS|with esmtps", _arrives(peer, mail_system))
 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
-def test_a_peer_that_proves_nothing_waits(private_home: Path, name: str) -> None:
+def test_mail_to_an_unverified_peer_waits(private_home: Path, name: str) -> None:
     with foreign(name) as peer, foreign(name) as other, _mail_system(private_home) as mail_system:
         (mail_system.home / "control/tlshosts").mkdir()
         (mail_system.home / "control/tlshosts/127.0.0.1.pem").write_bytes((other.folder / "authority.pem").read_bytes())
@@ -109,7 +109,7 @@ def test_a_peer_that_proves_nothing_waits(private_home: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_they_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) -> None:
+def test_peers_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) -> None:
     """The peer relays what we may send after AUTH, back to us."""
     with _mail_system(private_home) as mail_system, foreign(name, Relay(mail_system.port), offers_tls=tls) as peer:
         (mail_system.home / "control/virtualdomains").write_text("")
@@ -120,7 +120,7 @@ def test_they_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) 
 
 
 @pytest.mark.parametrize("name", TLS_SERVERS)
-def test_they_refuse_us_without_the_password(private_home: Path, name: str) -> None:
+def test_peers_refuse_us_without_the_password(private_home: Path, name: str) -> None:
     with foreign(name, Relay(1)) as peer, _mail_system(private_home) as mail_system:
         report = _send(mail_system, peer, f"127.0.0.1:{peer.port} {USER} wrong", "box@outside.test")
         assert report.startswith("deferral: Connected_to_127.0.0.1_but_authentication_was_rejected_(")
@@ -202,7 +202,7 @@ def test_exim_alone_sends_chunks_where_they_are_offered(private_home: Path, name
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["starttls", "first"])
-def test_chunks_come_under_tls_too(private_home: Path, first: bool) -> None:
+def test_chunks_are_received_under_tls_too(private_home: Path, first: bool) -> None:
     """Exim's log has a K where it sent chunks."""
     with client_mail_system(private_home) as mail_system:
         port = mail_system.tls_port if first else mail_system.port

@@ -127,7 +127,7 @@ def test_scripts_are_executable_and_parse(name: str) -> None:
     assert subprocess.run([shell, "-n", path]).returncode == 0
 
 
-def test_make_setup_check_looks_at_the_installation_and_make_check_at_the_house() -> None:
+def test_make_setup_check_checks_the_installation_and_make_check_the_sources() -> None:
     if not shutil.which("make"):
         pytest.skip("make is not installed; ./test installs it as root")
 

@@ -36,7 +36,7 @@ def wrong(findings: Findings) -> dict[str, list[str]]:
     return {name: found for name in Findings.WRONG if (found := getattr(findings, name))}
 
 
-def test_all_is_well() -> None:
+def test_a_correct_run_passes() -> None:
     items = [sent("a", BOX, TWO), sent("b", remote("b")), sent("c", NOBODY), sent("d", BOX, verdict=UNKNOWN)]
     found = mail(Maildir={"a": 2}, Two={"a": 1})
     found.bounces = [Bounce("c", (NOBODY,))]
@@ -58,11 +58,11 @@ def test_one_lost_recipient_of_several_is_noticed() -> None:
     assert findings.lost == [f"a for {NOBODY}"]
 
 
-def test_what_was_broken_off_has_not_arrived() -> None:
+def test_interrupted_submissions_need_not_arrive() -> None:
     assert judge([sent("a", remote("a"))], mail(), [delivery("a", remote("a"), BROKEN_OFF)]).lost
 
 
-def test_what_was_refused_may_be_missing() -> None:
+def test_refused_messages_may_be_missing() -> None:
     findings = judge([sent("a", BOX, verdict=REFUSED), sent("b", BOX, verdict=UNKNOWN)], mail(), [])
     assert findings.passed and (findings.refused, findings.unknown) == (1, 1)
 
@@ -147,7 +147,7 @@ def test_leftovers_are_noticed(tmp_path: Path) -> None:
     assert "1 messages in the journal" in leftovers(tmp_path)
 
 
-def test_a_message_tells_what_it_is() -> None:
+def test_a_message_identifies_itself() -> None:
     data = make("a.1", 5000, random.Random(7)).encode()
     assert look_at(data) == ("a.1", True)
     assert look_at(data[:-30]) == ("a.1", False)
@@ -155,7 +155,7 @@ def test_a_message_tells_what_it_is() -> None:
     assert look_at(b"Subject: none\n\n") is None
 
 
-def test_a_report_says_what_was_wrong() -> None:
+def test_a_report_names_the_faults() -> None:
     report = Report("kill", 7, [Row("services", Findings(lost=["a for b"]), {"kills": 3})])
     assert not report.passed
     assert "a for b" in report.table() and report.table().endswith("FAILED, seed 7")

@@ -57,7 +57,7 @@ def test_a_failed_flush_and_a_crash_lose_nothing() -> None:
 
 
 @needs_disks
-def test_damage_in_the_journal_is_told_and_costs_no_more_than_itself() -> None:
+def test_damage_in_the_journal_is_reported_and_loses_only_damaged_records() -> None:
     rows = run("rot", "--ways", "3")
     assert [row["times"] for row in rows] == [1, 1, 1]
 

@@ -110,7 +110,7 @@ def route_to(box: Box, peer: Peer) -> None:
     box.mail_system.start()
 
 
-def test_the_sender_of_local_mail_hears_of_it(box: Box) -> None:
+def test_the_sender_of_local_mail_gets_the_report(box: Box) -> None:
     box.send(
         {
             f"joe@{ME}": ["NOTIFY=SUCCESS", f"ORCPT=rfc822;Joe+2B@{ME}"],
@@ -146,7 +146,7 @@ def test_a_next_hop_that_offers_dsn_sends_the_dsns(box: Box) -> None:
     peer.listener.close()
 
 
-def test_others_do_not_and_get_no_message_beyond_ascii(box: Box) -> None:
+def test_a_server_without_dsn_and_smtputf8_gets_neither(box: Box) -> None:
     peer = Peer()
     route_to(box, peer)
     box.send({"a@far.example": ["NOTIFY=SUCCESS"]}, "ENVID=QQ3")
@@ -188,7 +188,7 @@ def received(box: Box, peer: Peer, count: int) -> list[str]:
     return sorted(it for it in peer.received if it[:4] in ("MAIL", "RCPT"))
 
 
-def test_an_address_that_stands_for_another_hands_on_all_wishes(box: Box, peer: Peer) -> None:
+def test_an_alias_for_one_address_passes_on_the_dsn_parameters(box: Box, peer: Peer) -> None:
     """RFC 3461 section 5.2.7.2."""
     arrange(box, "one", "&a@far.example")
     box.send({f"one@{ME}": ASKED}, "ENVID=QQ5", "RET=HDRS")
@@ -199,7 +199,7 @@ def test_an_address_that_stands_for_another_hands_on_all_wishes(box: Box, peer: 
     assert not messages(box.reports_dir)
 
 
-def test_an_address_that_stands_for_several_tells_of_that_itself(box: Box, peer: Peer) -> None:
+def test_an_alias_for_several_addresses_sends_the_report_itself(box: Box, peer: Peer) -> None:
     """RFC 3461 section 5.2.7.3 (c)."""
     arrange(box, "two", "&a@far.example", "&b@far.example")
     box.send({f"two@{ME}": ASKED}, "ENVID=QQ6")
@@ -222,7 +222,7 @@ def test_a_list_is_where_the_message_arrives(box: Box, peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("line", ["|forward a@far.example", "|condredirect a@far.example true"])
-def test_programs_pass_on_what_is_left_to_wish(box: Box, peer: Peer, line: str) -> None:
+def test_programs_pass_on_the_remaining_dsn_parameters(box: Box, peer: Peer, line: str) -> None:
     """The program has the message, which is success; NOTIFY=SUCCESS alone becomes NEVER for those after it."""
     arrange(box, "program", line)
     box.send({f"program@{ME}": ["NOTIFY=SUCCESS", f"ORCPT=rfc822;Joe@{ME}"]}, "ENVID=QQ8")
@@ -236,7 +236,7 @@ def test_programs_pass_on_what_is_left_to_wish(box: Box, peer: Peer, line: str) 
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_message_that_waits_keeps_its_wishes(box: Box, how: str) -> None:
+def test_a_deferred_message_keeps_its_dsn_parameters(box: Box, how: str) -> None:
     """Nobody answers at first, so the message goes to the disk; then everything ends, and begins again."""
     box.send({"a@far.example": ["NOTIFY=SUCCESS", "ORCPT=rfc822;A@far.example"]}, "ENVID=QQ4")
 
@@ -261,7 +261,7 @@ def test_a_message_that_waits_keeps_its_wishes(box: Box, how: str) -> None:
     peer.listener.close()
 
 
-def test_a_message_in_the_journal_keeps_its_wishes_over_a_kill(box: Box) -> None:
+def test_a_message_in_the_journal_keeps_its_dsn_parameters_over_a_kill(box: Box) -> None:
     """Everything dies as soon as the client has its answer; what was accepted is delivered as it was asked for."""
     for number in range(5):
         box.send({f"joe@{ME}": ["NOTIFY=SUCCESS"]}, f"ENVID=kill{number}")

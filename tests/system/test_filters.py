@@ -39,7 +39,7 @@ def beside(real_home: Path, tmp_path: Path) -> Iterator[None]:
         (real_home / "control" / name).unlink(missing_ok=True)
 
 
-def test_they_are_asked_by_the_services(real_home: Path, beside: None) -> None:
+def test_the_services_ask_their_filters(real_home: Path, beside: None) -> None:
     with ScriptedMilter() as milter:
         milter.script[b"E"] = [b"i\0\0\0\1X-Milter\0was here\0", b"c"]
         (real_home / "control/milters").write_text(f"{milter.address}\n")

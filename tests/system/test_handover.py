@@ -146,7 +146,7 @@ DIALOGUES = {
 
 
 @pytest.mark.parametrize("name", DIALOGUES)
-def test_the_client_cannot_tell_who_serves_it(name: str, mail_system: MailSystem) -> None:
+def test_the_handover_is_invisible_to_the_client(name: str, mail_system: MailSystem) -> None:
     (mail_system.home / "plugins").write_text('[mail]\n:echo "E550 $WORD, $TCPREMOTEINFO"\n')
     checker, environ, words = DIALOGUES[name]
     outcomes = []
@@ -197,7 +197,7 @@ def test_tls_works_in_a_client_that_was_handed_over(home: Path) -> None:
         mail_system.stop()
 
 
-def test_other_ciphers_than_those_of_the_service_are_the_programs_own_business(mail_system: MailSystem) -> None:
+def test_other_ciphers_are_served_by_the_program_itself(mail_system: MailSystem) -> None:
     with Client(mail_system, TLSCIPHERS="ECDHE-RSA-AES128-GCM-SHA256") as client:
         assert not client.greeted().is_handed_over
 
@@ -276,7 +276,7 @@ def test_clients_of_one_address_are_counted_together(home: Path) -> None:
         mail_system.stop()
 
 
-def test_ending_the_program_ends_the_conversation(mail_system: MailSystem) -> None:
+def test_ending_the_program_ends_the_session(mail_system: MailSystem) -> None:
     with Client(mail_system) as client:
         client.greeted()
         client.ask(b"MAIL FROM:<a@b>")
@@ -285,7 +285,7 @@ def test_ending_the_program_ends_the_conversation(mail_system: MailSystem) -> No
     assert mail_system.answers()
 
 
-def test_a_service_that_dies_takes_the_conversation_along_and_the_program_says_so(mail_system: MailSystem) -> None:
+def test_a_service_that_dies_ends_the_session_and_the_program_reports_it(mail_system: MailSystem) -> None:
     with Client(mail_system) as client:
         assert client.greeted().is_handed_over
         os.kill(smtpd_of(mail_system), signal.SIGKILL)

@@ -112,7 +112,7 @@ def before(mail_system: HostileMailSystem) -> Iterator[dict[str, int]]:
 
 
 @pytest.mark.parametrize("name", PLUGIN_OUTPUTS)
-def test_a_client_that_goes_after_any_byte_leaves_nothing(
+def test_a_client_that_disconnects_after_any_byte_leaves_nothing(
     name: str, mail_system: HostileMailSystem, before: dict[str, int]
 ) -> None:
     client_data, arrived = PLUGIN_OUTPUTS[name], mail_system.delivered()
@@ -129,7 +129,9 @@ def test_a_client_that_goes_after_any_byte_leaves_nothing(
     assert mail_system.delivered() == arrived + 1
 
 
-def test_under_tls_too(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
+def test_a_client_that_disconnects_after_any_byte_under_tls_leaves_nothing(
+    mail_system: HostileMailSystem, before: dict[str, int]
+) -> None:
     """Cut anywhere in what goes over the wire: words before TLS, its handshake, and what it carries."""
     arrived, cut = mail_system.delivered(), 0
     while not speak_tls(mail_system, cut):
@@ -197,7 +199,9 @@ def test_half_of_a_long_message_leaves_nothing(
     assert mail_system.delivered() == arrived
 
 
-def test_nor_does_one_that_leaves_the_program(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
+def test_a_client_that_leaves_the_program_leaves_nothing(
+    mail_system: HostileMailSystem, before: dict[str, int]
+) -> None:
     """qmail-smtpd as tcpserver runs it."""
     arrived, client_data = mail_system.delivered(), PLUGIN_OUTPUTS["DATA"]
     environ = {"PATH": os.environ["PATH"], "TCPREMOTEIP": "127.0.0.1", "TCPLOCALPORT": "25"}
@@ -262,7 +266,7 @@ def peak_kib(pid: int) -> int:
     )
 
 
-def test_a_crowd_keeps_nobody_waiting(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
+def test_many_hostile_clients_delay_no_other(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
     """500 clients that say nothing and 200 that say a byte now and then."""
     arrived = mail_system.delivered()
     idle = [mail_system.connect() for _ in range(500)]

@@ -42,7 +42,7 @@ def deferred(mail_system: MailSystem, *recipients: str) -> None:
     until(lambda: [it["state"] for it in listed(mail_system)] == ["waiting"] * len(recipients), "the deferral")
 
 
-def test_messages_are_held_and_let_go_while_the_services_run(mail_system: MailSystem) -> None:
+def test_messages_are_held_and_released_while_the_services_run(mail_system: MailSystem) -> None:
     deferred(mail_system, "a@one.example", "b@two.example")
     assert "held" in queue(mail_system, "hold", "--where", "domain=one.example")
     assert [it["state"] for it in sorted(listed(mail_system), key=lambda entry: str(entry["recipients"]))] == [

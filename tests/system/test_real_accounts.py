@@ -96,7 +96,7 @@ def test_programs_run_as_the_user_with_nothing_inherited(mail_system: MailSystem
     assert int(descriptors) <= 5
 
 
-def test_a_stranger_cannot_give_orders(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
+def test_another_account_cannot_send_requests(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
     """Only the scheduler's account may connect to the delivering services, and only it is the scheduler."""
     code = (
         "import socket, sys\n"

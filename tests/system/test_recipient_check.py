@@ -144,7 +144,7 @@ def test_a_message_takes_only_the_recipients_that_are_known(mail_system: MailSys
     until(lambda: messages(users / USER / "Maildir"), "the message")
 
 
-def test_what_a_user_arranges_counts_within_seconds(mail_system: MailSystem, users: Path) -> None:
+def test_dotqmail_changes_of_a_user_count_within_seconds(mail_system: MailSystem, users: Path) -> None:
     late = users / USER / ".qmail-late"
     assert resident(mail_system, [f"{USER}+late@{ME}"]) == [UNKNOWN]
     late.write_text("")
@@ -153,7 +153,7 @@ def test_what_a_user_arranges_counts_within_seconds(mail_system: MailSystem, use
     until(lambda: resident(mail_system, [f"{USER}+late@{ME}"]) == [UNKNOWN], "the address to be gone")
 
 
-def test_nobody_but_the_server_may_ask(mail_system: MailSystem) -> None:
+def test_only_the_smtp_server_may_ask(mail_system: MailSystem) -> None:
     status = os.stat(mail_system.home / "run/lookup.sock")
     assert (status.st_uid, status.st_mode & 0o777) == (pwd.getpwnam("qmaild").pw_uid, 0o600)
     script = (
@@ -164,7 +164,7 @@ def test_nobody_but_the_server_may_ask(mail_system: MailSystem) -> None:
     assert "PermissionError" in run.stderr
 
 
-def test_nonsense_is_hung_up_on_and_nobody_else_notices(mail_system: MailSystem) -> None:
+def test_malformed_input_ends_its_connection_only(mail_system: MailSystem) -> None:
     for nonsense in (b"x", b"Q", b"Q\0\0\0\0", b"Q\0\0\0\0a\0b@c", b"Q\0\0\0\0" + b"a" * 2000 + b"@c"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.connect(str(mail_system.home / "run/lookup.sock"))
@@ -174,7 +174,7 @@ def test_nonsense_is_hung_up_on_and_nobody_else_notices(mail_system: MailSystem)
     assert resident(mail_system, [f"{USER}@{ME}"]) == [KNOWN]
 
 
-def test_where_nobody_answers_mail_is_accepted(mail_system: MailSystem) -> None:
+def test_without_answers_mail_is_accepted(mail_system: MailSystem) -> None:
     spawner = next(pid for pid, name in mail_system.services().items() if name == "qmail-lspawn")
     os.kill(spawner, signal.SIGSTOP)
     try:

@@ -38,7 +38,7 @@ class TlsMailSystem(MailSystem):
 
 
 @pytest.mark.slow
-def test_other_clients_deliver_both_ways(private_home: Path) -> None:
+def test_foreign_clients_deliver_with_starttls_and_implicit_tls(private_home: Path) -> None:
     make_maildir(private_home / "alias/Maildir")
     (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
     put_certificate(private_home / "control/servercert.pem", ME, "127.0.0.1")

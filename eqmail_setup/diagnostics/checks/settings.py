@@ -43,7 +43,7 @@ RULES = (
 """Where rules for tcpserver usually lie, and those of the resident service."""
 
 OPEN_KEY = "certificates.open-key"
-_STRANGER = b"198.51.100.77"
+_OUTSIDE_ADDRESS = b"198.51.100.77"
 _SOON = timedelta(days=30)
 _WEIGHTS = {Severity.ERROR: ERROR, Severity.INFO: WARNING, Severity.WARNING: NOTE}
 _WIDEST = {4: 8, 6: 16}
@@ -165,7 +165,7 @@ def check_relaying(site: Site) -> Iterator[Finding]:
 
 def _rules(path: str) -> Iterator[Finding]:
     try:
-        rule = find_rule(path, _STRANGER, None, None)
+        rule = find_rule(path, _OUTSIDE_ADDRESS, None, None)
     except OSError as error:
         yield Finding("relaying.rules", ERROR, f"{path}: {error.strerror or error}", "make it anew with tcprules")
         return

@@ -42,16 +42,16 @@ def server() -> Iterator[NameServer]:
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     """Asks with all the patience that a busy machine may need."""
-    return clients(request.param, server, 60.0)
+    return ask_with(request.param, server, 60.0)
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask_briefly(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     """For questions that nobody answers."""
-    return clients(request.param, server, 0.3)
+    return ask_with(request.param, server, 0.3)
 
 
-def clients(kind: str, server: NameServer, limit_s: float) -> Ask:
+def ask_with(kind: str, server: NameServer, limit_s: float) -> Ask:
     if kind == "blocking":
         return BlockingResolver(["127.0.0.1"], server.port, timeout_s=limit_s).answer
 
@@ -64,11 +64,11 @@ def clients(kind: str, server: NameServer, limit_s: float) -> Ask:
     return answer
 
 
-def test_every_exchanger_is_told_with_its_preference(ask: Ask) -> None:
+def test_every_exchanger_is_returned_with_its_preference(ask: Ask) -> None:
     assert sorted(ask((MX, b"H.test")).names) == [(10, b"A.test"), (20, b"b.test")]
 
 
-def test_every_address_is_told_in_its_canonical_form(ask: Ask) -> None:
+def test_every_address_is_returned_in_canonical_form(ask: Ask) -> None:
     assert sorted(ask((A, b"a.test")).addresses) == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     assert ask((AAAA, b"a.test.")).addresses == ("2001:db8::1",)
 
@@ -116,7 +116,7 @@ def test_of_many_records_the_best_are_kept_and_no_more(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("name", [b"servfail.test", b"silent.test", b"garbage.test", b"loop.test"])
-def test_trouble_is_temporary(ask_briefly: Ask, name: bytes) -> None:
+def test_dns_errors_are_temporary(ask_briefly: Ask, name: bytes) -> None:
     assert ask_briefly((A, name)) is NO_ANSWER
 
 
@@ -133,18 +133,18 @@ def test_without_a_name_server_everything_is_temporary(
 
 
 def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
-    clients = BlockingResolver(["127.0.0.1"], server.port)
+    client = BlockingResolver(["127.0.0.1"], server.port)
     for _ in range(3):
-        assert clients.answer((A, b"A.Test")).addresses
-        assert clients.answer((A, b"missing.test")) is NO_SUCH_NAME
+        assert client.answer((A, b"A.Test")).addresses
+        assert client.answer((A, b"missing.test")) is NO_SUCH_NAME
     assert len(server.asked) == 2
 
 
-def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
+def test_concurrent_queries_for_one_name_are_sent_once(server: NameServer) -> None:
     async def many() -> list[list[DnsAnswer]]:
-        clients = AsyncResolver(["127.0.0.1"], server.port)
-        found = await asyncio.gather(*[clients.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
-        found.append(await clients.answers([(AAAA, b"a.test"), (A, b"a.test")]))
+        client = AsyncResolver(["127.0.0.1"], server.port)
+        found = await asyncio.gather(*[client.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
+        found.append(await client.answers([(AAAA, b"a.test"), (A, b"a.test")]))
         return found
 
     *first, last = asyncio.run(many())
@@ -153,15 +153,15 @@ def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
     assert [len(answer.addresses) for answer in last] == [1, 3]
 
 
-def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> None:
+def test_a_cancelled_query_does_not_disturb_the_others(server: NameServer) -> None:
     async def two() -> list[DnsAnswer]:
-        clients = AsyncResolver(["127.0.0.1"], server.port)
-        impatient = asyncio.ensure_future(clients.answers([(A, b"a.test")]))
-        patient = asyncio.ensure_future(clients.answers([(A, b"a.test")]))
+        client = AsyncResolver(["127.0.0.1"], server.port)
+        cancelled = asyncio.ensure_future(client.answers([(A, b"a.test")]))
+        completed = asyncio.ensure_future(client.answers([(A, b"a.test")]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        impatient.cancel()
-        return await patient
+        cancelled.cancel()
+        return await completed
 
     assert len(asyncio.run(two())[0].addresses) == 3
 
@@ -188,45 +188,45 @@ def test_the_cache_forgets_by_time_and_is_bounded() -> None:
     assert len(cache) == 2
 
 
-def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_delays_no_other_query(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many searches ask for many names that nobody answers for; another search is answered before any of them."""
     monkeypatch.setattr(resolver, "MAX_BESIDE", 12)
 
     async def harness() -> int:
-        clients = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+        client = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
         names = [[(A, b"silent%d.%d.test" % (number, other)) for other in range(50)] for number in range(20)]
-        searches = [asyncio.ensure_future(clients.answers(questions)) for questions in names]
+        searches = [asyncio.ensure_future(client.answers(questions)) for questions in names]
         while len(server.asked) < 20 + 12:
             await asyncio.sleep(0.01)
         for question in ((MX, b"h.test"), (A, b"a.test")):
-            (answer,) = await clients.answers([question])
+            (answer,) = await client.answers([question])
             assert not answer.is_temporary
         assert not any(search.done() for search in searches)
         for search in searches:
             search.cancel()
         await asyncio.wait(searches)
-        assert clients._beside == 0
+        assert dns._beside == 0
         return len({name for name, _, _ in server.asked if name.startswith("silent")})
 
     # One of each search, and so many beside them.
     assert asyncio.run(harness()) == 20 + 12
 
 
-def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServer) -> None:
+def test_a_search_has_a_time_limit_and_keeps_its_partial_answers(server: NameServer) -> None:
     async def harness() -> list[DnsAnswer]:
-        clients = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
-        await clients.answers([(A, b"a.test")])
-        return await clients.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
+        client = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+        await client.answers([(A, b"a.test")])
+        return await client.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
 
     first, second, third = asyncio.run(harness())
     assert (first, third) == (NO_ANSWER, NO_ANSWER)
     assert len(second.addresses) == 3
 
 
-def test_one_question_has_no_more_time_than_is_left(server: NameServer) -> None:
-    clients = BlockingResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
-    assert clients.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
-    assert clients.answer((A, b"a.test"), within_s=5.0).addresses
+def test_a_query_gets_the_remaining_time_only(server: NameServer) -> None:
+    client = BlockingResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
+    assert client.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
+    assert client.answer((A, b"a.test"), within_s=5.0).addresses
 
 
 @pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
@@ -259,8 +259,8 @@ def test_a_server_that_is_silent_is_not_asked_first_again(
         else:
 
             async def ask_all() -> list[DnsAnswer]:
-                clients = AsyncResolver(*where)
-                return [(await clients.answers([question]))[0] for question in questions]
+                client = AsyncResolver(*where)
+                return [(await client.answers([question]))[0] for question in questions]
 
             answers = asyncio.run(ask_all())
         assert not any(answer.is_temporary for answer in answers)
@@ -280,10 +280,10 @@ def test_a_server_that_was_silent_is_asked_when_the_other_is_gone(kind: str, mon
         if kind == "blocking":
             ask = BlockingResolver(*where).answer
         else:
-            clients = loop.run_until_complete(_made(where))
+            client = loop.run_until_complete(_made(where))
 
             def ask(question: DnsQuestion) -> DnsAnswer:
-                return loop.run_until_complete(clients.answers([question]))[0]
+                return loop.run_until_complete(client.answers([question]))[0]
 
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.9", port))

@@ -56,13 +56,13 @@ def test_without_descriptors_it_does_not_spin() -> None:
     assert complaints == ["warning: cannot accept connections for now: process cannot open more files"]
 
 
-def test_the_connection_is_taken_later_and_one_complaint_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_is_accepted_later_and_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_listener, "RETRY_S", 0.01)
     calls, complaints, taken = run([errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
     assert (calls, len(complaints), taken) == (4, 1, 1)
 
 
-def test_a_connection_that_is_gone_again_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_aborted_connection_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_listener, "RETRY_S", 0.01)
     calls, complaints, taken = run([errno.ECONNABORTED])
     assert (calls, complaints, taken) == (2, [], 1)

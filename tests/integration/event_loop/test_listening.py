@@ -7,7 +7,7 @@ from eqmail_core.supervisor.start import StartError, listen_on, smtp_listeners
 from eqmail_core.text.listen_address import ROLES
 
 
-def test_a_bad_line_costs_its_listener_and_is_said(
+def test_a_bad_line_loses_its_listener_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     opened = []

@@ -40,7 +40,7 @@ def changes(*all_of_them: bytes) -> list[bytes]:
 class TestMilterInput:
     """Stages, macros, and the message."""
 
-    def test_everything_in_its_order(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_all_stages_in_order(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         with open_conversation(
             kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242", TCPLOCALIP="127.0.0.2"
         ) as client:
@@ -65,7 +65,7 @@ class TestMilterInput:
         assert macros[2].startswith(b"Mi\0") and macros[2].endswith(b"{mail_addr}\0joe@a.test\0{mail_host}\0a.test\0")
         assert macros[3] == b"R{rcpt_addr}\0j@ours.test\0{rcpt_host}\0ours.test\0"
 
-    def test_who_logged_in_is_known(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_the_login_name_is_sent(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("smtpcheckpw", "bin/checker /bin/true\n")
         with open_conversation(kind, home) as client:
             client.command(b"EHLO me")
@@ -120,7 +120,7 @@ class TestMilterInput:
             client.command(b"NOOP")
         assert b"\0_\0[127.0.0.1]\0" in milter.payloads(b"D")[0]
 
-    def test_only_what_would_be_accepted(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_only_accepted_commands_are_sent(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("badmailfrom", "spam@a.test\n")
         with open_conversation(kind, home) as client:
             client.command(b"MAIL FROM:<joe@a.test>")
@@ -217,7 +217,7 @@ class TestRefusals:
             assert client.greeting == expected
             assert client.read_reply() == b""
 
-    def test_of_a_hello_hold_until_there_is_a_better_one(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_of_a_hello_hold_until_the_next_hello(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"H"] = b"r"
         with open_conversation(kind, home) as client:
             assert client.command(b"HELO spam").startswith(b"550")
@@ -307,7 +307,7 @@ class TestChanges:
         )
 
     @pytest.mark.parametrize("change", [b"e<a@b>\0RET=SOME\0", b"2<a@b>\0NOTIFY=NEVER,DELAY\0"])
-    def test_of_wishes_that_make_no_sense(self, kind: str, home: Home, milter: ScriptedMilter, change: bytes) -> None:
+    def test_of_invalid_dsn_parameters(self, kind: str, home: Home, milter: ScriptedMilter, change: bytes) -> None:
         milter.script[b"E"] = changes(change)
         with open_conversation(kind, home) as client:
             assert client.send() == TRY_LATER
@@ -321,7 +321,7 @@ class TestChanges:
         _, text = self.changed(kind, home, milter, *[b"b" + b"y" * 60_000] * 20)
         assert text == QUEUED.partition(b"\n\n")[0] + b"\n\n" + b"y" * 1_200_000
 
-    def test_nobody_is_left(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_a_message_without_remaining_recipients(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"-<j@ours.test>\0")
         with open_conversation(kind, home) as client:
             assert client.send().startswith(b"250 ok ")
@@ -337,7 +337,7 @@ class TestChanges:
             assert client.send().startswith(b"250 ok ")
             assert len(client.queued()) == 1
 
-    def test_set_aside(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_quarantined(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("quarantineto", "judge@ours.test\n")
         envelope, text = self.changed(kind, home, milter, b"qa virus\0")
         assert envelope == b"F\0Tjudge@ours.test\0\0"
@@ -346,13 +346,13 @@ class TestChanges:
             b"X-Quarantine-Recipients: <j@ours.test> <k@ours.test>\n" + QUEUED
         )
 
-    def test_nowhere_to_be_set_aside(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_quarantine_without_a_folder(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"E"] = changes(b"qa virus\0")
         with open_conversation(kind, home) as client:
             assert client.send() == b"451 sorry, there is no place for quarantine (#4.3.5)"
             assert not client.queued()
 
-    def test_the_second_milter_sees_what_the_first_has_made(
+    def test_the_second_milter_sees_the_changes_of_the_first(
         self, kind: str, home: Home, milter: ScriptedMilter, tmp_path: Path
     ) -> None:
         milter.script[b"E"] = changes(b"hX-A\0a\0", b"bnew\r\n", b"i\0\0\0\0X-0\0zero\0")
@@ -367,7 +367,7 @@ class TestChanges:
             assert second.payloads(b"L")[0] == b"X-0\0zero\0"
             assert second.payloads(b"B") == [b"new\r\n"]
 
-    def test_who_refuses_first_decides(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_the_first_refusal_decides(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"R"] = b"r"
         with ScriptedMilter() as second:
             home.write("milters", f"{milter.address}\n{second.address}\n")
@@ -412,7 +412,7 @@ class TestFaults:
         ("default", "expected"), [("", b"224"), ("default=accept", b"222232"), ("default=reject", b"225")]
     )
     @pytest.mark.parametrize("address", ["unix:/nonexistent", "inet:127.0.0.1:1", "nonsense", "inet6:[::1]:1"])
-    def test_one_that_is_away(
+    def test_a_missing_milter(
         self, kind: str, home: Home, capfd: pytest.CaptureFixture[str], default: str, expected: bytes, address: str
     ) -> None:
         home.write("milters", f"{address} {default}\n")
@@ -426,7 +426,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("letter", STAGES)
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_one_that_is_broken(self, kind: str, home: Home, milter: ScriptedMilter, fault: str, letter: bytes) -> None:
+    def test_a_broken_milter(self, kind: str, home: Home, milter: ScriptedMilter, fault: str, letter: bytes) -> None:
         if (fault, letter) in (("agrees again", b"O"), ("answers twice", b"N")):
             return  # the first is right, and in the second the next questions are answered ahead
         milter.script[letter] = FAULTS[fault]
@@ -442,13 +442,13 @@ class TestFaults:
             assert client.queued()[-1][1] == QUEUED
 
     @pytest.mark.parametrize("letter", [b"O", b"R"])
-    def test_one_that_says_nothing(self, kind: str, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
+    def test_a_silent_milter(self, kind: str, home: Home, milter: ScriptedMilter, letter: bytes) -> None:
         milter.script[letter] = None
         home.write("milters", f"{milter.address} timeout=1 default=accept\n")
         with open_conversation(kind, home) as client:
             assert self.verdicts(client) == b"222232"
 
-    def test_one_that_makes_progress_is_waited_for(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_a_milter_that_reports_progress_is_waited_for(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         def slowly(sock: socket.socket) -> None:
             for _ in range(4):
                 time.sleep(1.2)
@@ -461,7 +461,7 @@ class TestFaults:
             client.command(b"MAIL FROM:<a@b>")
             assert client.command(b"RCPT TO:<j@ours.test>") == b"250 ok"
 
-    def test_one_that_comes_back_is_asked_again(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_a_milter_that_returns_is_asked_again(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         milter.script[b"R"] = drop
         with open_conversation(kind, home) as client:
             client.command(b"EHLO me")
@@ -474,7 +474,7 @@ class TestFaults:
             assert len(client.queued()) == 1
         assert milter.letters(1).startswith(b"OCHMRTLLNBE")
 
-    def test_one_that_sends_without_end(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+    def test_a_milter_that_sends_endlessly(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         def flood(sock: socket.socket) -> None:
             piece = packet(b"b", b"x" * 60_000)
             for _ in range(400):
@@ -489,7 +489,7 @@ class TestFaults:
 class TestManyClients:
     """The resident service."""
 
-    def test_a_slow_milter_holds_up_nobody_else(self, home: Home, milter: ScriptedMilter) -> None:
+    def test_a_slow_milter_delays_no_other_client(self, home: Home, milter: ScriptedMilter) -> None:
         waiting, go = threading.Event(), threading.Event()
 
         def slowly(sock: socket.socket) -> None:
@@ -534,6 +534,6 @@ class TestManyClients:
             assert client.read_reply().startswith(b"250 ok")
             assert client.queued()[0][1] == b"A: b\n\n" + (b"x" * 78 + b"\n") * 3000
 
-    def test_nothing_is_asked_where_there_is_none(self, home: Home) -> None:
+    def test_without_milters_nothing_is_asked(self, home: Home) -> None:
         with Resident(home) as server:
             assert server.settings.filters is None

@@ -77,7 +77,7 @@ def test_header_fields_of_every_stage(kind: str, home: Home) -> None:
 class TestRelayPermission:
     """It is not opened unless a check says so explicitly."""
 
-    def test_stays_closed_for_whom_a_check_accepts(self, kind: str, home: Home) -> None:
+    def test_stays_closed_for_clients_that_a_check_accepts(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "accepts\nlends\n")  # the second is not asked: the first was sure
         with open_conversation(kind, home) as client:
             client.command(b"HELO friend")
@@ -111,7 +111,7 @@ class TestRelayPermission:
                 client.command(b"RSET")
 
     @pytest.mark.parametrize("letter", ["A", "N"])
-    def test_stays_closed_for_whom_a_plugin_accepts(self, kind: str, home: Home, letter: str) -> None:
+    def test_stays_closed_for_clients_that_a_plugin_accepts(self, kind: str, home: Home, letter: str) -> None:
         plugin = Path(home.site.home) / "plugin"
         plugin.write_text(f"#!/bin/sh\necho {letter}\n")
         plugin.chmod(0o755)
@@ -147,7 +147,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("default", "answer"), [("", b"451"), ("default=accept", b"250"), ("default=reject", b"5")]
     )
-    def test_has_the_opinion_of_its_entry(
+    def test_a_failing_check_gives_the_verdict_of_its_entry(
         self, kind: str, home: Home, name: str, words: bytes, default: str, answer: bytes
     ) -> None:
         home.write("smtpchecks", f"{name} {default}\n")
@@ -162,7 +162,7 @@ class TestFaults:
             if client.server is not None:
                 assert client.server.complaints[0].startswith(words)
 
-    def test_slow_ones_hold_up_nobody(self, kind: str, home: Home) -> None:
+    def test_a_slow_check_delays_no_other_client(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "sleeps timeout=1\n")
         with open_conversation(kind, home) as client:
             assert client.command(b"MAIL FROM:<plain@a.test>").startswith(b"451")

@@ -118,7 +118,7 @@ def test_a_refused_forward_is_a_failure(
         joe()
 
 
-def test_a_message_that_was_here_is_looping(joe: Deliver, home: Path) -> None:
+def test_a_message_with_our_delivered_to_is_a_loop(joe: Deliver, home: Path) -> None:
     with pytest.raises(PermanentFailure, match="looping"):
         joe(b"Delivered-To: joe@h\n\n")
     assert not (home / "Mailbox").exists()
@@ -150,7 +150,7 @@ def test_a_maildir_copy_takes_the_name_of_its_order(joe: Deliver, home: Path) ->
     assert len(list((home / "M/new").glob("5.X7*"))) == 2
 
 
-def test_a_rehearsal_only_tells(tmp_path: Path, site: Site, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_delivers_nothing(tmp_path: Path, site: Site, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (home / ".qmail").write_text("./M/\n|cmd\n&a@b\n")
     home.chmod(0o1755)

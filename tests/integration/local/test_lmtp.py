@@ -111,7 +111,7 @@ def test_the_store_gets_envelope_and_lines(
         ("-rd", b"DATA\r\nSubject: x"),
     ],
 )
-def test_recipient_and_lines_can_be_chosen(
+def test_recipient_and_extra_lines_can_be_chosen(
     by_line: Callable[..., bytes], store: Store, words: str, received: bytes
 ) -> None:
     before, after = (words, "") if words.startswith("-") else ("", words)
@@ -120,7 +120,7 @@ def test_recipient_and_lines_can_be_chosen(
 
 
 @pytest.mark.parametrize(("sender", "received"), [(b"", b"<>"), (b"#@[]", b"<>"), (b"a b@x", b'<"a b"@x>')])
-def test_senders(by_line: Callable[..., bytes], store: Store, sender: bytes, received: bytes) -> None:
+def test_senders_are_passed_on(by_line: Callable[..., bytes], store: Store, sender: bytes, received: bytes) -> None:
     by_line(f"|qmail-lmtp {store.path}", sender=sender)
     assert b"MAIL FROM:" + received + b"\r\n" in store.received
 
@@ -139,7 +139,7 @@ def test_senders(by_line: Callable[..., bytes], store: Store, sender: bytes, rec
         ("LHLO", "!close", TemporaryFailure, b"connection died. (#4.4.2)"),
     ],
 )
-def test_what_the_store_says_decides(
+def test_the_reply_of_the_store_decides(
     by_line: Callable[..., bytes], store: Store, verb: str, reply: str, failure: type[Failure], text: bytes
 ) -> None:
     store.replies[verb] = reply
@@ -149,7 +149,7 @@ def test_what_the_store_says_decides(
     assert not Path("never").exists()
 
 
-def test_a_store_that_wants_nothing_now(by_line: Callable[..., bytes], store: Store) -> None:
+def test_a_store_that_refuses_temporarily(by_line: Callable[..., bytes], store: Store) -> None:
     store.greeting = "421 closing"
     with pytest.raises(TemporaryFailure, match="does not want mail now"):
         by_line(f"|qmail-lmtp {store.path}")
@@ -165,7 +165,7 @@ def test_a_store_that_wants_nothing_now(by_line: Callable[..., bytes], store: St
         ("|qmail-lmtp nobody.invalid", "Unable to connect to nobody.invalid: no such host"),
     ],
 )
-def test_mistakes_leave_the_mail_waiting(by_line: Callable[..., bytes], line: str, text: str) -> None:
+def test_configuration_errors_defer_the_mail(by_line: Callable[..., bytes], line: str, text: str) -> None:
     with pytest.raises(TemporaryFailure, match=text):
         by_line(line)
 

@@ -63,7 +63,7 @@ def new(home: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20])
-def test_no_name_is_given_before_the_barrier(
+def test_no_file_is_linked_before_the_flush(
     order: Orders, home: Path, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     synced = []
@@ -86,7 +86,7 @@ def test_no_name_is_given_before_the_barrier(
     assert len(new(home)) == size and not list((home / "Maildir/tmp").iterdir())
 
 
-def test_the_next_barrier_settles_the_group_before(order: Orders, batch: MaildirBatch) -> None:
+def test_the_next_flush_completes_the_group_before(order: Orders, batch: MaildirBatch) -> None:
     assert batch.deliver([order(1), order(2), order(3)]).durable == []
     assert batch.flush_in_s is not None
     assert batch.deliver([order(4), order(5), order(6)]).durable == [1, 2, 3]
@@ -94,14 +94,16 @@ def test_the_next_barrier_settles_the_group_before(order: Orders, batch: Maildir
     assert batch.flush_in_s is None
 
 
-def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, batch: MaildirBatch) -> None:
+def test_few_deliveries_share_one_flush(order: Orders, home: Path, batch: MaildirBatch) -> None:
     for number in range(5):
         assert batch.deliver([order(number)]).durable == []
     assert len(new(home)) == 5
     assert batch.flush() == [0, 1, 2, 3, 4]
 
 
-def test_many_names_do_not_wait(order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_deliveries_are_flushed_at_once(
+    order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(barrier_module, "_LINGERING", 2)
     batch.deliver([order(1)])
     assert batch.flush_in_s != 0.0
@@ -109,7 +111,7 @@ def test_many_names_do_not_wait(order: Orders, batch: MaildirBatch, monkeypatch:
     assert batch.flush_in_s == 0.0
 
 
-def test_a_failed_barrier_delivers_nothing(
+def test_a_failed_flush_delivers_nothing(
     order: Orders, home: Path, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_fd: int) -> None:
@@ -168,7 +170,7 @@ def test_a_closed_home_defers_the_group(order: Orders, home: Path, batch: Maildi
     assert [text[:1] for _, _, text in reports] == [b"Z", b"Z"] and not new(home)
 
 
-def test_one_barrier_serves_several_users(
+def test_one_flush_serves_several_users(
     home: Path, order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ann", "bob"):
@@ -196,7 +198,7 @@ def test_names_of_many_folders_take_one_flush(
     assert len(flushed) == 1
 
 
-def test_a_user_that_cannot_be_is_refused_and_the_others_are_not(home: Path, order: Orders) -> None:
+def test_a_user_whose_identity_fails_is_refused_and_the_others_are_not(home: Path, order: Orders) -> None:
     def identity(user: User) -> AbstractContextManager[object]:
         if user.name == b"ann":
             raise PrivilegeError("no such luck")
@@ -239,7 +241,7 @@ def test_an_account_that_is_lost_before_its_names_are_given_is_refused_and_the_o
 
 
 @pytest.mark.parametrize("step", ["_write", "_look_up"])
-def test_what_nobody_thought_of_is_the_report_of_its_order(
+def test_an_unexpected_error_is_the_report_of_its_request(
     home: Path, order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     shutil.copytree(home, home.parent / "ann")
@@ -255,7 +257,7 @@ def test_what_nobody_thought_of_is_the_report_of_its_order(
     assert reports == {1: DONE, 2: b"ZUnable to deliver: ValueError. (#4.3.0)\n"}
 
 
-def test_an_unexpected_failure_of_a_question_is_its_answer(
+def test_an_unexpected_error_is_the_answer_to_its_lookup(
     order: Orders, batch: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object) -> None:
@@ -272,7 +274,7 @@ LONG = "#" * 20000 + "\n./Maildir/\n"
 
 
 @pytest.mark.parametrize("text", [LONG, "./Maildir/\n" * 17])
-def test_what_may_take_long_is_not_done_where_users_share_the_process(
+def test_slow_work_is_not_done_in_the_shared_process(
     home: Path, order: Orders, shared: MaildirBatch, text: str
 ) -> None:
     (home / ".qmail").write_text(text)
@@ -282,7 +284,7 @@ def test_what_may_take_long_is_not_done_where_users_share_the_process(
     drop(result.needs_subprocess)
 
 
-def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order: Orders, shared: MaildirBatch) -> None:
+def test_a_quota_is_not_counted_in_the_shared_process(home: Path, order: Orders, shared: MaildirBatch) -> None:
     (home / "Maildir/maildirsize").write_text("99999S\n" + "1 1\n" * 5000)
     it = order(1)
     result = shared.deliver([it])
@@ -290,9 +292,7 @@ def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order:
     drop(result.needs_subprocess)
 
 
-def test_many_dashes_are_not_followed_where_users_share_the_process(
-    home: Path, order: Orders, shared: MaildirBatch
-) -> None:
+def test_many_dashes_are_not_followed_in_the_shared_process(home: Path, order: Orders, shared: MaildirBatch) -> None:
     it = order(1)
     it.user.ext = b"-" * 32
     it.user.dash = b"-"
@@ -328,7 +328,7 @@ class Clock:
         return self.now
 
 
-def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order: Orders) -> None:
+def test_a_slow_user_does_not_delay_the_others(home: Path, order: Orders) -> None:
     clock = Clock()
 
     def identity(user: User) -> AbstractContextManager[object]:

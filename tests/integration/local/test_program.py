@@ -47,7 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize(("code", "stops"), [(0, False), (99, True)])
-def test_success(run: Run, code: int, stops: bool) -> None:
+def test_exit_code_0_is_success(run: Run, code: int, stops: bool) -> None:
     assert run(f"exit {code}") is stops
 
 
@@ -59,20 +59,20 @@ def test_no_signal_is_ignored(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [100, 64, 65, 70, 76, 77, 78, 112])
-def test_for_good(run: Run, code: int) -> None:
+def test_exit_code_100_is_permanent(run: Run, code: int) -> None:
     with pytest.raises(PermanentFailure) as raised:
         run(f"exit {code}")
     assert raised.value.text == b""
 
 
 @pytest.mark.parametrize("code", [111, 1, 66, 67, 68, 69, 71, 72, 73, 74, 75, 79, 98, 101, 120, 126, 127, 255])
-def test_for_now(run: Run, code: int) -> None:
+def test_exit_code_111_is_temporary(run: Run, code: int) -> None:
     with pytest.raises(TemporaryFailure) as raised:
         run(f"exit {code}")
     assert raised.value.text == b""
 
 
-def test_a_crash_is_told(run: Run) -> None:
+def test_a_crash_is_reported(run: Run) -> None:
     with pytest.raises(TemporaryFailure, match=r"Aack, child crashed. \(#4.3.0\)"):
         run("kill -9 $$")
 
@@ -117,7 +117,7 @@ def test_a_program_within_its_time_is_as_without_a_limit(run: Run, command: str)
         run(command.replace("0", "100") if command == "exit 0" else "sleep 0.1; exit 100", "60")
 
 
-def test_garbage_in_the_setting_is_no_limit(run: Run) -> None:
+def test_an_invalid_setting_is_no_limit(run: Run) -> None:
     assert run("exit 0", "soon") is False
 
 

@@ -42,7 +42,7 @@ STATES: dict[str, Callable[[Service], object]] = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("recipient", [b"box@h", b"BOX@h", b"box-x@h", b"@h", b"a.b/c@h", b"x" * 800 + b"@h"])
-def test_a_question_is_answered_as_an_order_would_be(
+def test_a_lookup_is_answered_as_a_delivery_would_end(
     service: Service, scheduler: Scheduler, state: str, recipient: bytes
 ) -> None:
     STATES[state](service)
@@ -50,7 +50,7 @@ def test_a_question_is_answered_as_an_order_would_be(
     assert asked == scheduler.ask(recipient)[0] != b""
 
 
-def test_questions_are_answered_while_many_orders_are_carried_out(service: Service, scheduler: Scheduler) -> None:
+def test_lookups_are_answered_during_many_deliveries(service: Service, scheduler: Scheduler) -> None:
     with connect_to(service.site.socket("lookup"), 20.0) as sock:
         count = 3 * lookups.MAX_CONCURRENT
         for serial in range(1, count + 1):
@@ -62,7 +62,7 @@ def test_questions_are_answered_while_many_orders_are_carried_out(service: Servi
     assert len(new(service)) == count
 
 
-def test_more_questions_than_fit_wait_for_their_turn(service: Service) -> None:
+def test_excess_lookups_wait_for_their_turn(service: Service) -> None:
     service.alias.joinpath(".qmail-default").unlink()
     socks = [connect_to(service.site.socket("lookup"), 20.0) for _ in range(3)]
     for sock in socks:
@@ -73,7 +73,7 @@ def test_more_questions_than_fit_wait_for_their_turn(service: Service) -> None:
         sock.close()
 
 
-def test_an_agent_that_dies_leaves_no_question_open(service: Service) -> None:
+def test_an_agent_that_dies_leaves_no_lookup_open(service: Service) -> None:
     assert look_up(service.site.socket("lookup"), b"box@h") == b"K"
     (agent,) = service.children()
     os.kill(agent, signal.SIGSTOP)

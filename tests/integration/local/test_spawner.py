@@ -158,7 +158,7 @@ def test_many_orders_are_delivered_and_become_durable(service: Service, schedule
     assert len(service.children()) == 1
 
 
-def test_programs_do_not_see_what_the_starter_had(
+def test_programs_do_not_inherit_the_environment_of_the_starter(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.end()
@@ -179,7 +179,7 @@ def test_programs_do_not_see_what_the_starter_had(
         other.kill()
 
 
-def test_slow_programs_hold_up_nobody(service: Service, scheduler: Scheduler) -> None:
+def test_slow_programs_delay_no_other_delivery(service: Service, scheduler: Scheduler) -> None:
     (service.alias / ".qmail-slow").write_text("|while ! test -e go; do sleep 0.05; done; cat; echo err >&2\n")
     scheduler.order(1, b"slow@h")
     scheduler.order(2, b"box@h")
@@ -288,7 +288,7 @@ def test_a_scheduler_that_comes_back_is_served(service: Service, scheduler: Sche
     again.sock.close()
 
 
-def test_nonsense_ends_the_connection(service: Service, scheduler: Scheduler) -> None:
+def test_malformed_input_ends_the_connection(service: Service, scheduler: Scheduler) -> None:
     scheduler.sock.send(b"nonsense")
     assert scheduler.receive() == b""
     again = Scheduler(service.path)
@@ -372,7 +372,7 @@ def test_deliveries_run_as_the_user_alone(real: Service) -> None:
 
 
 @pytest.mark.root
-def test_nothing_is_delivered_as_root_nor_from_strangers(real: Service) -> None:
+def test_nothing_is_delivered_as_root_nor_for_foreign_uids(real: Service) -> None:
     playing = Scheduler(real.path)
     assert playing.ask(b"root@h", queue_memfd()) == (b"Z", b"Not allowed to perform deliveries as root.\n")
     assert playing.ask(b"joe@h") == (b"Z", b"Sorry, message has wrong owner. (#4.3.5)\n")
@@ -394,7 +394,7 @@ def test_accounts_are_looked_up_by_a_process_without_rights(real: Service) -> No
 
 
 @pytest.mark.root
-def test_the_carrier_files_plain_mail_for_all_and_agents_do_the_rest(real: Service) -> None:
+def test_the_carrier_delivers_plain_mail_for_all_users_and_agents_the_rest(real: Service) -> None:
     playing = Scheduler(real.path)
     bob = Path(real.site.home, "bob")
     (bob / ".qmail").write_text("|id -u\n")
@@ -410,7 +410,7 @@ def test_the_carrier_files_plain_mail_for_all_and_agents_do_the_rest(real: Servi
 
 
 @pytest.mark.root
-def test_the_carrier_has_no_power_but_to_be_users(real: Service) -> None:
+def test_the_carrier_has_no_privilege_but_changing_users(real: Service) -> None:
     playing = Scheduler(real.path)
     playing.ask(b"joe@h", queue_memfd())
     carrier = real.named()["qmail-carrier"]
@@ -525,7 +525,7 @@ ENDLESS = {
 
 @pytest.mark.root
 @pytest.mark.parametrize("attack", ENDLESS)
-def test_files_without_end_hold_up_and_end_nobody(homes: RealUsers, real: Service, attack: str) -> None:
+def test_endless_files_delay_and_kill_no_process(homes: RealUsers, real: Service, attack: str) -> None:
     joe = homes.home / "joe"
     for name in (".qmail", "Maildir/maildirsize"):
         if attack.startswith("quota") == name.startswith("Maildir") and attack != "quota":
@@ -672,7 +672,7 @@ def test_without_processes_mail_waits_and_nothing_is_left_open(
 
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["handed back", "lost"])
-def test_what_no_agent_can_be_started_for_waits(homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_mail_without_an_agent_waits(homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     none = NoForks(monkeypatch, homes.home / "none")
     monkeypatch.setattr(spawner, "_TICK_S", 0.05)
     service = Service(homes.home, single_user=False)

@@ -67,7 +67,7 @@ def answering(site: Site, sock: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("culprit", [b"hung", b"deadly"])
-def test_a_name_that_the_process_fails_at_keeps_no_other_waiting(
+def test_a_name_that_kills_the_lookup_process_delays_no_other(
     clients: LookupClients, monkeypatch: pytest.MonkeyPatch, culprit: bytes
 ) -> None:
     monkeypatch.setattr(getpw, "run", answering)
@@ -77,7 +77,9 @@ def test_a_name_that_the_process_fails_at_keeps_no_other_waiting(
     assert clients.output == {b"before": JOE, culprit: LOOKUP_SYSTEM, b"behind": JOE, b"last": JOE}
 
 
-def test_without_a_process_nobody_is_found_for_now(clients: LookupClients, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_lookup_process_every_lookup_is_temporary(
+    clients: LookupClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_fork(*_args: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -91,6 +93,6 @@ def test_without_a_process_nobody_is_found_for_now(clients: LookupClients, monke
 
 
 @pytest.mark.parametrize("packet", [b"E0", b"E100", b"E99999", b"X118", b"", b"E", b"Ux\0", b"E" + b"9" * 5000])
-def test_what_is_no_answer_is_never_a_report(packet: bytes) -> None:
+def test_a_malformed_answer_is_never_a_report(packet: bytes) -> None:
     with pytest.raises((ValueError, LookupFailed)):
         getpw.split_answer(packet)

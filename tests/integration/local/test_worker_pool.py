@@ -74,7 +74,7 @@ def test_names_of_one_account_share_an_agent(watched: WatchedPool) -> None:
     assert watched.pool.agent_for(user(1, b"ann")) is watched.pool.agent_for(user(1, b"bob"))
 
 
-def test_a_busy_agent_stays_even_in_a_full_house(watched: WatchedPool) -> None:
+def test_a_busy_agent_stays_even_in_a_full_pool(watched: WatchedPool) -> None:
     for uid in (1, 2, 3):
         watched.pool.agent_for(user(uid)).accept(order(uid, uid))
     assert not watched.gone
@@ -93,7 +93,7 @@ def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watche
     assert watched.gone == [old]
 
 
-def test_an_idle_agent_goes_home(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_agent_ends(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.pool.agent_for(user(1))
     watched.pool.expire()
     assert not watched.gone
@@ -123,7 +123,7 @@ def test_a_carrier_retires_too(watched: WatchedPool) -> None:
     assert watched.gone == [carrier]
 
 
-def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
+def test_a_silent_carrier_is_replaced_and_its_users_get_agents(
     watched: WatchedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = watched.pool
@@ -145,7 +145,7 @@ def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
     os.close(carrier.hand_back(1).fd)
 
 
-def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
+def test_a_user_who_delays_the_carrier_gets_an_agent_for_a_while(
     watched: WatchedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = watched.pool
@@ -166,7 +166,7 @@ def test_carriers_that_cannot_be_killed_are_few(watched: WatchedPool, monkeypatc
     assert not pool.worker_for(user(2)).is_shared
 
 
-def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: WatchedPool) -> None:
+def test_an_agent_that_reports_foreign_requests_is_ended(watched: WatchedPool) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = WorkerHandle(os.getpid(), ours)
     worker.accept(order(1))
@@ -244,7 +244,7 @@ def test_orders_that_wait_too_long_for_their_account_give_up_their_places(peer: 
     assert not peer.worker.has_no_place(now)
 
 
-def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_something(peer: Peer) -> None:
+def test_an_agent_is_pinged_once_and_only_with_work_pending(peer: Peer) -> None:
     peer.worker.probe()
     with pytest.raises(BlockingIOError):
         peer.sock.recv(100)
@@ -263,7 +263,7 @@ def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_someth
     assert peer.sock.recv(100) == wire.PROBE
 
 
-def test_a_silent_agent_is_found(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_agent_is_detected(watched: WatchedPool, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.pool.agent_for(user(1))
     agent.ask(1, user(1))
     assert watched.pool.silent() == []
@@ -274,7 +274,7 @@ def test_a_silent_agent_is_found(watched: WatchedPool, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("output", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])
-def test_what_is_no_report_is_an_offence(peer: Peer, output: bytes) -> None:
+def test_a_malformed_report_ends_the_agent(peer: Peer, output: bytes) -> None:
     peer.worker.accept(order(1))
     peer.worker.push()
     peer.sock.send(b"1\0" + output + b"\0")
@@ -282,7 +282,7 @@ def test_what_is_no_report_is_an_offence(peer: Peer, output: bytes) -> None:
         peer.worker.reports()
 
 
-def test_many_questions_go_in_several_packets(peer: Peer) -> None:
+def test_many_lookups_take_several_packets(peer: Peer) -> None:
     long = User(b"x", 1, 1, b"/" * 4000, b"-", b"x" * 1800)
     for number in range(1, 65):
         peer.worker.ask(number, long)

@@ -12,7 +12,7 @@ from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 
-def test_who_cannot_become_the_user_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_change_user_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot(_uid: int, _gid: int) -> None:
         raise PrivilegeError("no")
 
@@ -28,7 +28,7 @@ def test_who_cannot_become_the_user_delivers_nothing(monkeypatch: pytest.MonkeyP
         assert theirs.recv(100), "the order was not even read"
 
 
-def test_a_carrier_that_keeps_power_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_carrier_that_keeps_privileges_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot() -> None:
         raise OSError(1, "no")
 

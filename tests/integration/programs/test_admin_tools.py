@@ -52,7 +52,7 @@ def test_qread_prints_messages_and_recipients(site: Site, capfdbinary: Capture) 
     assert recipient == b"\tremote\tr@_"
 
 
-def test_qread_names_a_message_in_trouble_and_goes_on(site: Site, capfdbinary: Capture) -> None:
+def test_qread_names_a_damaged_message_and_goes_on(site: Site, capfdbinary: Capture) -> None:
     Path(site.queue.info(5)).write_bytes(b"Fs@x\0")
     assert qmail_qread.main([b"qmail-qread"], environ(site)) == 0
     out = capfdbinary.readouterr().out
@@ -99,7 +99,7 @@ def test_nothing_changes_the_queue_under_the_scheduler(
     assert os.path.exists(site.queue.mess(4))
 
 
-def test_fixq_finds_and_mends(site: Site, capfdbinary: Capture) -> None:
+def test_fixq_finds_and_repairs(site: Site, capfdbinary: Capture) -> None:
     os.chmod(site.queue.lock, 0o777)
     for word, found in (
         (b"-c", b"invalid permissions(s)!"),
@@ -110,7 +110,7 @@ def test_fixq_finds_and_mends(site: Site, capfdbinary: Capture) -> None:
         assert found + b"\n" in capfdbinary.readouterr().out
 
 
-def test_fixq_makes_a_queue_out_of_nothing(tmp_path: Path, capfdbinary: Capture) -> None:
+def test_fixq_creates_a_missing_queue(tmp_path: Path, capfdbinary: Capture) -> None:
     made = Site(home=str(tmp_path), single_user=True)
     (tmp_path / SITE_FILE).write_bytes(render_site(made))
     assert qmail_fixq.main([b"qmail-fixq", b"-fc"], environ(made)) == 0
@@ -123,7 +123,7 @@ def test_upq_sorts_by_the_number(site: Site) -> None:
     assert os.path.exists(site.queue.mess(4))
 
 
-def test_newu_says_what_it_could_not_do(site: Site, capfdbinary: Capture) -> None:
+def test_newu_reports_its_failures(site: Site, capfdbinary: Capture) -> None:
     for text, reason in (
         (None, b"unable to open users/assign"),
         ("nonsense\n", b"bad format in users/assign"),
@@ -136,7 +136,7 @@ def test_newu_says_what_it_could_not_do(site: Site, capfdbinary: Capture) -> Non
         assert capfdbinary.readouterr() == (b"", expected)
 
 
-def test_newmrh_says_where_it_could_not_write(site: Site, capfdbinary: Capture) -> None:
+def test_newmrh_reports_the_file_it_could_not_write(site: Site, capfdbinary: Capture) -> None:
     Path(site.control, "morercpthosts").write_text("a.org\n")
     os.mkdir(f"{site.control}/morercpthosts.cdb")
     assert qmail_newmrh.main([b"qmail-newmrh"], environ(site)) == 111
@@ -145,7 +145,7 @@ def test_newmrh_says_where_it_could_not_write(site: Site, capfdbinary: Capture) 
     assert not os.path.exists(f"{site.control}/morercpthosts.tmp")
 
 
-def test_tcprules_wants_two_names(capfdbinary: Capture) -> None:
+def test_tcprules_needs_two_file_names(capfdbinary: Capture) -> None:
     assert tcprules.main([b"tcprules", b"x"], {}) == 100
     assert capfdbinary.readouterr().err == b"tcprules: usage: tcprules rules.cdb rules.tmp\n"
 
@@ -168,7 +168,7 @@ def test_tcpto_shows_what_tcpok_forgets(site: Site, capfdbinary: Capture) -> Non
     assert capfdbinary.readouterr().out == b""
 
 
-def test_shcfg_begins_with_the_choices_of_setup(site: Site, capfdbinary: Capture) -> None:
+def test_shcfg_begins_with_the_settings_of_setup(site: Site, capfdbinary: Capture) -> None:
     assert qmail_shcfg.main([b"qmail-shcfg"], environ(site)) == 0
     out = capfdbinary.readouterr().out
     assert out.startswith(b"Compiled-in values:\n\n    qmail home directory: " + site.home.encode())

@@ -75,16 +75,16 @@ def ends_well(home: Path, folder: Path, command: str, **environ: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_program_started_strangely_ends_in_words(home: Path, tmp_path: Path, command: str) -> None:
+def test_a_program_in_a_bad_environment_ends_with_an_error_message(home: Path, tmp_path: Path, command: str) -> None:
     ends_well(home, tmp_path, command)
 
 
-def test_a_home_that_is_not_there(home: Path, tmp_path: Path) -> None:
+def test_a_missing_home_is_reported(home: Path, tmp_path: Path) -> None:
     ends_well(home, tmp_path, "exec PROGRAM a b", EQMAIL_HOME=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("text", [b"layout nonsense\n", b"split many\n", b"users alias\n", b"\0\xff"])
-def test_a_site_file_that_makes_no_sense(home: Path, tmp_path: Path, text: bytes) -> None:
+def test_an_invalid_site_file_is_reported(home: Path, tmp_path: Path, text: bytes) -> None:
     other = tmp_path / "home"
     other.mkdir()
     (other / "bin").symlink_to(home / "bin")
@@ -92,7 +92,7 @@ def test_a_site_file_that_makes_no_sense(home: Path, tmp_path: Path, text: bytes
     ends_well(home, tmp_path, "exec PROGRAM a b", EQMAIL_HOME=str(other))
 
 
-def test_settings_that_cannot_be_read(home: Path, tmp_path: Path) -> None:
+def test_unreadable_settings_are_reported(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "home"
     for control in Controls.declared().values():
         (other / "control" / control.file).mkdir(parents=True)

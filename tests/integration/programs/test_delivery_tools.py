@@ -38,7 +38,7 @@ def test_forward_needs_a_delivery(home: Home) -> None:
 @pytest.mark.parametrize(
     ("code", "rc", "redirected"), [(0, 99, True), (1, 0, False), (100, 0, False), (111, 111, False)]
 )
-def test_condredirect_obeys_the_program(home: Home, code: int, rc: int, redirected: bool) -> None:
+def test_condredirect_follows_the_exit_code_of_the_program(home: Home, code: int, rc: int, redirected: bool) -> None:
     (home.path / "mail").write_bytes(MESSAGE)
     with (home.path / "mail").open("rb") as mail:
         command = ("sh", "-c", f"cat >/dev/null; exit {code}")
@@ -50,13 +50,13 @@ def test_condredirect_obeys_the_program(home: Home, code: int, rc: int, redirect
 
 
 @pytest.mark.parametrize(("words", "rc"), [((), 100), (("true",), 100), (("false",), 0), (("/no/such",), 0)])
-def test_bouncesaying_refuses_when_the_program_agrees(home: Home, words: tuple[str, ...], rc: int) -> None:
+def test_bouncesaying_bounces_when_the_program_exits_0(home: Home, words: tuple[str, ...], rc: int) -> None:
     run = home.run("bouncesaying", "No\nthanks", *words)
     assert (run.returncode, run.stderr) == (rc, b"No\nthanks\n" if rc else b"")
 
 
 @pytest.mark.parametrize(("command", "rc"), [("exit 0", 100), ("exit 1", 0), ("exit 111", 111), ("kill -9 $$", 111)])
-def test_except_inverts(home: Home, command: str, rc: int) -> None:
+def test_except_inverts_the_exit_code(home: Home, command: str, rc: int) -> None:
     assert home.run("except_", "sh", "-c", command).returncode == rc
 
 
@@ -82,7 +82,7 @@ def test_a_command_that_is_not_there_is_a_permanent_failure(home: Home) -> None:
     assert (run.returncode, run.stderr) == (100, b"preline: fatal: unable to run /no/such: file does not exist\n")
 
 
-def test_qsmhook_fills_in_words(home: Home) -> None:
+def test_qsmhook_expands_its_arguments(home: Home) -> None:
     run = home.run(
         "qsmhook", "-nPx", "JOE-", "sh", "-c", 'echo "$@"; cat', "x", "%u@%h/%g%%%a.", stdin=MESSAGE, **DELIVERY
     )

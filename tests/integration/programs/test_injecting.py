@@ -35,7 +35,7 @@ def test_printing_queues_nothing(home: Home) -> None:
         (53, 111, b"qq write error or disk full (#4.3.0)"),
     ],
 )
-def test_the_queue_has_the_last_word(home: Home, code: int, rc: int, text: bytes) -> None:
+def test_the_exit_code_of_qmail_queue_decides(home: Home, code: int, rc: int, text: bytes) -> None:
     home.records(code)
     run = home.run("qmail_inject", stdin=b"To: a\n")
     assert (run.returncode, run.stderr) == (rc, b"qmail-inject: fatal: " + text + b"\n")
@@ -49,7 +49,9 @@ def test_the_queue_has_the_last_word(home: Home, code: int, rc: int, text: bytes
         (("a@(",), b"", b"qmail-inject: fatal: unable to parse address: a@(\n"),
     ],
 )
-def test_bad_input_is_refused_in_words(home: Home, words: tuple[str, ...], stdin: bytes, text: bytes) -> None:
+def test_bad_input_is_refused_with_an_error_message(
+    home: Home, words: tuple[str, ...], stdin: bytes, text: bytes
+) -> None:
     run = home.run("qmail_inject", *words, stdin=stdin)
     assert (run.returncode, run.stderr) == (100, text)
     assert not (home.path / "envelope").exists()
@@ -92,7 +94,7 @@ def test_sendmail_injects(home: Home) -> None:
     assert b"\nFrom: s@t.u\n" in message
 
 
-def test_sendmail_explains_itself(home: Home) -> None:
+def test_sendmail_without_arguments_shows_its_usage(home: Home) -> None:
     run = home.run("sendmail", "-z")
     assert run.returncode == 100
     assert run.stderr.startswith(b"sendmail: illegal option -- z\nsendmail: usage: sendmail [ -t ]")
@@ -145,7 +147,7 @@ def test_mailsubj_makes_the_header(home: Home) -> None:
     assert message.endswith(b"Subject: Two words\nTo: a@x.y, b@x.y\n\nbody\n")
 
 
-def test_no_word_makes_a_header_of_its_own(home: Home) -> None:
+def test_no_argument_adds_a_header_line(home: Home) -> None:
     home.run("mailsubj", "x\nBcc: y", "a@x.y", stdin=b"body\n")
     assert b"\nSubject: x\n Bcc: y\nTo: a@x.y\n\nbody\n" in home.queued[1]
     home.run("sendmail", "-F", "Me\nBcc: y", "a@x.y", stdin=b"\n")

@@ -93,12 +93,12 @@ def test_a_stolen_crypt_string_is_no_password(home: Home) -> None:
 
 
 @pytest.mark.parametrize("credentials", [b"", b"joe", b"joe\0secret", b"joe\0" + b"s" * 600 + b"\0\0"])
-def test_what_are_no_credentials_is_misuse(home: Home, credentials: bytes) -> None:
+def test_malformed_credentials_are_misuse(home: Home, credentials: bytes) -> None:
     users(home, "joe:secret")
     assert check(home, credentials) == (2, b"")
 
 
-def test_without_the_file_it_is_temporary_trouble(home: Home) -> None:
+def test_without_the_file_the_failure_is_temporary(home: Home) -> None:
     assert check(home, b"joe\0secret\0\0")[0] == 111
 
 
@@ -125,7 +125,7 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
     assert left == ["cur/1.a.b:2,", "new/2.a.b"]
 
 
-def test_who_is_wrong_is_told_and_left(home: Home) -> None:
+def test_a_failed_login_gets_an_error_and_ends(home: Home) -> None:
     users(home, "joe:x")
     output = b"USER joe\r\nPASS secret\r\nSTAT\r\n"
     done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=output)
@@ -153,7 +153,7 @@ def test_nothing_is_removed_without_quit(home: Home) -> None:
     assert kept.exists()
 
 
-def test_a_message_that_is_gone_is_refused_and_its_deletion_is_no_trouble(home: Home) -> None:
+def test_a_missing_message_is_refused_and_its_deletion_is_no_error(home: Home) -> None:
     gone, stays = put(home, "new/1.a.b", b"x\n"), put(home, "new/2.a.b", b"y\n")
     gone.unlink()
     gone.symlink_to(stays)
@@ -168,7 +168,7 @@ def test_a_message_that_is_gone_is_refused_and_its_deletion_is_no_trouble(home: 
     assert output == b"-ERR unable to open that message\r\n+OK \r\n+OK \r\n"
 
 
-def test_who_has_no_maildir_is_told(home: Home) -> None:
+def test_a_user_without_maildir_gets_an_error(home: Home) -> None:
     assert home.run("qmail_pop3d", "nowhere").stdout == b"-ERR this user has no $HOME/Maildir\r\n"
     (home.path / "Maildir/new").rmdir()
     assert pop3d(home) == [b"-ERR unable to scan $HOME/Maildir"]

@@ -51,11 +51,11 @@ def test_the_first_tool_that_accepts_decides(home: Path, codes: tuple[int, ...],
     assert all(note.read_bytes() == SECRET + b" /bin/true x\n" for note in notes)
 
 
-def test_without_a_list_nobody_is_accepted(home: Path) -> None:
+def test_without_a_list_every_login_fails(home: Path) -> None:
     assert pwrap(home) == 1
 
 
-def test_a_tool_that_cannot_be_started_is_temporary_trouble(home: Path) -> None:
+def test_a_tool_that_cannot_be_started_is_a_temporary_failure(home: Path) -> None:
     tools(home, 1)
     (home / "tool0").chmod(0o644)
     assert pwrap(home) == 111

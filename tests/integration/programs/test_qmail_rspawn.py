@@ -67,7 +67,7 @@ def test_no_program_at_all_is_permanent(home: Path) -> None:
     assert spawn(home, ORDER, PATH="/nowhere")[1:] == b"\x05DUnable to run qmail-remote.\n\0"
 
 
-def test_orders_that_make_no_sense_are_refused_without_a_program(home: Path) -> None:
+def test_malformed_requests_are_refused_without_a_program(home: Path) -> None:
     assert (
         spawn(home, b"\x01" + b"1/24\0s\0nobody\0")[1:] == b"\x01DSorry, address must include host name. (#5.1.3)\n\0"
     )

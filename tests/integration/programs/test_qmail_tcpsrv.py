@@ -77,7 +77,7 @@ def rules(folder: Path, text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_program_learns_both_ends_and_nothing_that_is_not_known(serve: Callable[..., Server]) -> None:
+def test_the_program_gets_both_addresses_and_no_unknown_names(serve: Callable[..., Server]) -> None:
     server = serve("-H", "127.0.0.1", "0", *TELL)
     reported = server.reported()
     assert reported.pop("TCPREMOTEPORT").isdigit()
@@ -111,7 +111,7 @@ def test_each_connection_leaves_its_lines(serve: Callable[..., Server]) -> None:
     assert lines[0] == "status: 0/40"
 
 
-def test_rules_refuse_and_tell_variables(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_rules_refuse_and_set_variables(serve: Callable[..., Server], tmp_path: Path) -> None:
     rules(tmp_path, '127.0.0.2:deny\n127.0.0.3:allow,RELAYCLIENT="@x"\n:allow\n')
     server = serve("-H", "-x", "r.cdb", "127.0.0.1", "0", *TELL)
     assert server.reported("127.0.0.2") == {}
@@ -121,7 +121,7 @@ def test_rules_refuse_and_tell_variables(serve: Callable[..., Server], tmp_path:
     assert "\ndeny " in server.log()
 
 
-def test_without_readable_rules_nobody_is_served(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_without_readable_rules_no_client_is_served(serve: Callable[..., Server], tmp_path: Path) -> None:
     assert serve("-H", "-x", "none.cdb", "127.0.0.1", "0", *TELL).reported() == {}
     assert serve("-HX", "-x", "none.cdb", "127.0.0.1", "0", *TELL).reported() != {}
     (tmp_path / "bad.cdb").write_bytes(b"no database")
@@ -147,7 +147,7 @@ def test_no_more_programs_run_at_once_than_the_limit_allows(serve: Callable[...,
             client.close()
 
 
-def test_term_ends_it_and_spares_the_programs(serve: Callable[..., Server]) -> None:
+def test_term_ends_the_server_and_not_its_programs(serve: Callable[..., Server]) -> None:
     server = serve("-H", "127.0.0.1", "0", "cat")
     with server.connect() as client:
         client.sendall(b"x")
@@ -158,7 +158,7 @@ def test_term_ends_it_and_spares_the_programs(serve: Callable[..., Server]) -> N
         assert client.recv(1) == b"y"
 
 
-def test_a_program_that_is_not_there_is_said(serve: Callable[..., Server]) -> None:
+def test_a_missing_program_is_reported(serve: Callable[..., Server]) -> None:
     server = serve("-H", "127.0.0.1", "0", "./none")
     assert server.reported() == {}
     server.until("fatal: unable to run ./none: file does not exist")
@@ -173,7 +173,7 @@ def test_a_program_that_is_not_there_is_said(serve: Callable[..., Server]) -> No
         (("192.0.2.1", "0", "x"), 111, b"fatal: unable to bind: "),
     ],
 )
-def test_what_cannot_start_says_why(tmp_path: Path, words: tuple[str, ...], code: int, text: bytes) -> None:
+def test_a_failed_start_is_explained(tmp_path: Path, words: tuple[str, ...], code: int, text: bytes) -> None:
     done = Home(tmp_path).run("qmail_tcpsrv", *words)
     assert done.returncode == code
     assert text in done.stderr

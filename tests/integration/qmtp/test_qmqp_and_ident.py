@@ -54,27 +54,27 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
         (b"9" * 100_000, LOST),
     ],
 )
-def test_the_servers_word_is_an_exit_code(answer: bytes, code: int) -> None:
+def test_the_reply_of_the_server_becomes_an_exit_code(answer: bytes, code: int) -> None:
     with answering(answer, 5) as (port, received):
         assert hand_over([b"::1", b"no.address", b"127.0.0.1"], b"12345", port) == code
     assert received == [b"12345"]
 
 
-def test_a_server_that_is_not_there_is_passed_over() -> None:
+def test_an_unreachable_server_is_skipped() -> None:
     with answering(b"2:Kx,", 1) as (port, _):
         assert hand_over([b"127.0.0.1"], b"x", port) == 0
     assert hand_over([b"127.0.0.1"], b"x", port) == REFUSED
     assert hand_over([b"nonsense"], b"x", port) == NO_SERVERS
 
 
-def test_a_host_says_who_runs_the_client() -> None:
+def test_ident_returns_the_user_of_the_client() -> None:
     with answering(b"4242 , 25 : USERID : UNIX : j o e\r\n", 11) as (port, received):
         user = remote_user(("127.0.0.1", 25), ("127.0.0.1", 4242), 5.0, port)
     assert user == b"joe"
     assert received == [b"4242 , 25\r\n"]
 
 
-def test_a_host_that_says_a_byte_now_and_then_says_nothing() -> None:
+def test_an_ident_server_that_sends_slowly_times_out() -> None:
     is_over = threading.Event()
 
     def serve() -> None:
@@ -98,7 +98,7 @@ def test_a_host_that_says_a_byte_now_and_then_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"1,2:ERROR:NO-USER\r\n", b"\n::::x"])
-def test_other_answers_are_none(answer: bytes) -> None:
+def test_other_ident_answers_are_ignored(answer: bytes) -> None:
     assert user_in(answer) is None
 
 
@@ -123,7 +123,7 @@ def test_a_mapped_address_is_an_ipv4_address() -> None:
     assert peer_names.plain_address(("fe80::1%eth0", 9)) == ("fe80::1", 9)
 
 
-def test_what_is_no_connection_fails() -> None:
+def test_an_unconnected_socket_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(OSError, match="no TCP"):
         describe(ours.fileno(), None)

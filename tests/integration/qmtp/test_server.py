@@ -31,7 +31,7 @@ def message(recipients: list[bytes]) -> bytes:
     return netstring(b"\nx\n") + netstring(b"a@b") + netstring(b"".join(map(netstring, recipients)))
 
 
-def test_recipients_beyond_the_limit_are_put_off_and_the_others_get_the_message(tmp_path: Path) -> None:
+def test_recipients_beyond_the_limit_are_deferred_and_the_others_get_the_message(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     out, _ = serve(home).communicate(message([b"%d@ours.test" % number for number in range(5)]), timeout=60)
     assert out.count(b":Kok ") == 3
@@ -40,7 +40,7 @@ def test_recipients_beyond_the_limit_are_put_off_and_the_others_get_the_message(
     assert envelope == b"Fa@b\0T0@ours.test\0T1@ours.test\0T2@ours.test\0\0"
 
 
-def test_who_names_recipients_without_end_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_client_with_endless_recipients_is_disconnected(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     process = serve(home, "server.MAX_ANSWERS = 50")
     out, _ = process.communicate(message([b"x@other.test"] * 100), timeout=60)
@@ -48,7 +48,7 @@ def test_who_names_recipients_without_end_is_hung_up_on(tmp_path: Path) -> None:
     assert not any(envelope for envelope, _ in home.queued())
 
 
-def test_who_does_not_read_may_not_stay_for_ever(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_times_out(tmp_path: Path) -> None:
     process = serve(Home(tmp_path / "home"), "server.LIFETIME_S = 2.0")
     assert process.stdin is not None
     assert process.stdout is not None

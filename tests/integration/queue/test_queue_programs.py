@@ -45,7 +45,7 @@ def waiting(home: Home, program: str) -> bytes:
 
 @pytest.mark.parametrize("serve", [resident, waiting])
 @pytest.mark.parametrize(("code", "text", "line"), CASES)
-def test_the_client_is_told_what_the_program_says(
+def test_the_client_gets_the_message_of_the_queue_program(
     tmp_path: Path, serve: Callable[[Home, str], bytes], code: int, text: str, line: bytes
 ) -> None:
     program = tmp_path / "queue"

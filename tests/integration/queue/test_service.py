@@ -81,7 +81,7 @@ def test_a_message_is_answered_and_handed_to_the_scheduler_sealed(harness: Queue
     assert not harness.files("mess") and not harness.files("pid") and not harness.files("todo")
 
 
-def test_many_messages_over_one_connection_are_told_apart(harness: QueueHarness) -> None:
+def test_many_messages_over_one_connection_are_kept_apart(harness: QueueHarness) -> None:
     scheduler = harness.scheduler()
     results = submit(harness, *(b"message %d\n" % count for count in range(50)))
     assert results.codes == [0] * 50
@@ -139,7 +139,7 @@ def test_without_a_scheduler_a_message_is_queued_as_files(harness: QueueHarness)
     assert (known.uid, known.sender, known.recipients) == (os.getuid(), b"s@x", [b"r@x", b"q@x"])
 
 
-def test_wishes_go_with_their_message_and_into_its_files(harness: QueueHarness) -> None:
+def test_dsn_parameters_are_stored_with_their_message(harness: QueueHarness) -> None:
     results, link = Results(), AsyncQueueClient(harness.loop, harness.path)
     link.submit(ENVELOPE + b"W E:id 1:n:\0", MESSAGE, results)
     link.submit(ENVELOPE + b"W rubbish\0", MESSAGE, results)
@@ -194,7 +194,7 @@ def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: 
     assert len(harness.files("mess")) == len(harness.files("todo")) == 4
 
 
-def test_only_the_scheduler_may_say_hello(harness: QueueHarness) -> None:
+def test_only_the_scheduler_may_register(harness: QueueHarness) -> None:
     harness.service._policy.config.scheduler = os.getuid() + 1
     sock = connect_to(harness.path, 60)
     sock.send(admission.HELLO)
@@ -203,7 +203,7 @@ def test_only_the_scheduler_may_say_hello(harness: QueueHarness) -> None:
     sock.close()
 
 
-def test_a_user_has_so_many_connections_and_no_more(harness: QueueHarness) -> None:
+def test_connections_per_user_are_limited(harness: QueueHarness) -> None:
     policy_config = harness.service._policy.config
     policy_config.accounts.clear()
     policy_config.per_user = 2
@@ -220,7 +220,7 @@ def test_a_user_has_so_many_connections_and_no_more(harness: QueueHarness) -> No
 
 
 @pytest.mark.parametrize("packet", [b"S", b"Z\0\0\0\0", b"S\1\0\0\0\xff\0\0\0short", b"B\1"])
-def test_nonsense_ends_the_connection_and_nothing_else(harness: QueueHarness, packet: bytes) -> None:
+def test_malformed_packets_end_their_connection_only(harness: QueueHarness, packet: bytes) -> None:
     sock = connect_to(harness.path, 60)
     sock.send(packet)
     harness.until(lambda: not harness.service._policy._open_connections)
@@ -240,7 +240,9 @@ def test_a_client_that_goes_away_leaves_nothing(harness: QueueHarness) -> None:
     assert not harness.files("mess") and not harness.files("pid")
 
 
-def test_those_who_bring_too_much_wait_and_lose_nothing(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submitters_over_the_limit_wait_and_lose_nothing(
+    harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eqmail_core.queue.service.listener.MAX_LOAD", 100_000)
     scheduler = harness.scheduler()
     assert submit(harness, *([b"y" * 40000] * 300)).codes == [0] * 300
@@ -287,7 +289,7 @@ def qmail_queue(harness: QueueHarness, message: bytes, envelope: bytes) -> int:
         (b"F" + b"s" * 1003 + b"\0\0", 11),
     ],
 )
-def test_qmail_queue_ends_as_ever(harness: QueueHarness, envelope: bytes, code: int) -> None:
+def test_qmail_queue_keeps_its_exit_codes(harness: QueueHarness, envelope: bytes, code: int) -> None:
     assert qmail_queue(harness, MESSAGE, envelope) == code
     assert len(harness.files("todo")) == (code == 0)
 
@@ -358,7 +360,7 @@ def test_an_ordinary_connection_has_few_unfinished_messages(harness: QueueHarnes
     sock.close()
 
 
-def test_what_lies_idle_goes_when_another_needs_its_place(
+def test_idle_connections_are_closed_when_another_needs_the_slot(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_ordinary_user(harness)

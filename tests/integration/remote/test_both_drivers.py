@@ -54,7 +54,7 @@ def test_a_report_names_the_addresses_that_were_tried(deliver: Deliver, remote_h
     assert deliver(b"r@crowd.test") == (b"Z", NO_CONNECTION + b" (%b; 7 more)\n" % b"; ".join([one] * 3))
 
 
-def test_what_a_busy_server_said_is_reported(deliver: Deliver, remote_home: RemoteHome) -> None:
+def test_the_reply_of_a_busy_server_is_reported(deliver: Deliver, remote_home: RemoteHome) -> None:
     with ScriptedServer({"greet": "421 busy"}, host="127.0.0.2") as server:
         remote_home.control("smtproutes", f"::{server.port}")
         assert deliver(b"r@one.test") == (b"Z", NO_CONNECTION + b"\nRemote host said: 421 busy\n")
@@ -70,16 +70,14 @@ def test_no_further_address_is_tried_when_the_time_for_them_is_over(deliver: Del
         assert deliver(b"r@one.test") == ACCEPTED
 
 
-def test_a_domain_that_lies_about_its_exchangers_waits_after_the_time_for_the_dns(
-    deliver: Deliver, remote_home: RemoteHome
-) -> None:
+def test_too_many_dead_exchangers_defer_after_the_dns_time_limit(deliver: Deliver, remote_home: RemoteHome) -> None:
     remote_home.control("timeoutdns", "0")
     assert deliver(b"r@liar.test")[0] == b"Z"
     assert not any(name.startswith("silent") for name, _, _ in remote_home.names.asked)
 
 
 @pytest.mark.parametrize("seconds", ["9999999", "99999999999999999999999"])
-def test_any_time_out_is_taken(seconds: str, deliver: Deliver, remote_home: RemoteHome) -> None:
+def test_any_time_out_is_accepted(seconds: str, deliver: Deliver, remote_home: RemoteHome) -> None:
     for name in ("timeoutremote", "timeoutconnect", "timeoutdns", "timeoutaddresses"):
         remote_home.control(name, seconds)
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
@@ -165,7 +163,7 @@ def test_a_message_that_cannot_be_read_waits(remote_home: RemoteHome, monkeypatc
         (OSError(errno.EMFILE, "no"), b"System resources temporarily unavailable. (#4.3.0)\n"),
     ],
 )
-def test_trouble_of_the_system_defers(
+def test_system_errors_defer(
     trouble: Exception, text: bytes, deliver: Deliver, remote_home: RemoteHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> int:

@@ -38,7 +38,7 @@ def test_an_aliased_host_is_renamed(remote_home: RemoteHome, server: ScriptedSer
     assert b"RCPT TO:<r@one.test>" in server.received[0]
 
 
-def test_mail_leaves_from_the_address_that_is_wanted_for_its_kind(
+def test_outgoing_connections_use_the_configured_source_address(
     remote_home: RemoteHome, server: ScriptedServer
 ) -> None:
     remote_home.control("outgoingip", "2001:db8::1\n127.0.0.9")
@@ -52,7 +52,7 @@ def test_mail_leaves_from_the_address_that_is_wanted_for_its_kind(
 @pytest.mark.parametrize(
     ("wanted", "reason"), [("192.0.2.99", b"address not available"), ("here", b"invalid argument")]
 )
-def test_mail_waits_where_this_host_has_not_the_address_that_is_wanted(
+def test_mail_waits_while_the_configured_source_address_is_missing(
     wanted: str, reason: bytes, remote_home: RemoteHome, server: ScriptedServer
 ) -> None:
     remote_home.control("outgoingip", wanted)
@@ -79,7 +79,7 @@ def test_mail_waits_where_this_host_has_not_the_address_that_is_wanted(
         ),
     ],
 )
-def test_hosts_without_a_way_are_reported(
+def test_unroutable_hosts_are_reported(
     host: bytes, report: Report, remote_home: RemoteHome, server: ScriptedServer
 ) -> None:
     assert remote_home.deliver(b"r@" + host) == [report]
@@ -95,7 +95,7 @@ def test_a_relay_may_be_reached_by_ipv6(remote_home: RemoteHome) -> None:
         )
 
 
-def test_a_busy_server_is_passed_over(remote_home: RemoteHome) -> None:
+def test_a_busy_server_is_skipped(remote_home: RemoteHome) -> None:
     with ScriptedServer({"greet": "421 busy"}, host="127.0.0.2") as server:
         remote_home.control("smtproutes", f"::{server.port}")
         ((letter, text),) = remote_home.deliver(b"r@two.test")
@@ -164,7 +164,7 @@ def test_a_kept_connection_that_died_meanwhile_is_replaced(remote_home: RemoteHo
 
 
 @pytest.mark.parametrize("refusal", ["450 enough", "550 enough", "354 what"])
-def test_a_server_tired_of_a_connection_gets_a_new_one(refusal: str, remote_home: RemoteHome) -> None:
+def test_a_server_that_refuses_more_on_a_connection_gets_a_new_one(refusal: str, remote_home: RemoteHome) -> None:
     class ClosingServer(ScriptedServer):
         def _say(self, client: object, reply: str) -> bool:
             tired = reply == "250 ok" and self.messages == 1 and len(self.received) == 1
@@ -211,7 +211,7 @@ def test_a_cancelled_delivery_closes_its_connection(remote_home: RemoteHome) -> 
 # --------------------------------------------------------------------- orders, settings, slow hosts
 
 
-def test_orders_that_make_no_sense_are_refused(remote_home: RemoteHome) -> None:
+def test_malformed_requests_are_refused(remote_home: RemoteHome) -> None:
     assert remote_home.deliver(b"nobody") == [(b"D", b"Sorry, address must include host name. (#5.1.3)\n")]
     remote_home.owner += 1
     assert remote_home.deliver(b"r@one.test") == [(b"Z", b"Sorry, message has wrong owner. (#4.3.5)\n")]
@@ -243,7 +243,7 @@ def test_a_changed_route_counts_without_any_signal(remote_home: RemoteHome) -> N
         assert remote_home.run(play) == [b"Z", b"K"]
 
 
-def test_a_host_that_refuses_is_left_alone_after_a_while(remote_home: RemoteHome) -> None:
+def test_a_refusing_host_is_skipped_after_repeated_failures(remote_home: RemoteHome) -> None:
     remote_home.control("smtproutes", ":127.0.0.1:1")
     remote_home.deliver(b"r@y.test")
     record = remote_home.tcpto.read_bytes()[:32]
@@ -300,7 +300,7 @@ def test_a_beforemote_that_does_nothing_runs_no_program(remote_home: RemoteHome,
         ("cat >/dev/null\n", (b"Z", b"mine produced no output.\n")),
     ],
 )
-def test_the_end_of_a_program_is_judged_as_by_the_spawner(
+def test_the_exit_of_a_program_is_reported_as_by_the_spawner(
     program: str, report: Report, remote_home: RemoteHome
 ) -> None:
     remote_home.program("mine", program)
@@ -308,7 +308,7 @@ def test_the_end_of_a_program_is_judged_as_by_the_spawner(
     assert remote_home.deliver(b"a@one.test") == [report]
 
 
-def test_a_program_that_is_not_there_is_permanent_as_with_the_spawner(remote_home: RemoteHome) -> None:
+def test_a_missing_program_is_permanent_as_with_the_spawner(remote_home: RemoteHome) -> None:
     remote_home.environ = {b"QMAILREMOTE": b"/no/such/mine"}
     assert remote_home.deliver(b"a@one.test") == [(b"D", b"Unable to run mine.\n")]
 

@@ -61,7 +61,7 @@ def test_a_hard_error_is_final(stage: str, pipelining: bool, remote_home: Remote
 
 @pytest.mark.parametrize("trouble", ["!close", "!silent"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_server_that_leaves_or_says_nothing_defers(stage: str, trouble: str, remote_home: RemoteHome) -> None:
+def test_a_server_that_disconnects_or_stays_silent_defers(stage: str, trouble: str, remote_home: RemoteHome) -> None:
     remote_home.control("timeoutremote", "1")
     letter, text, accepted = offer(remote_home, refusing(stage, trouble, True))
     assert (letter, accepted) == (b"Z", 0)
@@ -73,12 +73,12 @@ def test_a_server_that_leaves_or_says_nothing_defers(stage: str, trouble: str, r
 
 
 @pytest.mark.parametrize("trouble", ["!close", "!silent", "451 later", "550 never"])
-def test_what_is_said_to_quit_changes_nothing(trouble: str, remote_home: RemoteHome) -> None:
+def test_the_reply_to_quit_changes_nothing(trouble: str, remote_home: RemoteHome) -> None:
     letter, _, accepted = offer(remote_home, PIPELINING | {"quit": trouble})
     assert (letter, accepted) == (b"K", 1)
 
 
-def test_nobody_listens(remote_home: RemoteHome) -> None:
+def test_a_refused_connection_defers(remote_home: RemoteHome) -> None:
     remote_home.control("smtproutes", ":127.0.0.2:1")
     reason = b" (127.0.0.2 port 1: connection refused)\n"
     assert remote_home.deliver(b"r@one.test") == [
@@ -87,9 +87,7 @@ def test_nobody_listens(remote_home: RemoteHome) -> None:
 
 
 @pytest.mark.parametrize("host", [b"two.test", b"many.test"])
-def test_the_next_server_gets_the_message_once_when_the_first_wants_nothing(
-    host: bytes, remote_home: RemoteHome
-) -> None:
+def test_the_next_server_gets_the_message_once_when_the_first_refuses(host: bytes, remote_home: RemoteHome) -> None:
     """The best exchangers are not there, or busy; the last one accepts."""
     with ScriptedServer(PIPELINING, host="127.0.0.2") as good:
         remote_home.control("smtproutes", f"::{good.port}")

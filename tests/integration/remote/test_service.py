@@ -157,7 +157,7 @@ def test_hup_rereads_the_settings(service: Service) -> None:
             serial += 1
 
 
-def test_without_descriptors_the_service_waits_for_some_and_says_so_once(service: Service) -> None:
+def test_without_descriptors_the_service_waits_and_logs_once(service: Service) -> None:
     limits = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)
     fds = {int(name) for name in os.listdir(f"/proc/{service.process.pid}/fd")}
     none_free = next(number for number in range(len(fds) + 1) if number not in fds)
@@ -178,7 +178,7 @@ def test_without_descriptors_the_service_waits_for_some_and_says_so_once(service
             assert split_report(packet)[1].outcome == b"K"
 
 
-def test_an_order_without_a_message_is_deferred_and_nonsense_closes_the_wire(service: Service) -> None:
+def test_a_request_without_a_message_is_deferred_and_malformed_input_closes_the_channel(service: Service) -> None:
     service.wire.send(order(DeliveryRequest(3, 1, b"", b"", b"r@y.test")))
     assert service.report() == (3, b"Z", b"qmail-spawn unable to open message. (#4.3.0)\n")
     with connect_to(service.path, 10.0) as other:

@@ -21,7 +21,7 @@ class _Endless(RemoteDeliveries):
         return b"K", b""
 
 
-def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
+def test_a_request_whose_scheduler_is_gone_keeps_no_slot() -> None:
     async def harness() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)

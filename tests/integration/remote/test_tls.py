@@ -46,7 +46,7 @@ def lead_to(remote_home: RemoteHome, server: ScriptedServer) -> None:
 # --------------------------------------------------------------------- as offered
 
 
-def test_tls_is_spoken_to_who_offers_it_whoever_signed(
+def test_tls_is_used_where_offered_whoever_signed_the_certificate(
     deliver: Deliver, remote_home: RemoteHome, good: ssl.SSLContext
 ) -> None:
     with TlsServer(good, {"secured": "250-fake\n250 8BITMIME"}) as server:
@@ -442,9 +442,7 @@ def test_plain_text_at_a_port_with_implicit_tls_defers(deliver: Deliver, remote_
 # --------------------------------------------------------------------- connections that are kept
 
 
-def test_a_kept_connection_under_tls_carries_more_and_takes_its_leave(
-    remote_home: RemoteHome, good: ssl.SSLContext
-) -> None:
+def test_a_reused_tls_connection_sends_more_messages_and_quits(remote_home: RemoteHome, good: ssl.SSLContext) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x.test", b"r@one.test") for number in range(3)]
         return [reported(await deliveries.deliver(order, remote_home.message)) for order in orders]
@@ -472,7 +470,7 @@ def test_a_connection_without_the_tls_that_is_demanded_now_is_not_used(
         assert len(server.secured) == 2
 
 
-def test_a_server_that_proved_one_name_has_proved_no_other(
+def test_a_verified_name_does_not_count_for_another_host(
     remote_home: RemoteHome, good: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     remote_home.names.zone[("b.test", "A")] = ["127.0.0.2"]

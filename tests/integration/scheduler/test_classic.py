@@ -53,7 +53,7 @@ def test_reports_are_understood_in_any_pieces(pipes: Pipes) -> None:
     assert os.read(pipes.command_out, 1000).endswith(b"\0003/26\0a@b\0jon@x\0"), "the lowest free slot is used again"
 
 
-def test_reports_about_nobody_are_told_apart(pipes: Pipes) -> None:
+def test_reports_about_unknown_slots_are_recognized(pipes: Pipes) -> None:
     pipes.order(24, b"joe@x")
     assert list(pipes.spawner.reports(b"\1Kx\0\x09Kx\0")) == [(None, DeliveryResult(b"K", b"x"))] * 2
 
@@ -85,7 +85,7 @@ def test_a_command_waits_while_the_pipe_is_full(pipes: Pipes) -> None:
 
 
 @pytest.mark.parametrize(("due_in", "sleeps"), [(-5.0, 0.0), (None, MAX_SLEEP_S), (10 * MAX_SLEEP_S, MAX_SLEEP_S)])
-def test_what_was_due_already_is_not_slept_for(due_in: float | None, sleeps: float) -> None:
+def test_overdue_work_is_not_waited_for(due_in: float | None, sleeps: float) -> None:
     class DueCore:
         def wakes_at(self) -> float | None:
             return None if due_in is None else time.time() + due_in

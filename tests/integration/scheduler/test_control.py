@@ -78,7 +78,7 @@ def test_no_further_recipient_of_a_message_is_tried_once_it_is_held(tmp_path: Pa
     assert harness.running == [b"b@other.net"]
 
 
-def test_a_deleted_message_ends_without_a_word_to_its_sender(harness: SchedulerHarness) -> None:
+def test_a_deleted_message_sends_no_bounce(harness: SchedulerHarness) -> None:
     waiting(harness, remote=TWO, local=b"Tj@example.org\0")
     Path(harness.paths.bounce(7)).write_bytes(b"<x@y>:\nno\n\n")
     assert order(harness, wire.DELETE, 7) == [b"done"]
@@ -130,7 +130,7 @@ def test_a_message_is_returned_after_its_running_deliveries(harness: SchedulerHa
     assert harness.files(7) == {}
 
 
-def test_orders_for_another_bearer_of_the_number_are_refused(harness: SchedulerHarness) -> None:
+def test_changes_to_a_reused_number_are_refused(harness: SchedulerHarness) -> None:
     waiting(harness)
     assert order(harness, wire.DELETE, 7, b"12345") == [b"changed"]
     assert order(harness, wire.DELETE, 8) == [b"gone"]
@@ -182,7 +182,7 @@ def test_a_failing_disk_leaves_the_message_as_it_was(
     assert harness.files(7)["remote"] == TWO
 
 
-def test_the_books_tell_what_is_in_memory_and_when_things_are_due(harness: SchedulerHarness) -> None:
+def test_the_listing_has_messages_in_memory_and_due_times(harness: SchedulerHarness) -> None:
     waiting(harness)
     serial = harness.admit(9, b"Fs@x\0Ta@other.net\0Tj@example.org\0")
     harness.turn()
@@ -200,7 +200,7 @@ def test_the_books_tell_what_is_in_memory_and_when_things_are_due(harness: Sched
     assert counters[b"local.running"] == b"0"
 
 
-def test_running_deliveries_of_messages_on_the_disk_are_told(harness: SchedulerHarness) -> None:
+def test_running_deliveries_of_messages_on_the_disk_are_listed(harness: SchedulerHarness) -> None:
     waiting(harness)
     order(harness, wire.RETRY, 7)
     harness.turn()
@@ -208,7 +208,7 @@ def test_running_deliveries_of_messages_on_the_disk_are_told(harness: SchedulerH
     assert [wire.fields(it) for it in packets if it[:1] == wire.OPEN] == [[b"7"]]
 
 
-def test_the_books_are_closed_when_the_last_visitor_has_left(harness: SchedulerHarness) -> None:
+def test_listing_state_is_dropped_when_the_last_client_disconnects(harness: SchedulerHarness) -> None:
     waiting(harness)
     harness.control.client_disconnected()
     assert harness.scheduler.channels[REMOTE].due.due_of(7) is None

@@ -83,7 +83,7 @@ def client_of(counter: ControlServerHarness) -> SchedulerClient:
     return client
 
 
-def test_a_visitor_reads_the_books_of_a_large_queue(counter: ControlServerHarness) -> None:
+def test_a_client_lists_a_large_queue(counter: ControlServerHarness) -> None:
     harness = counter.harness
     for number in range(30_000):
         harness.scheduler.enqueue(number, 1, NOW + number)
@@ -94,7 +94,7 @@ def test_a_visitor_reads_the_books_of_a_large_queue(counter: ControlServerHarnes
     assert [it.sender for it in books.memory.values()] == [b"s@x"]
 
 
-def test_orders_are_answered_one_by_one(counter: ControlServerHarness) -> None:
+def test_changes_are_answered_one_by_one(counter: ControlServerHarness) -> None:
     harness = counter.harness
     numbers = list(range(100, 160))
     for number in numbers:
@@ -116,7 +116,7 @@ def test_orders_are_answered_one_by_one(counter: ControlServerHarness) -> None:
     assert harness.scheduler.channels[1].due.due_of(100) is None, "the index goes with the visitor"
 
 
-def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: ControlServerHarness) -> None:
+def test_a_client_that_disconnects_early_breaks_no_listing(counter: ControlServerHarness) -> None:
     harness = counter.harness
     serial = harness.admit(9, b"Fs@x\0Ta@other.net\0")
 
@@ -136,7 +136,7 @@ def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: ControlS
 
 
 @pytest.mark.parametrize("packet", [b"?", b"burn\0001 2\0", b"hold\0001\0"])
-def test_nonsense_is_hung_up_on(counter: ControlServerHarness, packet: bytes) -> None:
+def test_malformed_input_ends_the_connection(counter: ControlServerHarness, packet: bytes) -> None:
     def visit() -> bytes:
         with connect_to(counter.site.socket("send"), 60) as sock:
             send_packet(sock, packet)
@@ -146,7 +146,7 @@ def test_nonsense_is_hung_up_on(counter: ControlServerHarness, packet: bytes) ->
     assert counter.talk(lambda: scheduler_state_if_allowed(counter.site)) is not None
 
 
-def test_without_a_scheduler_there_are_no_books(tmp_path: Path) -> None:
+def test_without_a_scheduler_there_is_no_listing(tmp_path: Path) -> None:
     site = Site(home=str(tmp_path))
     assert connect_to_scheduler(site) is None
     os.makedirs(site.run)

@@ -43,7 +43,7 @@ def test_a_warning_that_could_not_be_queued_is_tried_again(harness: SchedulerHar
     assert os.stat(harness.paths.info(7)).st_mode & 0o777 == WARNED_MODE
 
 
-def test_every_deferred_attempt_on_the_disk_is_told_to_whoever_warns(harness: SchedulerHarness) -> None:
+def test_every_deferred_attempt_on_the_disk_is_passed_to_the_delay_warner(harness: SchedulerHarness) -> None:
     ages: list[int] = []
     harness.scheduler.on_deferred = lambda job: ages.append(job.age)
     harness.scanner.find_old(int(harness.now))
@@ -52,7 +52,7 @@ def test_every_deferred_attempt_on_the_disk_is_told_to_whoever_warns(harness: Sc
     assert ages == [60]
 
 
-def test_what_is_told_about_a_message_is_read_when_it_is_needed(harness: SchedulerHarness) -> None:
+def test_message_details_are_read_when_needed(harness: SchedulerHarness) -> None:
     it = harness.ending.bounce_now(7)
     assert isinstance(it, ReportedMessage)
     assert (it.sender, it.size) == (b"s@x", 17)

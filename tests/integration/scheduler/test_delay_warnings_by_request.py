@@ -14,7 +14,7 @@ from tests.support.scheduler_harness import RecordedCleaner, RecordedDeliverer, 
     ("dsn", "named"),
     [(b"", [b"a@other.net", b"b@other.net"]), (b"r0:d: r13:sf:", [b"a@other.net"]), (b"r0:n: r13:f:", [])],
 )
-def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, dsn: bytes, named: list[bytes]) -> None:
+def test_delay_notifications_follow_notify(tmp_path: Path, dsn: bytes, named: list[bytes]) -> None:
     site = Site(home=str(tmp_path), single_user=True)
     for name, text in (("me", "me.test"), ("locals", "me.test"), ("delaywarning", "60")):
         (tmp_path / "control").mkdir(exist_ok=True)

@@ -71,13 +71,13 @@ def test_no_destination_gets_all_places() -> None:
     assert harness.call() == ["b1"]
 
 
-def test_a_single_place_is_a_place() -> None:
+def test_a_single_slot_is_used() -> None:
     harness = QueuesHarness(places=1)
     harness.enter("a", 1)
     assert harness.call() == ["a1"]
 
 
-def test_those_that_may_be_dead_leave_a_place_for_one_that_is_not() -> None:
+def test_possibly_dead_destinations_leave_a_slot_for_live_ones() -> None:
     harness = QueuesHarness(places=8)
     harness.prove("good")
     for number in range(100):
@@ -91,7 +91,7 @@ def test_those_that_may_be_dead_leave_a_place_for_one_that_is_not() -> None:
     assert len(harness.call()) == 7
 
 
-def test_who_waits_for_a_dead_destination_is_turned_away() -> None:
+def test_deliveries_to_a_dead_destination_are_deferred() -> None:
     harness = QueuesHarness()
     harness.enter("dead", *range(10))
     assert harness.call() == ["dead0", "dead1", "dead2", "dead3", "dead4"]
@@ -111,7 +111,7 @@ def test_who_waits_for_a_dead_destination_is_turned_away() -> None:
     assert harness.call() == ["dead12"]
 
 
-def test_nobody_waits_for_more_than_a_minute_for_what_does_not_move() -> None:
+def test_a_stuck_destination_defers_its_queue_after_a_minute() -> None:
     harness = QueuesHarness()
     harness.enter("slow", *range(6))
     assert len(harness.call()) == 5
@@ -125,7 +125,7 @@ def test_nobody_waits_for_more_than_a_minute_for_what_does_not_move() -> None:
     assert harness.waiting_queues.waiting == 0
 
 
-def test_as_long_as_mail_moves_one_waits() -> None:
+def test_a_moving_destination_keeps_its_queue() -> None:
     harness = QueuesHarness(limits={b"one": Limit(concurrency=1)})
     harness.enter("one", *range(10))
     for number in range(10):
@@ -135,7 +135,7 @@ def test_as_long_as_mail_moves_one_waits() -> None:
     assert not harness.turned_away
 
 
-def test_a_rate_is_kept_and_others_pass_by() -> None:
+def test_a_rate_limit_delays_no_other_destination() -> None:
     harness = QueuesHarness(limits={b"rare": Limit(spacing_s=10.0)})
     harness.enter("rare", 1, 2)
     harness.enter("often", 1, 2)
@@ -145,7 +145,7 @@ def test_a_rate_is_kept_and_others_pass_by() -> None:
     assert harness.call() == ["rare2"]
 
 
-def test_a_tired_destination_gets_a_pause() -> None:
+def test_a_deferring_destination_gets_a_pause() -> None:
     harness = QueuesHarness()
     harness.enter("tired", 1)
     harness.call()
@@ -165,7 +165,7 @@ def test_other_limits_count_at_once() -> None:
     assert harness.call() == ["a2"]
 
 
-def test_the_room_is_shared_and_there_is_always_some_left_for_another() -> None:
+def test_the_queue_space_is_shared_and_always_has_room_for_another_destination() -> None:
     harness = QueuesHarness(waiting_queues=100)
     for domain in ("a", "b", "c"):
         number = 0
@@ -178,7 +178,7 @@ def test_the_room_is_shared_and_there_is_always_some_left_for_another() -> None:
     assert not harness.waiting_queues.has_space(b"a", factor=4)
 
 
-def test_guests_can_be_taken_out() -> None:
+def test_waiting_deliveries_can_be_removed() -> None:
     harness = QueuesHarness()
     harness.enter("a", 1, 2)
     harness.enter("b", 1)
@@ -187,7 +187,7 @@ def test_guests_can_be_taken_out() -> None:
     assert harness.call() == ["a2"]
 
 
-def test_hurry_forgets_what_was() -> None:
+def test_a_forced_retry_resets_the_state() -> None:
     harness = QueuesHarness()
     harness.enter("dead", 1, 2, 3)
     for name in harness.call():
@@ -216,9 +216,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 9))
-def test_nobody_is_lost_and_nobody_is_called_twice(
-    steps: list[tuple[str, str, tuple[bytes, bytes]]], places: int
-) -> None:
+def test_no_delivery_is_lost_or_started_twice(steps: list[tuple[str, str, tuple[bytes, bytes]]], places: int) -> None:
     harness = QueuesHarness(places)
     entered: list[str] = []
     gone: list[str] = []

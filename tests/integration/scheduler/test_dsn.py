@@ -46,7 +46,7 @@ def relay_with_dsn(harness: SchedulerHarness, recipient: bytes) -> None:
     harness.scheduler.report(order[0], DeliveryResult(b"K", b"", DSN_RELAYED))
 
 
-def test_success_is_told_to_those_who_asked(harness: SchedulerHarness) -> None:
+def test_success_is_reported_where_requested(harness: SchedulerHarness) -> None:
     admit(harness)
     harness.report(b"a@example.org", b"K", durable=False)
     settled = harness.report(b"c@example.org", b"K")
@@ -60,7 +60,7 @@ def test_success_is_told_to_those_who_asked(harness: SchedulerHarness) -> None:
     assert harness.message_store.notices == [("finished", 1)]
 
 
-def test_failure_is_told_unless_it_is_not_wished(harness: SchedulerHarness) -> None:
+def test_failure_is_reported_unless_excluded(harness: SchedulerHarness) -> None:
     admit(harness)
     for recipient in (b"a@example.org", b"b@other.net", b"c@example.org"):
         harness.report(recipient, b"D", b"no (#5.1.1)\n")
@@ -68,7 +68,7 @@ def test_failure_is_told_unless_it_is_not_wished(harness: SchedulerHarness) -> N
     assert reported(harness) == {"c@example.org": "failed"}
 
 
-def test_nothing_is_told_when_nobody_wants_to_hear_it(harness: SchedulerHarness) -> None:
+def test_no_report_where_notify_is_never(harness: SchedulerHarness) -> None:
     admit(harness, b"Fs@x\0Tb@other.net\0\0W 0:n:\0")
     harness.report(b"b@other.net", b"D", b"no (#5.1.1)\n")
     harness.turn()
@@ -76,7 +76,7 @@ def test_nothing_is_told_when_nobody_wants_to_hear_it(harness: SchedulerHarness)
     assert harness.message_store.notices == [("finished", 1)]
 
 
-def test_who_takes_the_message_over_tells_of_it(harness: SchedulerHarness) -> None:
+def test_a_server_with_dsn_sends_the_report_itself(harness: SchedulerHarness) -> None:
     admit(harness, b"Fs@x\0Tb@other.net\0Td@other.net\0\0W E:id 0:s: 1:s:\0")
     relay_with_dsn(harness, b"b@other.net")
     harness.report(b"d@other.net", b"K")
@@ -85,14 +85,14 @@ def test_who_takes_the_message_over_tells_of_it(harness: SchedulerHarness) -> No
 
 
 @pytest.mark.parametrize("sender", [b"", b"#@[]"])
-def test_nobody_is_told_of_the_success_of_a_bounce(harness: SchedulerHarness, sender: bytes) -> None:
+def test_no_success_report_for_a_bounce(harness: SchedulerHarness, sender: bytes) -> None:
     admit(harness, b"F%b\0Ta@example.org\0\0W 0:s:\0" % sender)
     harness.report(b"a@example.org", b"K")
     harness.turn()
     assert not harness.injector.bounces
 
 
-def test_an_order_has_the_wishes_of_its_recipient_alone(harness: SchedulerHarness) -> None:
+def test_a_request_has_the_dsn_parameters_of_its_recipient_only(harness: SchedulerHarness) -> None:
     admit(harness)
     orders = [order for order, _ in (*harness.local.orders, *harness.remote.orders)]
     texts = {order.recipient: order.job.dsn_text(order.offset) for order in orders}
@@ -103,7 +103,7 @@ def test_an_order_has_the_wishes_of_its_recipient_alone(harness: SchedulerHarnes
     }
 
 
-def test_wishes_go_to_the_disk_with_the_message_and_count_there(harness: SchedulerHarness) -> None:
+def test_dsn_parameters_go_to_the_disk_with_the_message_and_apply_there(harness: SchedulerHarness) -> None:
     serial = admit(harness)
     harness.report(b"b@other.net", b"K")
     harness.report(b"a@example.org", b"K")
@@ -121,7 +121,7 @@ def test_wishes_go_to_the_disk_with_the_message_and_count_there(harness: Schedul
     assert not harness.files(7)
 
 
-def test_wishes_in_todo_become_those_of_the_lists(harness: SchedulerHarness) -> None:
+def test_dsn_parameters_in_todo_move_to_the_lists(harness: SchedulerHarness) -> None:
     harness.message(7)
     Path(harness.paths.todo(7)).write_bytes(b"u7\0p42 %b\0Fs@x\0%b" % (DSN[1:-1], RECIPIENTS))
     harness.scanner.triggered()
@@ -135,7 +135,7 @@ def test_wishes_in_todo_become_those_of_the_lists(harness: SchedulerHarness) -> 
     assert reported(harness) == {"a@example.org": "delivered", "c@example.org": "delivered"}
 
 
-def test_a_later_scheduler_finds_them(harness: SchedulerHarness) -> None:
+def test_a_later_scheduler_finds_the_dsn_parameters(harness: SchedulerHarness) -> None:
     harness.old(7, b"s@x", local=LISTS["local"], remote=LISTS["remote"])
     Path(harness.paths.info(7)).write_bytes(INFO)
     os.utime(harness.paths.info(7), (harness.now, harness.now))
@@ -147,7 +147,7 @@ def test_a_later_scheduler_finds_them(harness: SchedulerHarness) -> None:
     assert reported(harness) == {"c@example.org": "failed"}
 
 
-def test_wishes_of_very_many_recipients(harness: SchedulerHarness) -> None:
+def test_dsn_parameters_of_very_many_recipients(harness: SchedulerHarness) -> None:
     count = 3000
     recipients = b"".join(b"Tr%d@example.org\0" % number for number in range(count))
     dsn = b" ".join(b"%b:n:" % index_key(number) for number in range(count))
@@ -161,7 +161,7 @@ def test_wishes_of_very_many_recipients(harness: SchedulerHarness) -> None:
     assert [order.job.recipient_dsn(order.offset).notify for order, _ in harness.local.orders] == [b"n"] * 10
 
 
-def test_a_returned_message_is_returned_to_those_who_wish_it(harness: SchedulerHarness) -> None:
+def test_a_returned_message_follows_notify(harness: SchedulerHarness) -> None:
     harness.old(7, b"s@x", local=LISTS["local"], remote=LISTS["remote"])
     Path(harness.paths.info(7)).write_bytes(INFO)
     harness.scanner.find_old(int(harness.now))

@@ -40,7 +40,7 @@ def end(harness: SchedulerHarness, domain: str, report: tuple[bytes, bytes] = YE
     return len(mine)
 
 
-def test_a_dead_destination_with_thousands_of_messages_delays_nobody(harness: SchedulerHarness) -> None:
+def test_a_dead_destination_with_thousands_of_messages_delays_no_other(harness: SchedulerHarness) -> None:
     for number in range(1, 2001):
         old(harness, number, f"r{number}@dead.org")
     for number in range(3001, 3101):
@@ -86,7 +86,7 @@ def test_places_in_the_envelope_stay_right_whatever_waits(harness: SchedulerHarn
     assert {places[b"r%d@slow.org" % it] for it in range(9)} == set(range(9))
 
 
-def test_who_waited_in_vain_is_deferred_and_can_grow_too_old(tmp_path: Path) -> None:
+def test_a_delivery_that_waited_in_vain_is_deferred_and_can_expire(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path, limits=(10, 20), lifetime_s=1000)
     harness.scheduler.channels[REMOTE].room = DestinationQueues(20)
     for number in range(1, 7):
@@ -165,7 +165,7 @@ def test_a_message_can_be_held_while_it_waits(harness: SchedulerHarness) -> None
     assert b"r%d@slow.org" % waiting not in harness.running
 
 
-def test_at_the_end_those_who_wait_are_left_on_the_disk(harness: SchedulerHarness) -> None:
+def test_at_the_end_waiting_deliveries_are_left_on_the_disk(harness: SchedulerHarness) -> None:
     for number in range(1, 8):
         old(harness, number, f"r{number}@slow.org")
     serial = harness.admit(9, b"Fs@x.org\0Tr9@slow.org\0")

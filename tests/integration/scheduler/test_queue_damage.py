@@ -130,7 +130,7 @@ def test_reading_a_list_that_cannot_be_scheduled_keeps_no_file_open(harness: Sch
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_failures_of_a_message_that_lost_its_text_are_told_once(harness: SchedulerHarness, is_late: bool) -> None:
+def test_failures_of_a_message_that_lost_its_text_are_reported_once(harness: SchedulerHarness, is_late: bool) -> None:
     harness.old(9, b"a@b", due_s=100, local=b"Tj@example.org\0Dk@example.org\0")
     Path(harness.paths.bounce(9)).write_bytes(b"<k@example.org>:\nno\n\n")
     if is_late:

@@ -224,7 +224,7 @@ def test_no_more_than_the_limit_run_at_a_time(tmp_path: Path) -> None:
     assert harness.running == [b"0@example.org", b"2@example.org"]
 
 
-def test_a_deliverer_that_is_away_gets_nothing(harness: SchedulerHarness) -> None:
+def test_a_disconnected_deliverer_gets_no_requests(harness: SchedulerHarness) -> None:
     harness.local.open = False
     harness.todo(5, b"Fa@b\0Tj@example.org\0")
     harness.turn()
@@ -304,7 +304,7 @@ def test_a_message_without_a_readable_sender_is_kept_for_later(harness: Schedule
     assert harness.due_of(LOCAL, 7) == [123]
 
 
-def test_rubbish_in_mess_is_swept_after_36_hours(harness: SchedulerHarness) -> None:
+def test_leftovers_in_mess_are_removed_after_36_hours(harness: SchedulerHarness) -> None:
     for number, age in ((3, 129601), (4, 129600), (5, 200000)):
         harness.message(number)
         os.utime(harness.paths.mess(number), (NOW - age, NOW - age))
@@ -412,7 +412,7 @@ def test_messages_to_many_take_turns_and_few_of_them_stay_open(tmp_path: Path) -
     assert sorted(seen) == sorted(expected)
 
 
-def test_resting_messages_are_put_down_at_the_end(tmp_path: Path) -> None:
+def test_waiting_messages_are_spilled_at_the_end(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path, limits=(30, 4))
     for number in (7, 8):
         harness.old(number, b"a@b", local=b"".join(b"Tr%d@example.org\0" % count for count in range(200)))
@@ -469,7 +469,7 @@ def test_nothing_waits_for_a_clock_that_was_set_back(tmp_path: Path) -> None:
     assert "info" in harness.files(5), "todo/ is searched in time"
 
 
-def test_the_first_line_tells_how_many_deliveries_may_run(tmp_path: Path) -> None:
+def test_the_first_line_shows_the_concurrency_limits(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path, limits=(3, 7))
     harness.scheduler.log_status()
     harness.todo(5, b"Fa@b\0Tj@example.org\0Tr@other.net\0Tk@example.org\0")

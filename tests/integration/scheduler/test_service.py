@@ -213,7 +213,7 @@ def test_a_second_term_waits_for_no_delivery(harness: ServiceHarness) -> None:
 
 
 @pytest.mark.parametrize("nonsense", [b"N", b"N" + bytes(36), b"N" + bytes(36) + b"Xx\0", b"W12"])
-def test_a_queue_service_that_talks_nonsense_is_connected_to_again(harness: ServiceHarness, nonsense: bytes) -> None:
+def test_a_queue_service_with_malformed_packets_is_reconnected(harness: ServiceHarness, nonsense: bytes) -> None:
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     order, _ = take_order(harness.remote)
     harness.queue.send(nonsense)
@@ -226,7 +226,7 @@ def test_a_queue_service_that_talks_nonsense_is_connected_to_again(harness: Serv
     harness.end()
 
 
-def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(harness: ServiceHarness) -> None:
+def test_a_new_queue_service_gets_the_held_messages_and_recent_notices(harness: ServiceHarness) -> None:
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     harness.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
     order, _ = take_order(harness.local)
@@ -258,7 +258,7 @@ def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(harnes
 
 
 @pytest.mark.parametrize("nonsense", [b"R", b"Rxx", b"Y123"])
-def test_a_deliverer_that_talks_nonsense_is_hung_up_on(harness: ServiceHarness, nonsense: bytes) -> None:
+def test_a_deliverer_with_malformed_packets_is_disconnected(harness: ServiceHarness, nonsense: bytes) -> None:
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     take_order(harness.remote)
     harness.remote.send(nonsense)
@@ -271,7 +271,7 @@ def test_a_deliverer_that_talks_nonsense_is_hung_up_on(harness: ServiceHarness, 
     harness.end()
 
 
-def test_what_a_deliverer_says_is_cut_like_cs(harness: ServiceHarness) -> None:
+def test_reports_are_truncated_as_by_c(harness: ServiceHarness) -> None:
     harness.admit(11, 457, b"F#@[]\0Tr@other.net\0")
     order, _ = take_order(harness.remote)
     harness.remote.send(b"R" + struct.pack("<QB", order.serial, 1) + b"D" + b"x" * 12_000)

@@ -53,7 +53,7 @@ def test_local_domains_are_suspended_too(harness: SchedulerHarness) -> None:
     serial = harness.admit(9, b"Fs@x\0Tj@example.org\0")
     harness.turn()
     assert harness.running == []
-    assert ("waits", serial) in harness.message_store.told, "it is written to the disk"
+    assert ("waits", serial) in harness.message_store.notices, "it is written to the disk"
     harness.written(serial, 9)
     assert harness.files(9)["local"] == b"Tj@example.org\0"
 

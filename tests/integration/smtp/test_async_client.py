@@ -82,7 +82,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     assert stingy[0].refused > 100
 
 
-def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
+def test_the_reply_before_a_disconnect_within_the_message_counts() -> None:
     async def play(watch: ConnectionTimer) -> bytes:
         return await carry(await open_session(watch, server.port), b"a line of many\n" * 500_000, 30.0)
 
@@ -145,7 +145,7 @@ def test_a_cancelled_delivery_can_close_its_session() -> None:
         run(play)
 
 
-def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over() -> None:
+def test_a_kept_session_sends_more_and_quits_after_its_time() -> None:
     async def play(watch: ConnectionTimer) -> None:
         idle = ConnectionCache(limit=1)
         session = await open_session(watch, server.port, keep=True)

@@ -58,7 +58,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     assert sock.refused > 100
 
 
-def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
+def test_the_reply_before_a_disconnect_within_the_message_counts() -> None:
     for _ in range(5):
         with EarlyRefusalServer() as server:
             text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
@@ -101,7 +101,7 @@ def test_a_reply_that_never_ends_is_given_up_after_the_timeout() -> None:
     assert client.report == b"ZConnected to 127.0.0.1 but connection died. (#4.4.2)\n\0"
 
 
-def test_a_busy_server_is_left_without_a_word() -> None:
+def test_a_busy_server_is_left_without_quit() -> None:
     with ScriptedServer({"greet": "421 busy"}) as server:
         assert talk(server).status == TRY_NEXT
     assert server.received == [b""]
@@ -120,7 +120,7 @@ def test_a_message_that_cannot_be_read_is_deferred() -> None:
     assert client.report == b"r\0ZUnable to read message. (#4.3.0)\n\0"
 
 
-def test_nobody_there_is_an_error_at_once() -> None:
+def test_a_refused_connection_is_an_error_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(ConnectionRefusedError) as caught:
@@ -128,7 +128,7 @@ def test_nobody_there_is_an_error_at_once() -> None:
     assert counts_as_timeout(caught.value.errno or 0)
 
 
-def test_too_slow_is_a_timeout() -> None:
+def test_a_slow_connection_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         first = socket.create_connection(("127.0.0.1", port))
@@ -154,7 +154,7 @@ def test_too_slow_is_a_timeout() -> None:
         (b"\xff:", None),
     ],
 )
-def test_literals_are_told_from_names(host: bytes, ip: str | None) -> None:
+def test_literals_are_distinguished_from_names(host: bytes, ip: str | None) -> None:
     assert literal_address(host) == ip
 
 

@@ -22,7 +22,7 @@ def everything(client: object) -> bytes:
     return text
 
 
-def test_quit_is_the_only_good_end(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_quit_exits_0(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with blocking_server(home) as (client, codes):
         client.sendall(b"QUIT\r\n")
         assert everything(client) == b"220 mx.test ESMTP\r\n221 mx.test\r\n"
@@ -68,13 +68,13 @@ def test_the_exit_code_of_the_queue_is_the_reply(
     assert what in capfd.readouterr().err
 
 
-def test_a_queue_program_that_is_not_there_is_a_temporary_trouble(home: Home) -> None:
+def test_a_missing_queue_program_is_a_temporary_failure(home: Home) -> None:
     with blocking_server(home, QMAILQUEUE="/nowhere") as (client, _):
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
         assert b"451 unable to exec qq (#4.3.0)" in everything(client)
 
 
-def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> None:
+def test_a_client_that_sends_commands_but_no_mail_is_disconnected(tmp_path: Path) -> None:
     with blocking_server(Home(tmp_path / "home", smtpidle="1\n"), timeout_s=60) as (client, codes):
         replies = b""
         try:

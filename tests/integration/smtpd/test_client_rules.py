@@ -54,7 +54,7 @@ def talk(server: Resident, source: str, words: bytes) -> bytes:
         ('MAXRCPT="1",NOSPP=""', b"MAIL FROM:<a@b>\r\n" + 2 * b"RCPT TO:<a@ours.test>\r\n", b"452 too many recipients"),
     ],
 )
-def test_a_rule_changes_the_house_of_its_client_alone(
+def test_a_rule_changes_the_policy_of_its_client_only(
     home: Home, variables: str, words: bytes, expected: bytes
 ) -> None:
     with ruled(home, variables) as server:
@@ -63,7 +63,7 @@ def test_a_rule_changes_the_house_of_its_client_alone(
         assert expected not in talk(server, "127.0.0.1", words)
 
 
-def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
+def test_a_rule_may_set_the_submission_port(home: Home) -> None:
     with ruled(home, "NOSPP=''") as server:
         port = server.port
     with ruled(home, f'SUBMISSIONPORT="{port}"'):
@@ -76,13 +76,13 @@ def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "", "x", "-1"])
-def test_what_is_no_number_harms_nobody(home: Home, number: str) -> None:
+def test_an_invalid_number_is_ignored(home: Home, number: str) -> None:
     names = ("DATABYTES", "GREETDELAY", "TARPITCOUNT", "TARPITDELAY")
     with ruled(home, "NOSPP=''," + ",".join(f'{name}="{number}"' for name in names)) as server:
         assert b"250 ok" in talk(server, OTHER, b"MAIL FROM:<a@b>\r\nRCPT TO:<a@ours.test>\r\n")
 
 
-def test_a_file_of_plugins_that_is_not_to_be_had_is_a_temporary_trouble(home: Home) -> None:
+def test_an_unreadable_plugin_file_is_a_temporary_failure(home: Home) -> None:
     with ruled(home, 'SPPCONFFILE="control"') as server:
         with socket.create_connection(("127.0.0.1", server.port), 10, (OTHER, 0)) as client:
             assert read_all(client) == b"421 unable to read controls (#4.3.0)\r\n"
@@ -130,7 +130,7 @@ class TestLimits:
                     assert read_all(client) == b"421 too many connections (#4.3.2)\r\n"
         assert capfd.readouterr().err.count("too many connections of all: (null) from 127.0.0.1") == 2
 
-    def test_an_address_has_so_many_of_both(self, tmp_path: Path) -> None:
+    def test_sessions_and_checks_per_address_are_limited(self, tmp_path: Path) -> None:
         with self.two(tmp_path) as (first, second), first.connect() as one:
             second.settings.limits.sessions = 1
             assert one.recv(100).startswith(b"220")
@@ -145,7 +145,7 @@ class TestLimits:
             assert not second.context.is_guessing_passwords(b"127.0.0.2")
 
 
-def test_a_builder_reads_files_once(tmp_path: Path) -> None:
+def test_the_config_reader_reads_files_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     builder = PolicyConfigCache(Site(home=home.site.home), home.controls(), lambda names: False, False)
     assert builder.policy_for(25, {}, []).rules.size_limit == 0

@@ -56,7 +56,7 @@ def test_there_may_be_several_submission_ports(home: Home) -> None:
     assert not read(home, b"587", SUBMISSIONPORT=b"").rules.mail_needs_auth
 
 
-def test_only_the_figure_one_requires_tls(home: Home) -> None:
+def test_only_the_value_1_requires_tls(home: Home) -> None:
     assert read(home, TLSREQUIRED=b"1").rules.auth_needs_tls
     assert not read(home, TLSREQUIRED=b"yes").rules.auth_needs_tls
 
@@ -89,7 +89,7 @@ def test_the_compiled_domains_are_asked_when_the_listed_ones_do_not_match(home: 
     assert not hosts.accepts(b"a@x.more.dom")
 
 
-def test_damaged_compiled_domains_are_a_temporary_trouble(home: Home) -> None:
+def test_damaged_compiled_domains_are_a_temporary_failure(home: Home) -> None:
     Path(home.site.control, "morercpthosts.cdb").write_bytes(b"\xff" * 3000)
     with pytest.raises(TemporaryFailure):
         read(home).recipient_hosts.accepts(b"a@elsewhere")

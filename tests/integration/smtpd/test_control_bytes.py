@@ -103,7 +103,9 @@ def speak(client: socket.socket, client_data: bytes) -> bytes:
 
 @pytest.mark.parametrize("driver", ["waiting", "resident"])
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_of_a_command(driver: str, entry: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_in_a_command_reach_no_environment_and_no_log(
+    driver: str, entry: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for number, control in enumerate(CONTROLS[:: 1 if driver == "resident" else 4]):
         recorder = EnvironmentRecorder(tmp_path / str(number))
         with recorder.client(driver) as client:
@@ -115,7 +117,9 @@ def test_of_a_command(driver: str, entry: str, tmp_path: Path, capfd: pytest.Cap
 
 @pytest.mark.parametrize("driver", ["waiting", "resident"])
 @pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "CRAM-MD5"])
-def test_of_a_user_s_name(driver: str, method: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_in_a_user_name_are_refused(
+    driver: str, method: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for number, user in enumerate(
         [it.replace(b"%c", control) for it in USERS for control in (b"\n", b"\r\n", b"\x1b")]
     ):
@@ -135,12 +139,12 @@ def test_a_password_may_be_anything(driver: str, tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_of_the_client_s_host_about_its_user(name: bytes) -> None:
+def test_in_an_ident_answer_are_sanitized(name: bytes) -> None:
     user = user_in(b"1 , 2 : USERID : UNIX : " + name.replace(b"\n", b"") + b"\r\n")
     assert user is not None and not re.search(rb"[\0-\x20\x7f]", user)
 
 
-def test_of_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_dns_name_are_sanitized(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(ip: str) -> tuple[str, list[str], list[str]]:
         return "a\nb\x1b.Example", [], [ip]
 
@@ -149,7 +153,7 @@ def test_of_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.data())
-def test_of_a_proxy(data: Any) -> None:
+def test_in_a_proxy_header_are_refused(data: Any) -> None:
     """Whatever a proxy says, it is addresses in their own form that are believed."""
     words = [
         data.draw(st.sampled_from([b"192.0.2.1", b"::1", b"198.51.100.2", b"1", b"25", b"\r", b"\0"])) for _ in "abcd"

@@ -33,7 +33,7 @@ def with_checker(path: Path, code: int) -> Home:
     return home
 
 
-def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path) -> None:
+def test_few_checkers_run_at_a_time_and_every_login_gets_an_answer(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 0), limit=50)
     server.settings.limits = AddressLimits(checkers=2)
     server.context.replace_config(server.settings)
@@ -57,7 +57,7 @@ def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path)
     assert not list(running.iterdir())
 
 
-def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_path: Path) -> None:
+def test_waiting_logins_are_refused_unchecked_after_too_many_failures(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 1), limit=50)
     server.settings.limits = AddressLimits(checkers=1, login_failures=1)
     server.context.replace_config(server.settings)
@@ -114,7 +114,7 @@ def all_of(server: Resident) -> list[AsyncSmtpSession]:
     return [session for session in server.context.sessions if isinstance(session, AsyncSmtpSession)]
 
 
-def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> None:
+def test_a_client_that_sends_commands_but_no_mail_is_disconnected(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"), timeout_s=1200)
     server.settings.limits = AddressLimits(idle_s=300)
     with server, server.connect() as client, server.connect() as sender:
@@ -130,7 +130,7 @@ def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> N
         assert b"250 ok " in read_all(sender)
 
 
-def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: Path) -> None:
+def test_timeouts_are_shorter_when_the_service_is_nearly_full(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"), limit=2, timeout_s=1200)
     server.settings.limits = AddressLimits(idle_s=300)
     with server, server.connect() as one:
@@ -144,7 +144,7 @@ def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: 
         assert read_all(one) == b"451 timeout (#4.4.2)\r\n"
 
 
-def test_one_ipv6_network_has_what_one_address_has(tmp_path: Path) -> None:
+def test_one_ipv6_network_has_the_limits_of_one_address(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"))
     server.settings.limits = AddressLimits(sessions=2, login_failures=2)
     context = server.context

@@ -68,7 +68,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
-def test_the_driver_that_waits(path: Path, tmp_path: Path) -> None:
+def test_the_blocking_driver(path: Path, tmp_path: Path) -> None:
     chat = Chat(path)
     home = Home(tmp_path / "home", **chat.controls)
     with blocking_server(home) as (client, codes):
@@ -98,10 +98,10 @@ def test_the_driver_on_an_event_loop_with_a_queue_program(path: Path, tmp_path: 
     chat.check(home.queued())
 
 
-def test_there_are_dialogues() -> None:
+def test_the_dialogues_are_found() -> None:
     assert len(DIALOGUES) > 5
 
 
-def test_both_drivers_run_every_kind_of_errand() -> None:
+def test_both_drivers_handle_every_kind_of_request() -> None:
     kinds = set(Request.__subclasses__())
     assert set(errands_waiting._WAYS) == set(errands_on_loop._WAYS) == kinds

@@ -84,25 +84,25 @@ def test_a_listed_client_is_refused_at_each_recipient(both: BothServers, capfd: 
         ("not a list =\n=1\n", ""),
     ],
 )
-def test_who_is_not_listed_is_not_refused(both: BothServers, dnsbl: str, dnswl: str) -> None:
+def test_an_unlisted_client_is_not_refused(both: BothServers, dnsbl: str, dnswl: str) -> None:
     both.home.write("dnsbl", dnsbl)
     both.home.write("dnswl", dnswl)
     assert both.say() == TAKEN
 
 
-def test_the_text_may_be_ones_own(both: BothServers) -> None:
+def test_the_text_can_be_configured(both: BothServers) -> None:
     both.home.write("dnsbl", "black.test =127.0.0.2/32 see https://black.test/?%i\n")
     assert b"554 see https://black.test/?127.0.0.1 (#5.7.1)\r\n" in both.say()
 
 
-def test_a_listed_client_may_be_sent_away_at_once(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_listed_client_may_be_disconnected_at_once(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "greeting\n")
     assert both.say(b"") == USUAL + b"\r\n"
     assert capfd.readouterr().err.count("blocklisted (black.test): (null) from 127.0.0.1") == 2
 
 
-def test_it_may_be_noted_and_no_more(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_listing_may_be_logged_only(both: BothServers, capfd: pytest.CaptureFixture[str]) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "log\n")
     assert both.say() == TAKEN
@@ -110,14 +110,14 @@ def test_it_may_be_noted_and_no_more(both: BothServers, capfd: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("variable", ["RELAYCLIENT", "NODNSBL"])
-def test_who_is_excused_is_not_even_asked_about(both: BothServers, variable: str) -> None:
+def test_exempt_clients_are_not_looked_up(both: BothServers, variable: str) -> None:
     both.home.write("dnsbl", "black.test\n")
     both.home.write("dnsblat", "greeting\n")
     assert both.say(**{variable: ""}) == TAKEN
     assert not both.names.asked
 
 
-def test_a_rule_may_excuse_a_client_of_the_service(home: Home, server: NameServer, tmp_path: Path) -> None:
+def test_a_rule_may_exempt_a_client(home: Home, server: NameServer, tmp_path: Path) -> None:
     home.write("dnsbl", "black.test\n")
     rules = str(tmp_path / "rules.cdb")
     compile_rules(rules, f"{rules}.tmp", [b"127.0.0.1:allow,NODNSBL=''"])
@@ -155,7 +155,7 @@ def test_a_silent_name_server_costs_a_client_nothing_but_time(
             assert read_all(client) == TAKEN
 
 
-def test_a_client_that_goes_while_it_is_asked_about_leaves_nothing(home: Home, server: NameServer) -> None:
+def test_a_client_that_disconnects_during_its_lookup_leaves_nothing(home: Home, server: NameServer) -> None:
     home.write("dnsbl", "black.test\n")
     home.write("dnsblat", "greeting\n")
     with Resident(home) as running:

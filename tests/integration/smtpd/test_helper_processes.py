@@ -32,11 +32,11 @@ def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[Callable[..., Non
 
 
 @pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("kill -9 $$", -9), ("sleep 0.05", 0)])
-def test_the_end_of_a_child_is_told(loop: asyncio.AbstractEventLoop, command: str, code: int) -> None:
+def test_the_end_of_a_child_is_reported(loop: asyncio.AbstractEventLoop, command: str, code: int) -> None:
     assert wait_for(loop, lambda done: on_end(loop, shell(command), done)) == (code,)
 
 
-def test_it_is_told_without_process_descriptors_too(
+def test_the_end_is_reported_without_process_descriptors_too(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(pid: int) -> int:
@@ -53,7 +53,7 @@ def test_a_child_can_be_killed_and_a_second_time_does_not_matter(loop: asyncio.A
     kill(pid)
 
 
-def test_output_is_heard_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
+def test_output_is_read_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
     reading, writing = os.pipe()
     received: list[bytes] = []
     future: asyncio.Future[None] = loop.create_future()
@@ -93,7 +93,7 @@ def test_input_goes_as_the_child_takes_it(loop: asyncio.AbstractEventLoop) -> No
     assert writer.waiting == 0
 
 
-def test_input_that_nobody_takes_is_broken(loop: asyncio.AbstractEventLoop) -> None:
+def test_unread_input_is_a_broken_pipe(loop: asyncio.AbstractEventLoop) -> None:
     reading, writing = os.pipe()
     os.close(reading)
 
@@ -128,7 +128,7 @@ def test_a_queue_program_is_judged_by_its_end(
     assert reported[0] == code
 
 
-def test_a_queue_program_that_is_not_there_is_told_so(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_missing_queue_program_is_reported(loop: asyncio.AbstractEventLoop) -> None:
     queue = QueuePrograms(loop, b"/nowhere", {})
     assert wait_for(loop, lambda done: queue.submit(b"F\0\0", b"x", done))[0] == 120
 
@@ -151,7 +151,7 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
     assert os.path.getsize(f"{tmp_path}/done") == 0
 
 
-def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
+def test_output_after_the_final_instruction_is_no_error() -> None:
     receiving = PluginOutputReader()
     receiving.receive(b"N\n")
     assert not plugin_report(receiving, -13).problem
@@ -160,7 +160,7 @@ def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
     assert not plugin_report(receiving, 1).problem
 
 
-def test_a_plugin_that_is_not_there_is_reported() -> None:
+def test_a_missing_plugin_is_reported() -> None:
     report = start_plugin([b"/nowhere"], {})
     assert isinstance(report, PluginResult)
     assert report.problem == b"can't execute"

@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def test_an_address_may_have_so_many_sessions_and_no_more(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sessions_per_address_are_limited(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with Resident(home) as server:
         server.settings.limits.sessions = 2
         with server.connect() as one, server.connect() as two:
@@ -43,7 +43,7 @@ class TestGreetDelay:
     """greetdelay."""
 
     @pytest.mark.parametrize("early", [b"", b"HELO spam\r\n"])
-    def test_who_talks_early_is_sent_away(self, home: Home, early: bytes) -> None:
+    def test_an_early_talker_is_disconnected(self, home: Home, early: bytes) -> None:
         home.write("greetdelay", "1\n")
         expected = b"554 wait for my greeting (#5.5.1)\r\n" if early else b"220 mx.test ESMTP\r\n"
         with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, _):
@@ -52,14 +52,14 @@ class TestGreetDelay:
             for sock in (client, other):
                 assert sock.recv(100) == expected
 
-    def test_who_may_relay_does_not_wait(self, home: Home) -> None:
+    def test_relay_clients_have_no_greet_delay(self, home: Home) -> None:
         home.write("greetdelay", "60\n")
         home.write("relayclients", "127.0.0.1\n")
         with Resident(home) as server, server.connect() as client:
             assert client.recv(100).startswith(b"220")
 
 
-def test_a_checker_that_is_not_there_refuses_nobody_for_good(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_checker_is_a_temporary_failure(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     home.write("smtpcheckpw", "bin/gone true\n")
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, _):
         for sock in (client, other):
@@ -68,7 +68,7 @@ def test_a_checker_that_is_not_there_refuses_nobody_for_good(home: Home, capfd: 
     assert capfd.readouterr().err.count("alert: unable to run bin/gone: file does not exist\n") == 2
 
 
-def test_who_is_sent_away_is_logged(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_disconnected_clients_are_logged(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     home.write("smtpmaxerrors", "1\n")
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, codes):
         for sock in (client, other):
@@ -78,7 +78,7 @@ def test_who_is_sent_away_is_logged(home: Home, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err.count("qmail-smtpd: too many errors: (null) from 127.0.0.1 to (null) helo c\n") == 2
 
 
-def test_recipients_beyond_a_number_take_time(home: Home) -> None:
+def test_excess_recipients_are_delayed(home: Home) -> None:
     home.write("tarpitcount", "1\n")
     home.write("tarpitdelay", "1\n")
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, _):
@@ -94,7 +94,9 @@ def test_recipients_beyond_a_number_take_time(home: Home) -> None:
             assert time.monotonic() - began > 0.9  # no machine is too slow for that
 
 
-def test_after_some_wrong_passwords_an_address_is_refused_unseen(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_some_wrong_passwords_an_address_is_refused_unchecked(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(login, "FAILED_AUTH_PAUSE_S", 0.0)
     home.write("smtpcheckpw", "bin/checker /bin/true\n")
     with Resident(home) as server:
@@ -121,7 +123,7 @@ class TestRules:
         compile_rules(path, f"{path}.tmp", lines)
         server.settings.rule_for = lambda ip: find_rule(path, ip, None, None)
 
-    def test_they_set_variables(self, home: Home) -> None:
+    def test_rules_set_variables(self, home: Home) -> None:
         with Resident(home) as server:
             self.with_rules(home, server, b'127.:allow,RELAYCLIENT="@gate",TCPREMOTEINFO="local"')
             with server.connect() as client:
@@ -131,7 +133,7 @@ class TestRules:
         assert envelope == b"Fa@b\0Tx@foreign@gate\0\0"
         assert b"(local@127.0.0.1)" in message
 
-    def test_who_is_denied_does_not_hear_a_word(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_denied_client_gets_no_greeting(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
         with Resident(home) as server:
             self.with_rules(home, server, b"127.0.0.1:deny", b":allow")
             with server.connect() as client:
@@ -139,7 +141,7 @@ class TestRules:
             assert not server.context.sessions
         assert capfd.readouterr().err == "qmail-smtpd: denied by a rule: (null) from 127.0.0.1 to (null) helo unknown\n"
 
-    def test_rules_that_cannot_be_read_are_a_temporary_trouble(self, home: Home) -> None:
+    def test_unreadable_rules_are_a_temporary_failure(self, home: Home) -> None:
         with Resident(home) as server:
             server.settings.rule_for = lambda ip: find_rule("/nowhere/rules.cdb", ip, None, None)
             with server.connect() as client:
@@ -152,7 +154,7 @@ class TestProxy:
     HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 25\r\n"
     MESSAGE = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n.\r\nQUIT\r\n"
 
-    def test_a_trusted_one_tells_who_the_client_is(self, home: Home) -> None:
+    def test_a_trusted_proxy_names_the_client(self, home: Home) -> None:
         with Resident(home) as server, ExitStack() as stack:
             server.settings.proxies = NetworkSet([b"127.0.0.0/8"])
             client = stack.enter_context(server.connect())
@@ -163,7 +165,7 @@ class TestProxy:
             ((_, message),) = server.queued()
             assert b"(192.0.2.7)" in message
 
-    def test_one_that_says_nonsense_is_hung_up_on(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_a_malformed_header_ends_the_connection(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
         with Resident(home) as server:
             server.settings.proxies = NetworkSet([b"127.0.0.1"])
             with server.connect() as client:
@@ -178,12 +180,12 @@ class TestProxy:
         line = "qmail-smtpd: no header of the PROXY protocol: (null) from 127.0.0.1 to (null) helo (null)\n"
         assert capfd.readouterr().err == line
 
-    def test_nobody_else_may(self, home: Home) -> None:
+    def test_an_untrusted_proxy_is_refused(self, home: Home) -> None:
         with Resident(home) as server, server.connect() as client:
             client.sendall(self.HEADER + b"QUIT\r\n")
             assert b"500 unrecognised" in read_all(client)
 
-    def test_a_proxy_may_ask_for_itself(self, home: Home) -> None:
+    def test_a_proxy_may_connect_for_itself(self, home: Home) -> None:
         with Resident(home) as server:
             server.settings.proxies = NetworkSet([b"127.0.0.1"])
             with server.connect() as client:

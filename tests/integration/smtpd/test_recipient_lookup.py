@@ -76,14 +76,14 @@ def test_answers_find_their_questions(loop: asyncio.AbstractEventLoop, tmp_path:
     link.close()
 
 
-def test_who_is_not_there_is_complained_of_once(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+def test_a_missing_service_is_logged_once(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     complaints: list[bytes] = []
     link = RecipientLookupClient(loop, str(tmp_path / "none"), complaints.append)
     assert ask_all(loop, link, [b"a@h", b"b@h"]) == {b"a@h": b"", b"b@h": b""}
     assert len(complaints) == 1 and b"recipients are accepted unseen" in complaints[0]
 
 
-def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+def test_a_silent_service_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     listener = listen_at(path, 0o600)
     link = RecipientLookupClient(loop, path, lambda line: None, timeout_s=0.05)
@@ -92,7 +92,7 @@ def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_pa
     listener.close()
 
 
-def test_one_question_waits(tmp_path: Path) -> None:
+def test_only_one_lookup_waits(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     responder = ReverseResponder(path, 1, {b"a@h": b"D"})
     assert look_up(path, b"a@h") == b"D"

@@ -131,7 +131,7 @@ def test_settings_that_cannot_be_read_leave_the_old_ones(service: Service) -> No
     assert "smtpd: alert: unable to reread controls" in log
 
 
-def test_term_lets_idle_clients_go_at_once(service: Service) -> None:
+def test_term_disconnects_idle_clients_at_once(service: Service) -> None:
     with service.connect() as client:
         service.process.send_signal(signal.SIGTERM)
         assert client.recv(200) == b"421 shutting down (#4.3.2)\r\n"
@@ -150,7 +150,7 @@ def test_without_a_name_it_does_not_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_first_secret_in_clear_text_counts_without_being_told(tmp_path: Path) -> None:
+def test_a_first_clear_text_secret_applies_without_reload(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.write("smtpcheckpw", "bin/qmail-chkpw /bin/true\n")
     secrets = Path(home.site.users) / "smtpauth"
@@ -178,7 +178,7 @@ def test_a_first_secret_in_clear_text_counts_without_being_told(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_first_certificate_counts_without_being_told(service: Service) -> None:
+def test_a_first_certificate_applies_without_reload(service: Service) -> None:
     def offers_tls() -> bool:
         with service.connect() as client:
             client.sendall(b"EHLO c\r\n")
@@ -198,7 +198,7 @@ def test_a_first_certificate_counts_without_being_told(service: Service) -> None
     ("certificate", "variable", "hidden"),
     [(True, None, True), (True, b"0", False), (True, b"1", True), (False, None, False), (False, b"1", True)],
 )
-def test_passwords_are_taken_in_clear_only_where_they_cannot_be_hidden_or_it_is_wanted(
+def test_clear_text_passwords_only_without_tls_or_by_setting(
     tmp_path: Path, certificate: bool, variable: bytes | None, hidden: bool
 ) -> None:
     home = Home(tmp_path / "home", smtpcheckpw="/bin/true\n")
@@ -211,7 +211,7 @@ def test_passwords_are_taken_in_clear_only_where_they_cannot_be_hidden_or_it_is_
     assert settings.policies[port].rules.auth_needs_tls == hidden
 
 
-def test_code_of_others_is_loaded_when_the_rights_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_code_is_loaded_after_privileges_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path / "home", smtpchecks="doorman\n")
     done: list[str] = []
 

@@ -59,7 +59,7 @@ def prepared(path: Path, **controls: str) -> Home:
         ),
     ],
 )
-def test_refused_mail_is_told(
+def test_refused_mail_is_logged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve, command: bytes, line: str
 ) -> None:
     home = prepared(tmp_path, databytes="99\n", badmailfrom="bad@x\n", maxrcpt="1\n")
@@ -68,7 +68,7 @@ def test_refused_mail_is_told(
 
 
 @BOTH
-def test_failed_logins_and_who_sent_what_was_accepted_are_told(
+def test_failed_logins_and_senders_of_accepted_mail_are_logged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eqmail_core.smtpd.policy.authentication.FAILED_AUTH_PAUSE_S", 0.0)
@@ -84,7 +84,7 @@ def test_failed_logins_and_who_sent_what_was_accepted_are_told(
 
 
 @BOTH
-def test_the_log_of_c_has_nothing_else(
+def test_the_log_matches_c(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eqmail_core.smtpd.policy.authentication.FAILED_AUTH_PAUSE_S", 0.0)
@@ -105,9 +105,7 @@ def test_commands_in_disorder_refuse_no_mail(tmp_path: Path, capfd: pytest.Captu
 
 
 @BOTH
-def test_one_address_causes_so_many_lines_and_no_more(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve
-) -> None:
+def test_log_lines_per_address_are_limited(tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve) -> None:
     home = prepared(tmp_path, smtpmaxerrors="0\n")
     refused = b"RCPT TO:<x@foreign.test>\r\n" * (3 * LINES)
     client_data = b"EHLO me\r\nMAIL FROM:<a@b>\r\n" + refused + b"RCPT TO:<x@ours.test>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
@@ -130,7 +128,7 @@ def test_the_budget_of_a_minute_is_for_each_address_and_counts_what_it_leaves_ou
     assert budget.left_out(121) == 3
 
 
-def test_very_many_addresses_are_as_one() -> None:
+def test_very_many_addresses_share_one_budget() -> None:
     budget = LineBudget()
     admitted = sum(budget.admits(b"%d" % number, 0) for number in range(3 * ADDRESSES))
     assert ADDRESSES <= admitted <= ADDRESSES + LINES

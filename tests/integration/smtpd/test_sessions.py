@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def test_too_many_clients_are_asked_to_come_back(home: Home) -> None:
+def test_too_many_clients_get_421(home: Home) -> None:
     with Resident(home, limit=1) as server, server.connect() as first:
         assert first.recv(100).startswith(b"220")
         with server.connect() as second:
@@ -52,7 +52,7 @@ def let_pass(session: AsyncSmtpSession, seconds: int) -> None:
     session._context.sweep()
 
 
-def test_a_client_that_says_nothing_is_sent_away(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_client_is_disconnected(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with Resident(home, timeout_s=1) as server, server.connect() as client:
         client.recv(100)
         until(lambda: server.context.sessions)
@@ -76,7 +76,7 @@ def test_a_client_whose_message_is_being_queued_is_not_late(home: Home) -> None:
 @pytest.mark.parametrize(
     ("code", "reply"), [(31, b"554 mail server perm"), (71, b"451 mail server temp"), (53, b"451 qq")]
 )
-def test_the_queue_has_the_last_word(home: Home, code: int, reply: bytes) -> None:
+def test_the_exit_code_of_qmail_queue_decides(home: Home, code: int, reply: bytes) -> None:
     with Resident(home, code=code) as server, server.connect() as client:
         client.sendall(TRANSACTION + b"x\r\n.\r\nQUIT\r\n")
         assert reply in read_all(client)
@@ -131,7 +131,7 @@ def test_a_client_that_closes_its_half_gets_its_answers(home: Home) -> None:
         assert len(server.queued()) == 1
 
 
-def test_a_client_that_does_not_listen_is_not_read(home: Home) -> None:
+def test_a_client_that_does_not_read_is_not_read_from(home: Home) -> None:
     """Replies that nobody takes must not fill the memory."""
     home.write("smtplimits", "c\n")
     with Resident(home) as server:
@@ -171,7 +171,7 @@ def test_retiring_waits_for_a_transaction_and_for_nothing_else(home: Home) -> No
         assert len(server.queued()) == 1
 
 
-def test_a_refusal_in_the_middle_is_told_at_the_end(home: Home) -> None:
+def test_a_refusal_in_the_middle_is_reported_at_the_end(home: Home) -> None:
     """The queue may refuse a long message before it is whole; the rest is read and thrown away."""
     with Resident(home) as server, server.connect() as client:
         opened = server.queue.open_long

@@ -108,19 +108,19 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             yield resident
 
 
-def test_of_all_ends_that_somebody_might_believe_in(server: Resident | Home) -> None:
+def test_no_ambiguous_end_of_data_smuggles_a_message(server: Resident | Home) -> None:
     for end in ENDS[:: 7 if isinstance(server, Home) else 1]:
         check_one(*tell(server, [BEGIN + b"DATA\r\nSubject: t\r\n\r\nx" + end + SECOND + END + b"QUIT\r\n"]))
 
 
 @pytest.mark.parametrize("end", [b"\n.\r\n", b"\r\n.\n", b"\n.\n", b"\r\n.\r", b"\r.\r", b"\r\n\0.\r\n", END])
-def test_of_the_same_within_a_chunk(end: bytes, server: Resident | Home) -> None:
+def test_no_ambiguous_end_within_a_chunk_smuggles_a_message(end: bytes, server: Resident | Home) -> None:
     text = b"Subject: t\r\n\r\nx" + end + SECOND + b"\r\n"
     check_one(*tell(server, [BEGIN + b"BDAT %d LAST\r\n%bQUIT\r\n" % (len(text), text)]))
 
 
 @pytest.mark.parametrize("end", [b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n"])
-def test_however_it_arrives(end: bytes, server: Resident | Home) -> None:
+def test_no_fragmentation_smuggles_a_message(end: bytes, server: Resident | Home) -> None:
     """In two pieces, cut anywhere round the end."""
     client_data = BEGIN + b"DATA\r\nSubject: t\r\n\r\nx" + end + SECOND + END + b"QUIT\r\n"
     start = client_data.index(end + b"MAIL")

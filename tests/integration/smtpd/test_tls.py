@@ -159,7 +159,7 @@ def test_authenticated_mail_under_tls_says_so(home: Home, serve: Callable[..., o
     assert b" with ESMTPSA (" in message
 
 
-def test_what_was_said_in_plain_text_counts_no_more(home: Home, serve: Callable[..., object]) -> None:
+def test_plain_text_state_is_forgotten_after_starttls(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
         client.hear()
@@ -176,7 +176,7 @@ def test_what_was_said_in_plain_text_counts_no_more(home: Home, serve: Callable[
     assert b" with ESMTPS (" in message
 
 
-def test_words_put_behind_starttls_end_the_session(home: Home, serve: Callable[..., object]) -> None:
+def test_commands_pipelined_after_starttls_end_the_session(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
         client.hear()
@@ -185,7 +185,7 @@ def test_words_put_behind_starttls_end_the_session(home: Home, serve: Callable[.
         assert client.sock.recv(10) == b""
 
 
-def test_words_in_the_place_of_a_handshake_end_the_session(home: Home, serve: Callable[..., object]) -> None:
+def test_plain_text_instead_of_a_handshake_ends_the_session(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
         client.hear()
@@ -235,7 +235,7 @@ def test_without_a_certificate_there_is_no_tls(home: Home, serve: Callable[..., 
         assert client.say("NOOP") == "250 ok\r\n"
 
 
-def test_a_certificate_that_is_none_is_told_and_the_session_goes_on(home: Home, serve: Callable[..., object]) -> None:
+def test_an_invalid_certificate_is_logged_and_the_session_goes_on(home: Home, serve: Callable[..., object]) -> None:
     home.write("servercert.pem", "nonsense\n")
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
@@ -244,7 +244,7 @@ def test_a_certificate_that_is_none_is_told_and_the_session_goes_on(home: Home, 
         assert client.say("NOOP") == "250 ok\r\n"
 
 
-def test_ciphers_that_do_not_exist_are_told_and_mail_still_comes(home: Home, serve: Callable[..., object]) -> None:
+def test_unknown_ciphers_are_logged_and_mail_is_still_received(home: Home, serve: Callable[..., object]) -> None:
     home.write("tlsserverciphers", "NONSENSE\n")
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
@@ -274,7 +274,7 @@ def test_a_client_sees_the_certificate_for_the_name_it_asks_for(home: Home, serv
             connect().secure("third.test")
 
 
-def test_a_broken_certificate_of_a_name_is_complained_of_once_and_the_usual_one_shown(home: Home) -> None:
+def test_a_broken_certificate_of_a_name_is_logged_once_and_the_default_is_used(home: Home) -> None:
     path = Path(home.site.control) / "tlscerts" / "mail.other.test.pem"
     path.parent.mkdir()
     with Resident(home, SMTPS="") as server, ExitStack() as stack:
@@ -353,7 +353,7 @@ class TestClientCertificates:
         assert (b"Tx@foreign\0" in envelope) == (reply == "250 ok")
         assert (b"\n  (cert joe@client.test); " in message) == (reply == "250 ok")
 
-    def test_milters_are_told_of_tls(self, home: Home, serve: Callable[..., object]) -> None:
+    def test_milters_get_the_tls_macros(self, home: Home, serve: Callable[..., object]) -> None:
         with ScriptedMilter() as milter:
             home.write("milters", f"{milter.address}\n")
             with serve(home) as connect:  # type: ignore[attr-defined]
@@ -371,16 +371,18 @@ class TestClientCertificates:
         assert b"/CN=Joe" in reported[b"{cert_subject}"]
         assert reported[b"{cert_issuer}"].startswith(b"/O=trustme")
 
-    def test_a_certificate_of_strangers_ends_the_session(self, home: Home, serve: Callable[..., object]) -> None:
-        stranger = trustme.CA().issue_cert("joe@client.test")
+    def test_a_certificate_of_an_unknown_authority_ends_the_session(
+        self, home: Home, serve: Callable[..., object]
+    ) -> None:
+        other_authority = trustme.CA().issue_cert("joe@client.test")
         with serve(home, SMTPS="") as connect:  # type: ignore[attr-defined]
             client = connect()
             with pytest.raises((ssl.SSLError, ConnectionError)):
-                client.secure(certificate=stranger)
+                client.secure(certificate=other_authority)
                 client.hear()
 
 
-def test_a_certificate_that_may_not_be_read_is_complained_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_certificate_is_logged(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     path = os.path.join(home.site.control, "servercert.pem")
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     complaints: list[bytes] = []

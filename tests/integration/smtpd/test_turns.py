@@ -118,7 +118,7 @@ def test_what_the_client_does_not_read_is_not_made(server: Resident) -> None:
     assert transport.is_reading
 
 
-def test_the_last_words_of_a_client_that_has_hung_up_are_heard(server: Resident) -> None:
+def test_the_last_commands_of_a_disconnected_client_are_processed(server: Resident) -> None:
     transport = SlowReader()
     session = begin(server, transport)
     session.data_received(b"NOOP\r\n" * (2 * TURN) + b"QUIT\r\n")
@@ -149,7 +149,7 @@ def test_a_process_of_one_client_answers_all_that_came_at_once(tmp_path: Path) -
         assert replies.count(b"250 ok") == 1000
 
 
-def test_limits_that_c_has_not_hold_unless_told_otherwise(tmp_path: Path) -> None:
+def test_limits_unknown_to_c_apply_by_default(tmp_path: Path) -> None:
     for number, (text, words) in enumerate([("bounded\n", b"421 too many commands"), ("c\n", b"221 mx.test")]):
         home = Home(tmp_path / f"home{number}", smtplimits=text)
         with Resident(home) as server, server.connect() as client:

@@ -106,9 +106,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_the_manager_is_told_of_readiness_when_every_service_serves(
-    tmp_path: Path, start: Callable[..., Running]
-) -> None:
+def test_the_manager_is_notified_when_every_service_is_ready(tmp_path: Path, start: Callable[..., Running]) -> None:
     def slow() -> None:
         wait_for(tmp_path / "go")
         serve()
@@ -137,7 +135,7 @@ def test_a_service_that_cannot_start_makes_the_start_fail_with_its_reason(start:
     assert "failed: bad: /nonexistent/control/me: " in log
 
 
-def test_what_a_service_says_itself_is_the_reason(start: Callable[..., Running]) -> None:
+def test_the_error_of_a_service_is_the_reason(start: Callable[..., Running]) -> None:
     def fails() -> None:
         tell_failure("control/rcpthosts: Permission denied\nand more")
         raise SystemExit(111)
@@ -277,7 +275,7 @@ def test_the_record_keeps_its_lines_whatever_a_reason_says() -> None:
         parse_status(b"queue\t1\n")
 
 
-def test_the_kernel_says_who_holds_a_lock(tmp_path: Path) -> None:
+def test_the_holder_of_a_lock_is_found(tmp_path: Path) -> None:
     import fcntl
 
     path = tmp_path / "start.lock"

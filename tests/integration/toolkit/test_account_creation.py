@@ -42,7 +42,7 @@ def test_alias_lives_in_the_alias_folder_and_the_rest_in_the_home() -> None:
     assert "-d /srv/mail " in next(words for words in made if words.endswith(" qmailq"))
 
 
-def test_what_exists_and_fits_is_kept() -> None:
+def test_matching_accounts_are_kept() -> None:
     users = {"root": (0, 0), "alias": (900, 61), "qmaild": (901, 61), "qmaill": (902, 61), "qmailp": (903, 61)}
     users |= {"qmailq": (904, 60), "qmailr": (905, 60), "qmails": (906, 60)}
     assert commands(AccountDatabase({"qmail": 60, "nofiles": 61}, users)) == []
@@ -93,7 +93,7 @@ def test_a_package_gets_a_file_from_which_the_accounts_are_made(tmp_path: Path) 
     assert users["alias"][5] == "/var/mail-home/alias"
 
 
-def test_the_tools_of_root_are_found_from_everybodys_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tools_of_root_are_found_from_an_ordinary_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "pw"
     tool.write_text("#!/bin/sh\nexit 0\n")
     tool.chmod(0o755)

@@ -84,7 +84,7 @@ def test_an_alias_that_others_are_links_to_stays(at_home: str, capsys: pytest.Ca
     assert "abuse, mailer-daemon would point to nothing" in capsys.readouterr().err
 
 
-def test_an_init_for_somebody_else_says_that_root_is_kept(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_for_another_user_reports_that_root_is_kept(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     capsys.readouterr()
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
@@ -108,7 +108,7 @@ def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)[0]["lines"] == ["joe@elsewhere.example"]
 
 
-def test_a_file_of_windows_is_shown_found_and_mended(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crlf_file_is_listed_found_and_repaired(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "alias", "init", "joe@x.example"]) == 0
     path = Path(at_home, "alias/.qmail-sales")
     path.write_bytes(b"# ours\r\n./Maildir/\r\n")

@@ -24,6 +24,6 @@ def test_the_answer_is_one_line_and_the_one_on_the_page(case: Case, model: Path,
     assert entry(case, given) in PAGE.read_text(), f"renew the page: {page.__doc__}"
 
 
-def test_there_are_thirty_kinds_and_each_is_there_once() -> None:
+def test_there_are_thirty_cases_without_duplicates() -> None:
     assert len({case.what for case in CASES}) == len(CASES) >= 30
     assert PAGE.read_text().count("\n### ") == len(CASES)

@@ -110,7 +110,7 @@ REPAIRED: dict[str, Damage] = {
     "not what its text says": _text("users/cdb", "no database"),
     "everybody can read the private key": _certificate(300, 0o644),
 }
-TOLD: dict[str, tuple[Damage, bool]] = {
+REPORTED: dict[str, tuple[Damage, bool]] = {
     "no file of a queue": (_text("queue/mess/0/core", ""), False),
     "no program reads this file": (_text("control/nosuch", ""), False),
     "expires on": (_certificate(29), False),
@@ -142,7 +142,7 @@ def _unowned(site: Site) -> None:
 
 
 @pytest.mark.parametrize("fault", REPAIRED)
-def test_what_can_be_mended_is_mended_once(site: Site, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_can_be_repaired_is_repaired_once(site: Site, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert faults(site.home, capsys) == []
     before = contents(site)
     REPAIRED[fault](site)
@@ -162,9 +162,11 @@ def test_what_can_be_mended_is_mended_once(site: Site, fault: str, capsys: pytes
     assert "nothing to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", TOLD)
-def test_what_needs_a_person_is_told_and_left(site: Site, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
-    damage, is_wrong = TOLD[fault]
+@pytest.mark.parametrize("fault", REPORTED)
+def test_what_needs_an_administrator_is_reported_and_left(
+    site: Site, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, is_wrong = REPORTED[fault]
     damage(site)
     there = picture(site.home)
     code = run(["--home", site.home, "check", "--fix"])
@@ -176,7 +178,7 @@ def test_what_needs_a_person_is_told_and_left(site: Site, fault: str, capsys: py
     assert code == DIFFERS or not is_wrong
 
 
-def test_while_the_scheduler_runs_the_queue_is_only_looked_at(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_while_the_scheduler_runs_the_queue_is_only_read(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     _aside(_first(site, "info"))
     with open(site.queue.sendmutex, "w") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)
@@ -185,7 +187,7 @@ def test_while_the_scheduler_runs_the_queue_is_only_looked_at(site: Site, capsys
     assert str(found["should"]).endswith("stop the services, then: eqmail check --fix")
 
 
-def test_a_warning_on_record_survives(site: Site) -> None:
+def test_a_recorded_warning_survives(site: Site) -> None:
     """info/N can be executed once the sender was told of a delay; mending its owner does not forget that."""
     number = put(site, b"x", 5, info=b"F\0", remote=b"Ta@b\0")
     os.chmod(site.queue.info(number), 0o700)
@@ -195,7 +197,7 @@ def test_a_warning_on_record_survives(site: Site) -> None:
     assert os.stat(site.queue.channel("remote", number)).st_mode & 0o777 == 0o600
 
 
-def test_the_fix_can_be_taken_back(site: Site) -> None:
+def test_the_fix_can_be_rolled_back(site: Site) -> None:
     Path(site.control, "morercpthosts").write_text("many.example\n")
     run(["--home", site.home, "check", "--fix"])
     assert os.path.exists(f"{site.control}/morercpthosts.cdb")
@@ -203,7 +205,7 @@ def test_the_fix_can_be_taken_back(site: Site) -> None:
     assert not os.path.exists(f"{site.control}/morercpthosts.cdb")
 
 
-def test_a_file_of_windows_is_mended_and_keeps_its_mode(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crlf_file_is_repaired_and_keeps_its_mode(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(at_home, "control/rcpthosts")
     path.write_bytes(b"\xef\xbb\xbf# mine\r\nmail.example.org\r\n")
     path.chmod(0o640)

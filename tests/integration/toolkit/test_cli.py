@@ -40,7 +40,7 @@ def test_a_new_installation_is_as_it_should_be_and_a_second_setup_has_nothing_to
     assert capsys.readouterr().out == f"{home}: nothing to do\n"
 
 
-def test_check_exits_1_with_what_is_and_what_should_be(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_exits_1_and_shows_actual_and_expected_values(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     os.chmod(f"{home}/queue/mess", 0o700)
     Path(home, "control/concurrencyremote").write_text("twenty\n")
     capsys.readouterr()
@@ -58,7 +58,7 @@ def test_check_exits_1_with_what_is_and_what_should_be(home: str, capsys: pytest
     } in json.loads(capsys.readouterr().out)
 
 
-def test_a_dry_run_says_everything_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_everything_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "home"
     assert run(["--home", str(home), "setup", "--single-user", "--dry-run"]) == 0
     assert f"make a directory {home}/queue/mess" in capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
         (["alias", "init", "joe@"], "is not an address"),
     ],
 )
-def test_a_wrong_word_to_an_installation_is_usage(
+def test_an_unknown_argument_is_a_usage_error(
     home: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -147,13 +147,13 @@ def test_a_changed_split_is_refused_while_mail_is_queued(home: str, capsys: pyte
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do all that is tested here")
-def test_what_needs_root_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_need_root_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", str(tmp_path / "h"), "setup"]) == PRIVILEGE
     assert "without root: --single-user" in capsys.readouterr().err
 
 
 @pytest.mark.root
-def test_what_needs_root_says_so_to_others(tmp_path: Path) -> None:
+def test_commands_that_need_root_say_so_to_other_users(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "eqmail_setup", "--home", "/nonexistent/home", "setup"]
     ended = subprocess.run(command, user="nobody", capture_output=True, text=True, cwd=CHECKOUT)
     assert ended.returncode == PRIVILEGE
@@ -168,7 +168,7 @@ def test_missing_accounts_are_named_with_the_remedy(tmp_path: Path, capsys: pyte
     assert not (tmp_path / "h/bin").exists()
 
 
-def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
+def test_an_internal_error_is_one_line_without_debug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raise_error(name: str) -> object:
@@ -197,7 +197,7 @@ def test_help_imports_nothing_that_only_a_command_needs() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert "Usage: eqmail" in capsys.readouterr().out
 
@@ -229,7 +229,7 @@ def test_a_command_without_its_verb_shows_its_help(words: list[str], capsys: pyt
 
 
 @pytest.mark.root
-def test_a_folder_that_cannot_be_entered_holds_no_choices(tmp_path: Path) -> None:
+def test_an_unreadable_folder_holds_no_build_settings(tmp_path: Path) -> None:
     """`su nobody` leaves the new user in the folder of the old one."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)

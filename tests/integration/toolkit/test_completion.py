@@ -27,6 +27,6 @@ def test_commands_are_completed() -> None:
     assert subprocess.run(command, env=environ, capture_output=True, text=True).stdout == "plain,add\n"
 
 
-def test_another_shell_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", "csh"]) == USAGE
     assert capsys.readouterr().err.count("\n") == 1

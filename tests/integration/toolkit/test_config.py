@@ -62,7 +62,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["explain", "bogus"], "there is no setting 'bogus'"),
     ],
 )
-def test_what_a_program_could_not_use_is_refused_with_the_remedy(
+def test_an_unusable_value_is_refused_with_the_remedy(
     at_home: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -80,7 +80,7 @@ def test_a_blank_default_delivery_is_found(at_home: str, command: str, capsys: p
     assert "mail for users without a .qmail file waits" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_what_is_compiled_is_not_set_by_hand(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compiled_files_cannot_be_set(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "config", "set", "morercpthosts.cdb", "x"]) == FOUND
     assert "is made of morercpthosts; set that one" in capsys.readouterr().err
     assert run(["--home", at_home, "config", "set", "morercpthosts", "many.example"]) == 0
@@ -104,7 +104,7 @@ def test_settings_move_to_another_installation(at_home: str, capsys: pytest.Capt
     assert capsys.readouterr().out == "nothing to do\n"
 
 
-def test_an_editor_changes_a_file_and_nonsense_is_refused(
+def test_an_editor_changes_a_file_and_invalid_content_is_refused(
     at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("editor").write_text('#!/bin/sh\necho "$LINE" >> "$1"\n')
@@ -141,7 +141,7 @@ def test_the_schema_knows_every_setting_with_its_type(capsys: pytest.CaptureFixt
     assert properties["me"]["type"] == "string"
 
 
-def test_nobody_is_asked_to_edit_what_he_cannot_change_or_where_he_does_not_sit(
+def test_no_editor_without_permission_or_terminal(
     at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for variable in ("EDITOR", "VISUAL"):
@@ -155,9 +155,7 @@ def test_nobody_is_asked_to_edit_what_he_cannot_change_or_where_he_does_not_sit(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_what_running_services_have_to_do_is_said_after_each_kind_of_change(
-    at_home: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_kind_of_change_names_the_services_to_reload(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value, sentence in (
         ("virtualdomains", "v.example:joe", "running services read this at HUP: --reload sends it"),
         ("concurrencyremote", "50", "qmail-send has to be started again to read this"),
@@ -168,7 +166,7 @@ def test_what_running_services_have_to_do_is_said_after_each_kind_of_change(
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"databytes": 5}', "nonsense", '{"databytes": null}', "{"])
-def test_what_export_did_not_make_is_not_imported(at_home: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_exported_files_are_imported(at_home: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("settings.json").write_text(text)
     capsys.readouterr()
     assert run(["--home", at_home, "config", "import", "settings.json"]) == USAGE

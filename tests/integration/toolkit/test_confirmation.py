@@ -32,7 +32,7 @@ def on_terminal(words: list[str], typed: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("typed", "more", "goes"), [("n\n", [], False), ("y\n", [], True), ("", ["--yes"], True)])
-def test_somebody_on_a_terminal_is_asked(at_home: str, typed: str, more: list[str], goes: bool) -> None:
+def test_on_a_terminal_the_command_asks(at_home: str, typed: str, more: list[str], goes: bool) -> None:
     assert run(["--home", at_home, "user", "add", "foo"]) == 0
     Path(at_home, "users/foo/.Maildir/new/1.2.x").write_text("mail\n")
     code, shown = on_terminal(["--home", at_home, "user", "remove", "foo", "--discard-mail", *more], typed)

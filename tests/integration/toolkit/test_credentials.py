@@ -91,7 +91,7 @@ def give(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
 
 
-def test_qmail_chkpw_believes_every_scheme(
+def test_qmail_chkpw_verifies_every_scheme(
     at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     passwd = ["--home", at_home, "user", "passwd"]

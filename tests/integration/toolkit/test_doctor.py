@@ -55,9 +55,7 @@ def test_the_settings_can_be_examined_without_root(real_home: Path) -> None:
     assert codes == {"settings": 0, "queue": PRIVILEGE}
 
 
-def test_a_listener_that_is_none_is_a_finding_and_nothing_else_is_lost(
-    healthy: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_listener_is_a_finding_and_hides_no_other(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(healthy, "control/smtplisten").write_text("25\n[::1]:x\n")
     found = findings(healthy, capsys)
     assert set(found) == {"settings.smtplisten", "listening.stopped"}
@@ -89,7 +87,7 @@ def test_an_empty_name_of_the_host_is_found(healthy: str, capsys: pytest.Capture
     assert findings(healthy, capsys)["settings.me"]["fact"].endswith("me: is empty; every host has a name")
 
 
-def test_backscatter_has_a_cure(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backscatter_has_a_remedy(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(healthy, "control/rcptcheck").unlink()
     found = findings(healthy, capsys, "--skip", "listening")
     assert list(found) == ["relaying.backscatter"]
@@ -221,7 +219,7 @@ def test_a_fault_of_the_zone_is_found_under_its_name(
     assert found[name]["remedy"]
 
 
-def test_a_domain_that_nobody_finds_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unresolvable_domain_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
     zone |= GOOD_ZONE
     assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
     capsys.readouterr()
@@ -279,7 +277,7 @@ def test_passwords_without_tls_are_found_by_what_the_services_were_started_with(
 
 
 @pytest.mark.parametrize(("ports", "found"), [("587", True), ("587 465", False), (None, True)])
-def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
+def test_a_submission_port_without_required_login_is_found(
     healthy: str,
     ports: str | None,
     found: bool,
@@ -303,7 +301,7 @@ def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
         mail_system.kill()
 
 
-def test_a_port_that_wants_a_login_is_no_broken_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_requires_a_login_is_healthy(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     mail_system = MailSystem(Path(healthy))
     try:
         mail_system.stop()
@@ -318,7 +316,9 @@ def test_a_port_that_wants_a_login_is_no_broken_one(healthy: str, capsys: pytest
     ("words", "sentence"),
     [(["--only", "bogus"], "there is no check 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
 )
-def test_a_mistake_is_usage(healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_a_usage_error(
+    healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
     assert run(["--home", healthy, "doctor", *words]) == USAGE
     assert sentence in capsys.readouterr().err

@@ -101,12 +101,12 @@ def test_a_mistake_is_one_line(
     assert output.count("\n") == 1
 
 
-def test_reload_says_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reload_reports_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "domain", "add", "example.net", "--reload"]) == 0
     assert "the services do not run" in capsys.readouterr().out
 
 
-def test_who_runs_the_services_says_the_kernel_and_no_file(at_home: str) -> None:
+def test_the_service_manager_is_found_by_the_kernel_and_not_by_a_file(at_home: str) -> None:
     path = Path(at_home, "run/start.lock")
     path.write_text("1\n")
     assert running_pid(read_site({b"EQMAIL_HOME": at_home.encode()})) == 0

@@ -97,7 +97,7 @@ def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[s
     return [item["action"] for item in found if item["action"] and "byte-compile" not in item["action"]]
 
 
-def test_a_rehearsal_changes_nothing_and_a_second_run_has_nothing_to_do(
+def test_a_dry_run_changes_nothing_and_a_second_run_has_nothing_to_do(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One life of one installation, in the order of the table."""
@@ -141,7 +141,7 @@ def test_every_changing_command_is_in_the_table_and_has_the_options_of_all() -> 
         assert wanted <= known, name
 
 
-def test_what_is_staged_says_nothing_of_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_staged_files_do_not_contain_the_staging_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = str(tmp_path / "stage")
     assert run(["--home", "/var/mail-home", "setup", "--root", stage]) == 0
     for line in (

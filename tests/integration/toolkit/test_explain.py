@@ -28,7 +28,7 @@ def test_an_alias_is_followed_to_its_file(at_home: str, capsys: pytest.CaptureFi
     assert found["instructions"] == [["forward", "joe@elsewhere.example"], ["maildir", "./copies/"]]
 
 
-def test_a_blank_default_delivery_is_trouble(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_blank_default_delivery_is_reported(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "control/defaultdelivery").write_text("\n")
     Path(at_home, "alias/.qmail-joe").touch()
     found = explained(at_home, "joe@mail.example.org", capsys)
@@ -111,7 +111,7 @@ def test_an_address_in_brackets_is_the_host_itself(at_home: str, capsys: pytest.
         ("chmod 777 .", "Uh-oh: home directory is writable. (#4.7.0)"),
     ],
 )
-def test_what_a_delivery_would_fail_of_is_said(
+def test_the_reason_a_delivery_would_fail_is_shown(
     at_home: str, prepare: str, trouble: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.system(f"cd {at_home}/alias && {prepare or 'true'}")
@@ -124,7 +124,7 @@ def test_a_damaged_database_is_said_to_be_one(at_home: str, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("address", ["", "a\nb"])
-def test_no_address_is_usage(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_address_is_a_usage_error(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["--home", at_home, "explain", address]) == USAGE
     assert capsys.readouterr().err.count("\n") == 1
@@ -133,5 +133,5 @@ def test_no_address_is_usage(at_home: str, address: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     "address", ["@", "x@", "@mail.example.org", "a" * 3000, "a/../../b", "é@ü", "a@b@mail.example.org"]
 )
-def test_no_address_is_too_strange(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_address_is_explained(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "explain", address]) == 0

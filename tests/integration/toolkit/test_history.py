@@ -58,7 +58,7 @@ def test_a_second_run_has_nothing_to_do_and_a_dry_run_does_nothing(
 
 
 @pytest.mark.parametrize("words", CHANGES, ids=[" ".join(words[:3]) for words in CHANGES])
-def test_a_rollback_puts_everything_back_and_can_be_taken_back_itself(at_home: str, words: list[str]) -> None:
+def test_a_rollback_restores_everything_and_can_be_rolled_back_itself(at_home: str, words: list[str]) -> None:
     prepare(at_home)
     before = picture(at_home)
     assert run(["--home", at_home, *words]) == 0
@@ -96,7 +96,7 @@ def test_a_kill_while_a_broken_run_is_undone_does_no_harm(at_home: str) -> None:
     assert picture(at_home) == before
 
 
-def test_what_somebody_edited_after_a_cut_is_left_alone(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_edited_after_an_interruption_are_left_alone(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--home", at_home, "alias", "init", "joe@elsewhere.example"]
     postmaster = Path(at_home, "alias/.qmail-postmaster")
     step = 10
@@ -126,7 +126,7 @@ def test_a_rollback_is_refused_where_something_was_changed_since(
     assert not os.path.exists(f"{at_home}/alias/.qmail-root")
 
 
-def test_the_first_setup_can_be_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_setup_can_be_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     home = str(tmp_path / "home")
     assert run(["--home", home, "setup", "--single-user"]) == 0
@@ -134,7 +134,7 @@ def test_the_first_setup_can_be_taken_back(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(os.listdir(home)) == [".setup.lock", "history"]
 
 
-def test_the_first_settings_can_be_taken_back(at_home: str) -> None:
+def test_the_first_settings_can_be_rolled_back(at_home: str) -> None:
     before = picture(at_home)
     assert run(["--home", at_home, "config-fast", "new.example.net"]) == 0
     assert Path(at_home, "control/me").read_text() == "new.example.net\n"

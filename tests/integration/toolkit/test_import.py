@@ -93,7 +93,7 @@ def test_a_thousand_messages_come_and_go_back_unchanged(tmp_path: Path, capsys: 
         assert "nothing to do" in capsys.readouterr().out
 
 
-def test_the_report_names_what_changes_and_what_nobody_reads(
+def test_the_report_names_changes_and_files_that_are_never_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = old_home(tmp_path / "old", 4)
@@ -204,7 +204,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert os.listdir(home / "queue/pid") == []
 
 
-def test_the_services_deliver_what_was_brought(tmp_path: Path) -> None:
+def test_the_services_deliver_imported_messages(tmp_path: Path) -> None:
     """New and half-done messages of a netqmail home go where they should, and nobody gets one twice."""
     old = old_home(tmp_path / "old", 0)
     Path(old.alias, ".qmail-sales").write_text("./Maildir/\n")
@@ -250,7 +250,7 @@ def test_setup_in_place_says_what_becomes_of_the_settings_of_patches(
 
 
 @pytest.mark.root
-def test_with_accounts_everything_belongs_to_whom_it_must(tmp_path: Path) -> None:
+def test_with_accounts_every_file_has_its_owner(tmp_path: Path) -> None:
     old = old_home(tmp_path / "old", 8)
     tmp_path.chmod(0o755)
     for folder, owner in (("mess", "qmailq"), ("todo", "qmailq"), ("info", "qmails"), ("local", "qmails")):

@@ -63,7 +63,7 @@ def test_names_come_from_the_dns(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [run.command for run in History(str(tmp_path)).records()] == ["config"]
 
 
-def test_what_is_there_stays_and_rcpthosts_is_a_copy_of_it(tmp_path: Path, zone: Zone) -> None:
+def test_existing_settings_stay_and_rcpthosts_is_a_copy_of_locals(tmp_path: Path, zone: Zone) -> None:
     (tmp_path / "control").mkdir()
     (tmp_path / "control/locals").write_text("mine\n")
     (tmp_path / "control/plusdomain").write_text("mine.example\n")
@@ -90,9 +90,7 @@ def test_a_name_in_the_dns_that_is_no_host_name_is_passed_over(tmp_path: Path, z
     assert setting(tmp_path, "locals") == "localhost\nmail.example.org\ngood.example.net\n"
 
 
-def test_a_host_that_the_dns_does_not_know_is_told_what_to_do(
-    tmp_path: Path, zone: Zone, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_host_gets_a_remedy(tmp_path: Path, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
     del zone[("box", "CNAME")]
     assert configure(tmp_path) == 100
     output = capsys.readouterr()
@@ -103,7 +101,7 @@ def test_a_host_that_the_dns_does_not_know_is_told_what_to_do(
     assert not (tmp_path / "control").exists()
 
 
-def test_a_dns_that_is_not_there_is_named_with_the_remedy(
+def test_an_unreachable_name_server_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "servfail")

@@ -60,7 +60,7 @@ def test_references_lead_to_pages() -> None:
 
 
 @pytest.mark.parametrize("text", ["'quoted", ".TH x", "\\fBx", "a-b ~x ^ `", "\\", "."])
-def test_no_text_is_a_command(text: str) -> None:
+def test_no_text_is_a_roff_command(text: str) -> None:
     page = Page("x", 1, "test")
     page.heading("TEXT")
     page.text(text)

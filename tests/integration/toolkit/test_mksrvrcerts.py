@@ -33,7 +33,7 @@ def test_the_certificate_is_for_this_host_for_a_year(at_home: str, capfd: pytest
     assert "servercert.rnd" not in os.listdir(control)
 
 
-def test_the_wishes_of_the_administrator_count_and_a_run_can_be_taken_back(
+def test_the_servercert_cnf_settings_count_and_a_run_can_be_rolled_back(
     at_home: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert make(at_home) == 0
@@ -48,7 +48,7 @@ def test_the_wishes_of_the_administrator_count_and_a_run_can_be_taken_back(
     assert config.read_bytes() == edited
 
 
-def test_where_none_can_be_made_the_old_one_stays(at_home: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_keeps_the_old_certificate(at_home: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert make(at_home) == 0
     config, certificate = Path(at_home, "control/servercert.cnf"), Path(at_home, "control/servercert.pem")
     before = certificate.read_bytes()

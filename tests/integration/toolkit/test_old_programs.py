@@ -50,7 +50,7 @@ def test_sendmail_of_a_qmail_where_nothing_runs_is_found(tmp_path: Path, old: Si
     assert names(site) == []
 
 
-def test_a_qmail_that_runs_is_no_trap(tmp_path: Path, old: Site, site: Site) -> None:
+def test_a_running_qmail_is_not_reported(tmp_path: Path, old: Site, site: Site) -> None:
     (tmp_path / "sbin/sendmail").symlink_to(f"{old.home}/bin/sendmail")
     with open(old.queue.sendmutex, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

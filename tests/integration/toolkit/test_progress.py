@@ -65,7 +65,7 @@ def many(at_home: str) -> str:
     return at_home
 
 
-def test_a_bar_is_seen_and_goes_before_anything_is_said(many: str) -> None:
+def test_a_progress_bar_is_shown_and_removed_before_output(many: str) -> None:
     output = on_terminal("--home", many, "user", "compile")
     assert "compiling users" in output and "100%" in output
     (line,) = screen(output)
@@ -73,14 +73,14 @@ def test_a_bar_is_seen_and_goes_before_anything_is_said(many: str) -> None:
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l"), "the cursor is shown again"
 
 
-def test_the_bar_of_setup_goes_as_well(tmp_path: Path) -> None:
+def test_the_progress_bar_of_setup_is_removed(tmp_path: Path) -> None:
     output = on_terminal("--home", str(tmp_path / "home"), "setup", "--single-user")
     assert "setting up" in output
     assert screen(output)[-1].endswith("things done, all as it should be")
     assert not [line for line in screen(output) if "setting up" in line]
 
 
-def test_without_a_terminal_there_is_none(many: str) -> None:
+def test_without_a_terminal_there_is_no_progress_bar(many: str) -> None:
     command = [sys.executable, "-m", "eqmail_setup", "--home", many, "user", "compile"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stderr == ""

@@ -51,7 +51,7 @@ def _nothing(maildir: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [_link_of_another, _file, _nothing])
-def test_what_was_put_in_the_way_blocks_no_command(
+def test_obstacles_left_by_others_block_no_command(
     tmp_path: Path, at_home: str, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "joe"
@@ -74,7 +74,7 @@ def test_what_was_put_in_the_way_blocks_no_command(
     assert "broken off" not in capsys.readouterr().err
 
 
-def test_trouble_that_passes_is_no_edit(at_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_error_is_no_edit(at_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "joe"
     folder.mkdir()
     broken_run(at_home, folder)

@@ -61,7 +61,7 @@ def test_the_second_run_has_nothing_to_do(
         assert capsys.readouterr().out == "nothing to do\n"
 
 
-def test_an_installation_is_on_record_and_can_be_taken_back(
+def test_an_installation_is_recorded_and_can_be_rolled_back(
     home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--home", home, "gen-runit", "--set", f"folder={tmp_path}/sv", "--set", f"logdir={tmp_path}/log"]
@@ -96,7 +96,7 @@ def test_other_settings_renew_what_was_not_edited(home: str, tmp_path: Path) -> 
     assert "ListenStream=0.0.0.0:2525" in (tmp_path / "files/eqmail-smtp.socket").read_text()
 
 
-def test_a_stage_has_a_manifest_of_owners(home: str, tmp_path: Path) -> None:
+def test_a_staging_folder_has_a_manifest_of_owners(home: str, tmp_path: Path) -> None:
     stage = tmp_path / "stage"
     assert run(["--home", home, "gen-xinetd", "--install", "--root", str(stage)]) == 0
     assert run(["--home", home, "gen-s6", "--install", "--root", str(stage)]) == 0
@@ -108,7 +108,7 @@ def test_a_stage_has_a_manifest_of_owners(home: str, tmp_path: Path) -> None:
     assert all((stage / path.lstrip("/")).exists() for path in paths)
 
 
-def test_templates_of_ones_own_go_first(home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_local_templates_take_precedence(home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = tmp_path / "own/services/xinetd"
     own.mkdir(parents=True)
     words = ["--home", home, "gen-xinetd", "--templates", str(tmp_path / "own")]
@@ -139,11 +139,11 @@ def test_templates_of_ones_own_go_first(home: str, tmp_path: Path, capsys: pytes
         ["--set", "nothing"],
     ],
 )
-def test_contradictory_words_are_wrong_usage(words: list[str], home: str) -> None:
+def test_contradictory_options_are_a_usage_error(words: list[str], home: str) -> None:
     assert run(["--home", home, "gen-xinetd", *words]) == USAGE
 
 
-def test_without_an_installation_the_way_to_one_is_told(
+def test_without_an_installation_the_error_names_setup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ def test_without_an_installation_the_way_to_one_is_told(
     assert "no installation here; run: eqmail --home" in capsys.readouterr().err
 
 
-def test_the_keys_of_a_flavour_are_listed(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_keys_of_a_service_manager_are_listed(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", home, "gen-init", "--flavour", "openrc", "--settings"]) == 0
     listed = capsys.readouterr().out
     assert "pidfile=/run/qmail.pid\n" in listed

@@ -59,7 +59,7 @@ def test_an_empty_default_delivery_is_none(tmp_path: Path, content: str | None) 
     assert given == ((content or "").strip() or "./Mailbox")
 
 
-def test_a_caller_on_his_own_becomes_nobody_else(tmp_path: Path) -> None:
+def test_a_single_user_caller_keeps_its_user(tmp_path: Path) -> None:
     """In a single-user installation no file names an account."""
     for case in CASES.values():
         for place, text in texts_of(case, tmp_path, single_user=True).items():

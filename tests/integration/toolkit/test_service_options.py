@@ -48,7 +48,7 @@ def test_there_is_another_value_for_every_key() -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, row in MANAGERS.items() for key in row.keys])
-def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, tmp_path: Path) -> None:
+def test_every_key_that_a_service_manager_supports_changes_its_files(name: str, key: str, tmp_path: Path) -> None:
     services = tuple(service for service in MANAGERS[name].services if service in (MTA, "smtp"))
     pairs = ("listener=socket",) if name == "systemd" and key not in ("listener",) else ()
     needed = ("only_from=127.0.0.1",) if key == "relay" else ()
@@ -93,18 +93,18 @@ def pieces_and_texts(case: Case, root: Path) -> object:
     ],
     ids=lambda value: "-".join((*value.services, *value.pairs)).replace("/", "_") if isinstance(value, Case) else "",
 )
-def test_nonsense_is_refused_with_a_reason(case: Case, reason: str, tmp_path: Path) -> None:
+def test_invalid_values_are_refused_with_a_reason(case: Case, reason: str, tmp_path: Path) -> None:
     with pytest.raises(EqmailError, match=reason):
         pieces_of(case, tmp_path)
 
 
-def test_one_service_can_be_set_apart(tmp_path: Path) -> None:
+def test_one_service_can_have_its_own_values(tmp_path: Path) -> None:
     texts = texts_of(Case("runit", ("mta", "smtp", "submission"), ("smtp.port=2525",)), tmp_path)
     assert b" 2525 " in texts["qmail-smtpd/run"]
     assert b" 587 " in texts["qmail-submission/run"]
 
 
-def test_what_is_not_installed_is_named_with_what_is(tmp_path: Path) -> None:
+def test_a_missing_service_is_named_with_the_installed_ones(tmp_path: Path) -> None:
     pieces_of(Case("s6"), tmp_path)
     os.unlink(tmp_path / HOME.lstrip("/") / "bin/qmail-pop3d")
     with pytest.raises(

@@ -101,7 +101,7 @@ def test_an_export_is_staged_and_the_installation_stays_as_it_is(
     assert "what is staged is a copy" in capsys.readouterr().err
 
 
-def test_a_staged_home_is_checked_and_mended(stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_staged_home_is_checked_and_repaired(stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--home", HOME, "check", "--root", str(stage)]
     site = site_below(stage)
     capsys.readouterr()

@@ -42,30 +42,32 @@ def _counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
     return used
 
 
-def test_choices_in_a_folder_of_ones_own_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_settings_in_an_own_folder_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert is_preferred(around, capsys)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
-def test_choices_in_a_folder_that_others_write_to_do_not_count(
+def test_build_settings_in_a_folder_writable_for_others_do_not_count(
     around: Path, mode: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     around.chmod(mode)
     assert not is_preferred(around, capsys)
 
 
-def test_choices_in_a_folder_of_somebody_else_do_not_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_settings_in_a_folder_of_another_user_do_not_count(
+    around: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.chown(around, NOBODY, NOBODY)
     assert not is_preferred(around, capsys)
 
 
-def test_a_choice_of_somebody_else_does_not_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_build_setting_of_another_user_does_not_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (around / "conf-split").write_text("7\n")
     os.chown(around / "conf-split", NOBODY, NOBODY)
     assert not _counts(around, capsys)
 
 
-def test_a_folder_that_is_named_counts_whosever_it_is(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_explicit_folder_counts_whoever_owns_it(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (around / "conf-split").write_text("7\n")
     os.chown(around, NOBODY, NOBODY)
     home = around.parent / "home"
@@ -73,7 +75,7 @@ def test_a_folder_that_is_named_counts_whosever_it_is(around: Path, capsys: pyte
     assert not (home / "queue/mess/7").exists()
 
 
-def test_a_home_that_a_strangers_file_names_is_not_worked_on(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_home_named_by_a_file_of_another_user_is_refused(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (around / "conf-qmail").write_text(f"{around}/trap\n")
     os.chown(around, NOBODY, NOBODY)
     run(["setup", "--dry-run"])
@@ -85,7 +87,7 @@ def test_a_home_that_a_strangers_file_names_is_not_worked_on(around: Path, capsy
 @pytest.mark.parametrize(
     "words", [["setup", "--single-user"], ["run"], ["check"], ["config", "set", "me", "a.example"]]
 )
-def test_a_home_of_somebody_else_is_not_taken_from_the_environment(
+def test_a_home_of_another_user_is_not_taken_from_the_environment(
     around: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = around / "home"
@@ -129,7 +131,7 @@ def test_templates_of_others_are_not_rendered_for_root(
     assert (code == PRIVILEGE) == (owner == NOBODY), output
 
 
-def test_a_folder_that_all_may_write_to_is_safe_where_nobody_can_rename(tmp_path: Path) -> None:
+def test_a_world_writable_sticky_folder_is_safe(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     (shared / "mine").mkdir(mode=0o755)
@@ -140,7 +142,7 @@ def test_a_folder_that_all_may_write_to_is_safe_where_nobody_can_rename(tmp_path
     assert doubt_on_the_way_to(str(shared / "mine")) == f"{shared}: everybody can write there"
 
 
-def test_what_a_group_may_write_to_is_named(tmp_path: Path) -> None:
+def test_group_writable_paths_are_named(tmp_path: Path) -> None:
     os.chown(tmp_path, 0, NOBODY)
     tmp_path.chmod(0o775)
     assert "can write there" in doubt_about(str(tmp_path))
@@ -148,7 +150,7 @@ def test_what_a_group_may_write_to_is_named(tmp_path: Path) -> None:
     assert not doubt_about(str(tmp_path))
 
 
-def test_the_refusal_says_what_helps(tmp_path: Path) -> None:
+def test_the_refusal_names_the_remedy(tmp_path: Path) -> None:
     from eqmail_setup.installation.trust import demand_trusted
 
     os.chown(tmp_path, NOBODY, NOBODY)

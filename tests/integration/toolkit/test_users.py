@@ -76,7 +76,7 @@ def test_a_user_without_account_owns_its_home(real_home: Path) -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_what_needs_root_says_so_to_others(real_home: Path, words: list[str]) -> None:
+def test_commands_that_need_root_say_so_to_other_users(real_home: Path, words: list[str]) -> None:
     ended = eqmail("--home", real_home, *words, user="nobody", cwd=CHECKOUT)
     assert ended.returncode == PRIVILEGE
     assert ended.stderr.splitlines()[-1].startswith("eqmail: ")
@@ -84,7 +84,7 @@ def test_what_needs_root_says_so_to_others(real_home: Path, words: list[str]) ->
 
 
 @pytest.mark.root
-def test_a_user_cannot_lead_root_astray_with_a_link(real_home: Path, tmp_path: Path) -> None:
+def test_a_link_of_a_user_does_not_redirect_root(real_home: Path, tmp_path: Path) -> None:
     home = real_home / "users/evil"
     home.mkdir()
     os.symlink(tmp_path, home / ".Maildir")
@@ -95,7 +95,7 @@ def test_a_user_cannot_lead_root_astray_with_a_link(real_home: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_removing_a_user_keeps_the_mail_unless_told(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_removing_a_user_keeps_the_mail_by_default(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "user", "add", "foo"]) == 0
     message = Path(at_home, "users/foo/.Maildir/new/1")
     message.write_text("hello\n")

@@ -103,7 +103,7 @@ def test_without_the_service_each_program_serves_its_client(installation: Manage
     stop_tcpserver(installation, server)
 
 
-def test_another_account_is_not_let_in_and_serves_its_client_itself(switched_on: ManagedInstallation) -> None:
+def test_another_account_is_refused_and_serves_its_client_itself(switched_on: ManagedInstallation) -> None:
     """Nobody else reaches the socket; root does, and is refused."""
     installation = switched_on
     installation.generate("init", pidfile=installation.folder / "qmail.pid")

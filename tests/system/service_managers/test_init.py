@@ -41,18 +41,18 @@ def test_the_sysv_script_does_all_that_an_init_script_does(installation: Managed
     installation.demand_silence()
 
 
-def test_the_sysv_script_leaves_a_stranger_with_an_old_number_alone(installation: ManagedInstallation) -> None:
+def test_the_sysv_script_does_not_kill_a_foreign_process_with_a_reused_pid(installation: ManagedInstallation) -> None:
     demand("start-stop-daemon")
     pidfile = installation.folder / "qmail.pid"
     installation.generate("init", pidfile=pidfile)
     script = installation.folder / "init/qmail"
-    stranger = installation.start("sleep", "600")
-    pidfile.write_text(f"{stranger.pid}\n")
+    other_process = installation.start("sleep", "600")
+    pidfile.write_text(f"{other_process.pid}\n")
     assert "is dead" in installation.run(script, "status", code=1)
     assert "is not running" in installation.run(script, "stop")
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait()
+    assert other_process.poll() is None
+    other_process.kill()
+    other_process.wait()
 
 
 def test_the_sysv_script_says_when_nothing_could_be_started(installation: ManagedInstallation) -> None:

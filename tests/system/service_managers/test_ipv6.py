@@ -22,7 +22,7 @@ def programs(installation: ManagedInstallation) -> dict[str, Path]:
     return {"debian": unpacked("ucspi-tcp-ipv6") / "usr/bin/tcpserver", "ours": installation.home / "bin/qmail-tcpsrv"}
 
 
-def sizes_told_to(installation: ManagedInstallation, host: str, source: str) -> list[str]:
+def sizes_seen_by(installation: ManagedInstallation, host: str, source: str) -> list[str]:
     """The SIZE that a client from this address is told, and whether it may relay."""
     with socket.create_connection((host, installation.port), 30, (source, 0)) as sock:
         sock.settimeout(60)
@@ -35,7 +35,7 @@ def sizes_told_to(installation: ManagedInstallation, host: str, source: str) -> 
 
 
 @pytest.mark.parametrize("name", ["debian", "ours"])
-def test_clients_of_both_families_come_and_have_their_rules(name: str, installation: ManagedInstallation) -> None:
+def test_clients_of_both_families_connect_and_get_their_rules(name: str, installation: ManagedInstallation) -> None:
     supervisor = SUPERVISORS["runit"]
     demand(*supervisor.needs, "swaks", "curl")
     rules, logs = installation.folder / "rules.cdb", installation.folder / "log"
@@ -66,8 +66,8 @@ def test_clients_of_both_families_come_and_have_their_rules(name: str, installat
     )
     until(lambda: _by_ipv6(installation), f"a message by IPv6{installation.logs()}")
     assert "(HELO six.example.net) (::1)" in _by_ipv6(installation)[-1]
-    assert sizes_told_to(installation, "::1", "::1") == ["250-SIZE 7777"]
-    four = sizes_told_to(installation, "127.0.0.1", "127.0.0.1")
+    assert sizes_seen_by(installation, "::1", "::1") == ["250-SIZE 7777"]
+    four = sizes_seen_by(installation, "127.0.0.1", "127.0.0.1")
     assert four[0] == "250-SIZE 8888"
     assert four[1].startswith("553")
     with socket.create_connection(("127.0.0.2", installation.port), 30, ("127.0.0.2", 0)) as sock:

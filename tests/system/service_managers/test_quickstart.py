@@ -96,7 +96,7 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     isolated_root.run(method.stop)
 
 
-def test_it_can_be_taken_back(discover: Callable[[str], IsolatedRoot]) -> None:
+def test_a_quickstart_can_be_rolled_back(discover: Callable[[str], IsolatedRoot]) -> None:
     demand("runsvdir", "sv")
     isolated_root = discover("exec runsvdir /etc/service")
     isolated_root.run("useradd -m joe")
@@ -112,7 +112,7 @@ def test_it_can_be_taken_back(discover: Callable[[str], IsolatedRoot]) -> None:
 
 
 @pytest.mark.parametrize("name", ["runit", "daemontools", "s6", "sysv"])
-def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
+def test_a_rolled_back_quickstart_can_be_repeated(name: str, discover: Callable[[str], IsolatedRoot]) -> None:
     """The supervisor of the first time is still there then, and remembers that the service was stopped."""
     method = START_METHODS[name]
     demand(*method.needs)
@@ -126,7 +126,7 @@ def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Call
     isolated_root.run(method.stop)
 
 
-def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Callable[[str], IsolatedRoot]) -> None:
+def test_obstacles_are_named_before_anything_changes(discover: Callable[[str], IsolatedRoot]) -> None:
     isolated_root = discover("exec runsvdir /etc/service")
     isolated_root.run("tcpserver 0 25 true >/dev/null 2>&1 & sleep 1")
     output = isolated_root.run(QUICKSTART, code=3)

@@ -156,15 +156,23 @@ def test_the_variables_of_a_service_are_those_of_its_folder(installation: Manage
         "daemontools", address="127.0.0.1", port=installation.port, logdir=installation.folder / "log"
     )
     service = installation.folder / "daemontools/qmail-smtpd"
-    stranger = ("swaks", "--server", f"127.0.0.1:{installation.port}", "--quit-after", "RCPT", "--from", "a@b.example")
+    other_process = (
+        "swaks",
+        "--server",
+        f"127.0.0.1:{installation.port}",
+        "--quit-after",
+        "RCPT",
+        "--from",
+        "a@b.example",
+    )
     process = installation.start("supervise", service)
     installation.demand_greeting()
-    assert "553" in installation.run(*stranger, "--to", "c@elsewhere.example", code=24)
+    assert "553" in installation.run(*other_process, "--to", "c@elsewhere.example", code=24)
     Path(service, "env/RELAYCLIENT").write_text("\n")
     installation.run("svc", "-t", service)
     until(lambda: "RELAYCLIENT" in _environment_of_tcpserver(installation), "the variable")
     installation.demand_greeting()
-    installation.run(*stranger, "--to", "c@elsewhere.example")
+    installation.run(*other_process, "--to", "c@elsewhere.example")
     installation.run("svc", "-dx", service)
     assert process.wait(60) == 0
     installation.demand_silence()

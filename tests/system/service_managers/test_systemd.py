@@ -86,7 +86,7 @@ def test_the_unit_of_pop3_keeps_the_capabilities_that_it_needs(installation: Man
     process.wait(60)
 
 
-def test_the_mta_takes_the_socket_and_tells_that_it_is_ready(installation: ManagedInstallation) -> None:
+def test_the_mta_takes_the_socket_and_notifies_readiness(installation: ManagedInstallation) -> None:
     demand("systemd-socket-activate", "setpriv", "unshare", "swaks")
     installation.generate("systemd", address="127.0.0.1", port=installation.port)
     unit = installation.folder / "systemd/eqmail.service"

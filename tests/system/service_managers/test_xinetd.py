@@ -49,7 +49,7 @@ def test_xinetd_serves_smtp(installation: ManagedInstallation) -> None:
     stop_both(installation)
 
 
-def test_a_stranger_may_not_relay_and_a_trusted_client_may(installation: ManagedInstallation) -> None:
+def test_an_unknown_client_may_not_relay_and_a_trusted_client_may(installation: ManagedInstallation) -> None:
     start_both(installation, address="127.0.0.1")
     installation.demand_greeting()
     with smtplib.SMTP("127.0.0.1", installation.port, "client.example.net", timeout=60) as client:

@@ -24,5 +24,5 @@ def test_an_ipv6_client_counts_as_its_network(ip: bytes, name: bytes) -> None:
 
 
 @given(st.binary())
-def test_any_text_has_a_name(ip: bytes) -> None:
+def test_any_address_text_has_a_key(ip: bytes) -> None:
     assert isinstance(client_network(ip), bytes)

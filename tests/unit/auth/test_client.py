@@ -33,12 +33,12 @@ def test_cram_md5_answers_as_the_rfc_example() -> None:
     assert answer(challenge + b"\n") == b"dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
 
 
-def test_a_senseless_challenge_cancels() -> None:
+def test_an_invalid_challenge_cancels() -> None:
     ((_, answer),) = answers(b"CRAM-MD5", ClientCredentials(b"u", b"p"))
     assert answer(b"abc") == CANCEL
 
 
-def test_plain_is_said_at_once() -> None:
+def test_plain_sends_its_initial_response() -> None:
     assert (
         first_line(b"PLAIN", ClientCredentials(b"tim", b"tanstaaftanstaaf"))
         == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm"

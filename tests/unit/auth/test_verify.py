@@ -19,7 +19,7 @@ OTHERS = [CLEAR, SHA512, YESCRYPT]
 
 @pytest.mark.parametrize("secret", [*OTHERS, None])
 @pytest.mark.parametrize("response", [b"right", b"wrong"])
-def test_every_login_costs_the_dearest_method(secret: bytes | None, response: bytes) -> None:
+def test_every_login_takes_the_time_of_the_costliest_hash(secret: bytes | None, response: bytes) -> None:
     tried: list[bytes] = []
 
     def crypt(password: bytes, setting: bytes) -> bytes | None:
@@ -32,7 +32,7 @@ def test_every_login_costs_the_dearest_method(secret: bytes | None, response: by
     assert set(tried) <= {YESCRYPT, secret}
 
 
-def test_without_any_secret_nobody_is_right() -> None:
+def test_without_secrets_every_password_is_wrong() -> None:
     assert not is_login(b"", b"", None, [], lambda password, setting: None)
 
 
@@ -68,5 +68,5 @@ def test_a_stolen_crypt_string_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("response", [b"", b"x"])
-def test_no_secret_is_proved_by_nothing(response: bytes) -> None:
+def test_an_empty_password_never_verifies(response: bytes) -> None:
     assert not is_proof(response, b"", b"", never)

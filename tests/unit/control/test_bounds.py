@@ -23,7 +23,7 @@ def read(files: dict[str, bytes], environ: dict[bytes, bytes] | None = None) -> 
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("text", HUGE, ids=range(len(HUGE)))
-def test_no_number_is_beyond_what_its_kind_can_be(name: str, text: bytes) -> None:
+def test_no_number_exceeds_the_range_of_its_type(name: str, text: bytes) -> None:
     control = COUNTS[name]
     value, _ = control.parse(text)
     assert 0 <= value <= control.most
@@ -48,13 +48,13 @@ def test_every_timeout_is_one_that_poll_select_and_sockets_take(name: str) -> No
     os.close(writing)
 
 
-def test_what_is_waited_for_is_a_timeout() -> None:
+def test_every_wait_is_declared_as_a_timeout() -> None:
     ages = {"queuelifetime", "delaywarning"}
     assert {name for name, it in COUNTS.items() if isinstance(it, Seconds) and not isinstance(it, Timeout)} == ages
 
 
 @given(st.text("0123456789", min_size=1), st.sampled_from(["", "s", "m", "h", "d", "w"]))
-def test_periods_are_times_that_files_can_have(digits: str, unit: str) -> None:
+def test_periods_fit_file_timestamps(digits: str, unit: str) -> None:
     word = (digits + unit).encode()
     for name, control in Controls.declared().items():
         if isinstance(control, Periods):
@@ -70,7 +70,7 @@ LIMITS = [name for name, control in COUNTS.items() if isinstance(control, Bound)
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_limits_of_our_own_hold_by_default_and_not_as_c_has_it(name: str) -> None:
+def test_limits_unknown_to_c_apply_by_default(name: str) -> None:
     control = COUNTS[name]
     assert getattr(read({}), name) == control.default > 0
     assert getattr(read({"smtplimits": b"bounded\n"}), name) == control.default
@@ -86,7 +86,7 @@ def test_the_manual_names_every_such_limit() -> None:
         assert name in Controls.smtplimits.manual
 
 
-def test_numbers_of_options_are_bounded_alike() -> None:
+def test_numeric_options_have_the_same_bounds() -> None:
     huge = b"9" * 30
     argv = [
         b"qmail-tcpsrv",

@@ -50,7 +50,7 @@ def output(file: str, text: bytes) -> list[str]:
         ("doublebouncehost", b"a\xe4\n", "holds what is no UTF-8: \\xe4"),
     ],
 )
-def test_what_was_once_taken_and_is_wrong_is_told(file: str, text: bytes, trouble: str) -> None:
+def test_values_that_earlier_versions_accepted_are_reported(file: str, text: bytes, trouble: str) -> None:
     assert any(trouble in each for each in output(file, text)), output(file, text)
 
 
@@ -72,11 +72,11 @@ def test_what_was_once_taken_and_is_wrong_is_told(file: str, text: bytes, troubl
         ("relayclients", b"10.0.0.0/8\n::1\n"),
     ],
 )
-def test_what_is_right_is_not_remarked(file: str, text: bytes) -> None:
+def test_valid_values_give_no_remarks(file: str, text: bytes) -> None:
     assert output(file, text) == []
 
 
-def test_no_password_is_part_of_a_sentence() -> None:
+def test_no_remark_contains_a_password() -> None:
     for text in (
         b"a.b:relay:x joe secret\n",
         b"relay joe secret\n",
@@ -87,10 +87,10 @@ def test_no_password_is_part_of_a_sentence() -> None:
         assert "secret" not in "".join(output("smtproutes", text))
 
 
-def test_every_check_is_of_a_file_that_there_is() -> None:
+def test_every_check_belongs_to_a_declared_file() -> None:
     assert set(CHECKS) <= set(BY_FILE)
 
 
-def test_a_long_map_is_looked_at_in_time_that_grows_with_it() -> None:
+def test_checking_a_long_map_takes_linear_time() -> None:
     lines = b"".join(b"d%d.example:joe\n" % number for number in range(50_000))
     assert output("virtualdomains", lines + b"d7.example:jim\n") == ["'d7.example' is given twice, the last counts"]

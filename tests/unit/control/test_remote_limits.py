@@ -18,7 +18,7 @@ from eqmail_core.control.remote_limits import UNLIMITED, limit_of, parse_limit, 
         (b"messages=" + b"9" * 5000, (0, 0, 0.0), 1),
     ],
 )
-def test_words_are_limits(text: bytes, expected: tuple[int, int, float], wrong: list[bytes] | int) -> None:
+def test_limits_are_parsed_from_words(text: bytes, expected: tuple[int, int, float], wrong: list[bytes] | int) -> None:
     limit, unknown = parse_limit(text)
     assert (limit.concurrency, limit.messages, limit.spacing_s) == expected
     assert unknown == wrong or len(unknown) == wrong
@@ -32,7 +32,7 @@ def test_a_domain_has_its_own_line_or_that_of_all_others() -> None:
     assert limit_of({}, b"big.test") is UNLIMITED
 
 
-def test_the_control_file_remarks_on_what_it_passes_over() -> None:
+def test_ignored_lines_of_the_control_file_are_remarked() -> None:
     limits, remarks = Controls.remotelimits.parse(b"# hosts\na.test:concurrency=2 fast\n")
     assert limits is not None
     assert limits[b"a.test"].concurrency == 2

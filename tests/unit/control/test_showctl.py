@@ -85,7 +85,7 @@ def test_without_a_readable_name_there_is_no_report() -> None:
         shown({}, broken=("me",))
 
 
-def test_files_of_strangers_and_new_settings_come_last() -> None:
+def test_unknown_files_and_new_settings_come_last() -> None:
     report = shown({"strange": b"", "maxrcpt": b"5\n"})
     assert list(report)[-2:] == ["strange", "maxrcpt"]
     assert report["strange"] == "I have no idea what this file does.\n"
@@ -116,7 +116,7 @@ def test_settings_without_a_file_show_where_their_value_comes_from() -> None:
     assert "\tcannot be read: locals: broken\n" in text
 
 
-def test_colours_are_for_terminals() -> None:
+def test_colors_appear_on_terminals_only() -> None:
     site = Site(home="/h")
     assert b"\033" not in setup_report(site, Ink(False))
     assert setup_report(site, Ink(True)).startswith(

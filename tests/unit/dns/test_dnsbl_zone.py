@@ -20,7 +20,7 @@ from eqmail_core.dns.dnsbl_zone import parse_zone, reversed_address
         ),
     ],
 )
-def test_lines_are_understood(line: bytes, name: bytes, text: bytes) -> None:
+def test_zone_lines_are_parsed(line: bytes, name: bytes, text: bytes) -> None:
     zone = parse_zone(line)
     assert (zone.name, zone.text) == (name, text)
 
@@ -28,13 +28,13 @@ def test_lines_are_understood(line: bytes, name: bytes, text: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"", b".", b"=127.0.0.2", b"zen.example =", b"zen.example =2", b"z =127.0.0.1/33", b"z =\xff"]
 )
-def test_what_is_no_list_is_refused(line: bytes) -> None:
+def test_an_invalid_zone_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError):
         parse_zone(line)
 
 
 @given(st.binary(max_size=60))
-def test_nonsense_is_an_error_and_nothing_else(line: bytes) -> None:
+def test_malformed_input_raises_the_protocol_error_only(line: bytes) -> None:
     try:
         parse_zone(line)
     except ValueError:
@@ -55,7 +55,7 @@ def test_nonsense_is_an_error_and_nothing_else(line: bytes) -> None:
         (b"z =::1", ("127.0.0.1",), False),
     ],
 )
-def test_only_some_answers_count(line: bytes, addresses: tuple[str, ...], is_listed: bool) -> None:
+def test_only_matching_answers_count(line: bytes, addresses: tuple[str, ...], is_listed: bool) -> None:
     assert parse_zone(line).lists(addresses) is is_listed
 
 

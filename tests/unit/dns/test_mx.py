@@ -86,7 +86,7 @@ def test_without_an_exchanger_the_host_itself_counts() -> None:
 
 
 @pytest.mark.parametrize("host", [b"192.0.2.9", b"[192.0.2.9]"])
-def test_a_literal_needs_no_question(host: bytes) -> None:
+def test_an_address_literal_needs_no_query(host: bytes) -> None:
     assert find({}, host) == [("192.0.2.9", 0)]
 
 
@@ -105,13 +105,13 @@ def test_a_name_that_does_not_exist_is_permanent_and_shown_safely() -> None:
         {(MX, b"h.test"): mx((1, b"a"), (2, b"b")), (A, b"b"): NO_ANSWER},
     ],
 )
-def test_trouble_of_the_dns_is_temporary(table: Table) -> None:
+def test_dns_errors_are_temporary(table: Table) -> None:
     failure = failure_of(table)
     assert isinstance(failure, TemporaryFailure)
     assert failure.text == NO_HOST_YET
 
 
-def test_trouble_with_one_exchanger_does_not_matter_where_another_is_found() -> None:
+def test_a_dns_error_for_one_exchanger_is_ignored_when_another_resolves() -> None:
     table = {(MX, b"h.test"): mx((1, b"a"), (2, b"b")), (A, b"a"): NO_ANSWER, (A, b"b"): ips("192.0.2.1")}
     assert find(table) == [("192.0.2.1", 2)]
 
@@ -128,7 +128,7 @@ def test_an_exchanger_may_be_an_address() -> None:
     assert find({(MX, b"h.test"): mx((5, b"192.0.2.7"))}) == [("192.0.2.7", 5)]
 
 
-def test_a_domain_has_so_many_exchangers_and_addresses_and_no_more() -> None:
+def test_exchangers_and_addresses_of_a_domain_are_bounded() -> None:
     many = {
         (MX, b"h.test"): mx(*[(number, b"mx%d" % number) for number in reversed(range(3000))]),
         **{(A, b"mx%d" % number): ips(*[f"192.0.2.{last}" for last in range(200)]) for number in range(3000)},
@@ -140,7 +140,7 @@ def test_a_domain_has_so_many_exchangers_and_addresses_and_no_more() -> None:
     assert len(run(addresses(b"mx7", literal_address), many)) == 2 * MAX_ADDRESSES
 
 
-def test_a_domain_is_not_refused_for_good_while_exchangers_of_it_were_not_looked_at() -> None:
+def test_no_permanent_failure_while_exchangers_are_unresolved() -> None:
     table = {(MX, b"h.test"): mx(*[(number, b"mx%d" % number) for number in range(MAX_EXCHANGERS + 1)])}
     assert failure_of(table).text == NO_HOST_YET
 
@@ -199,7 +199,7 @@ def test_a_secondary_that_finds_a_better_exchanger_needs_no_other() -> None:
     assert [it.ip for it in plan(table, b"a@h.test").candidates] == ["192.0.2.9"]
 
 
-def test_trouble_with_a_worse_exchanger_does_not_make_us_a_secondary() -> None:
+def test_a_dns_error_for_a_worse_exchanger_does_not_make_us_a_secondary() -> None:
     table = LOOKED_UP | {(MX, b"h.test"): mx((10, b"self"), (30, b"last")), (A, b"last"): NO_ANSWER}
     with pytest.raises(PermanentFailure):
         plan(table, b"a@h.test")
@@ -224,7 +224,7 @@ def test_an_endless_alias_ends() -> None:
     assert run(canonical_name(b"a.test"), table) == b"a.test"
 
 
-def test_trouble_with_an_alias_is_temporary() -> None:
+def test_a_dns_error_for_an_alias_is_temporary() -> None:
     with pytest.raises(TemporaryFailure) as caught:
         run(canonical_name(b"a.test"), {(CNAME, b"a.test"): NO_ANSWER})
     assert caught.value.text == b"CNAME lookup failed temporarily. (#4.4.3)"
@@ -259,7 +259,7 @@ def test_by_a_route_nothing_is_rewritten_and_our_own_address_is_fine() -> None:
     assert (found.route.port, found.route.user, found.route.password) == (26, b"u", b"p")
 
 
-def test_a_loop_is_looked_for_unless_all_recipients_are_aliases() -> None:
+def test_mail_loops_are_detected_unless_all_recipients_are_aliases() -> None:
     table = {(A, b"h.test"): ips("192.0.2.1"), (CNAME, b"alias.test"): mx((0, b"h.test"))}
     with pytest.raises(PermanentFailure):
         plan(table, b"a@h.test", b"b@alias.test")

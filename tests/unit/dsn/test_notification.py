@@ -33,7 +33,7 @@ def report(bounce: Notification) -> Message:
     return message_from_bytes(b"".join(bounce.pieces), policy=policy.compat32)
 
 
-def test_a_sender_gets_a_bounce_from_nobody() -> None:
+def test_a_bounce_has_the_null_sender() -> None:
     bounce = composed(b"a@b")
     assert (bounce.sender, bounce.recipient) == (b"", b"a@b")
     assert b"".join(bounce.pieces).endswith(
@@ -53,11 +53,11 @@ def test_a_failed_bounce_goes_to_the_postmaster(postmaster: BounceConfig) -> Non
     assert (bounce.sender, bounce.recipient) == (DOUBLE_BOUNCE, b"postmaster@me.org")
 
 
-def test_nobody_is_told_about_a_failed_double_bounce() -> None:
+def test_a_failed_double_bounce_is_discarded() -> None:
     assert compose(returned(DOUBLE_BOUNCE), POSTMASTER, b"now", b"=_b") is None
 
 
-def test_a_report_tells_programs_what_failed_and_why() -> None:
+def test_a_report_has_machine_readable_failures() -> None:
     message = report(composed(b"a@b", REPORTER))
     assert message.get_content_type() == "multipart/report"
     assert message.get_param("report-type") == "delivery-status"
@@ -100,7 +100,7 @@ def test_a_warning_of_delay_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize("sender", [b"", DOUBLE_BOUNCE])
-def test_nobody_is_warned_of_a_delayed_bounce(sender: bytes) -> None:
+def test_no_delay_warning_for_a_bounce(sender: bytes) -> None:
     assert delay_warning(returned(sender), POSTMASTER, b"now", b"=_b") is None
 
 
@@ -116,7 +116,7 @@ def test_blocks_and_headers_are_found_in_any_pieces(step: int) -> None:
 
 
 @pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
-def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: BounceConfig) -> None:
+def test_every_report_has_a_message_id_and_is_auto_submitted(postmaster: BounceConfig) -> None:
     warning = delay_warning(returned(b"a@b"), postmaster, b"now", b"9.ab")
     assert warning is not None
     for bounce in (compose(returned(b"a@b"), postmaster, b"now", b"9.ab"), warning):
@@ -137,7 +137,7 @@ def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Bounc
         (b"no", b"Subject: x\n\ncut \xc3", "unknown-8bit"),
     ],
 )
-def test_a_bounce_says_what_it_is_written_in(output: bytes, original: bytes, charset: str | None) -> None:
+def test_a_bounce_declares_its_charset(output: bytes, original: bytes, charset: str | None) -> None:
     it = ReportedMessage(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", output)], lambda: [original])
     bounce = compose(it, POSTMASTER, b"now", b"9.ab")
     assert bounce is not None
@@ -147,7 +147,7 @@ def test_a_bounce_says_what_it_is_written_in(output: bytes, original: bytes, cha
     assert (message["MIME-Version"] is None) == (charset is None)
 
 
-def test_the_text_of_a_report_is_what_it_says_it_is() -> None:
+def test_the_text_part_matches_its_declared_encoding() -> None:
     it = ReportedMessage(b"a@b", b"then", 9, lambda: [failure_block(b"j@x", b"no\xe4 \xc3\xa4\n")], lambda: [ORIGINAL])
     for bounce in (compose(it, REPORTER, b"now", b"9.a"), delay_warning(it, REPORTER, b"now", b"9.a")):
         assert bounce is not None

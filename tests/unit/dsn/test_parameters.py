@@ -50,7 +50,7 @@ def content(dsn: DsnParameters) -> object:
 
 
 @given(DSN)
-def test_wishes_come_back_and_are_printable(dsn: DsnParameters) -> None:
+def test_dsn_parameters_survive_a_round_trip_and_are_printable(dsn: DsnParameters) -> None:
     text = render_dsn(dsn)
     assert all(32 <= byte != 127 for byte in text)
     found = parse_dsn(text)
@@ -58,7 +58,7 @@ def test_wishes_come_back_and_are_printable(dsn: DsnParameters) -> None:
 
 
 @given(st.binary(max_size=60) | DSN.map(render_dsn).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
-def test_rubbish_is_no_wish_and_what_is_kept_can_be_written(text: bytes) -> None:
+def test_invalid_records_give_no_parameters_and_valid_ones_can_be_rendered(text: bytes) -> None:
     found = parse_dsn(text)
     if found is not None:
         again = parse_dsn(render_dsn(found))
@@ -85,7 +85,7 @@ def test_what_is_no_envid_or_orcpt() -> None:
     DSN,
     st.binary(max_size=9),
 )
-def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
+def test_dsn_parameters_are_invisible_to_other_readers_of_an_envelope(
     addresses: list[bytes], dsn: DsnParameters, rubbish: bytes
 ) -> None:
     plain = render_envelope(addresses[0], addresses[1:])
@@ -97,7 +97,7 @@ def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
     assert with_dsn(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
 
 
-def test_keys_change_their_names() -> None:
+def test_recipient_keys_are_renamed() -> None:
     dsn = parse_dsn(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
     assert dsn is not None
     assert render_dsn(dsn.only_for(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"

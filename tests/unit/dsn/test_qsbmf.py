@@ -30,7 +30,7 @@ def test_every_block_begins_with_its_recipient_and_ends_empty(recipient: bytes, 
     assert b"\n\n" not in block[:-2]
 
 
-def test_a_single_bounce_reads_as_qsbmf_wants() -> None:
+def test_a_single_bounce_follows_qsbmf() -> None:
     head = bounce_head(b"2 Nov 2026 20:31:41 +0000", b"MAILER-DAEMON", b"me.org", b"od d@h.x", False, b"7.ab")
     assert head == (
         b"Date: 2 Nov 2026 20:31:41 +0000\n"

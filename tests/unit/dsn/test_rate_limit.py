@@ -8,7 +8,9 @@ from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
 
 
 @given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from([b"a@x", b"A@X", b"b@x"]), st.integers(0, 2000))))
-def test_no_hour_has_more_than_the_limit_and_no_wait_is_in_vain(per_hour: int, steps: list[tuple[bytes, int]]) -> None:
+def test_no_hour_exceeds_the_limit_and_waits_are_no_longer_than_needed(
+    per_hour: int, steps: list[tuple[bytes, int]]
+) -> None:
     limit, now = BounceLimit(per_hour), 0
     sent: dict[bytes, list[int]] = {b"a@x": [], b"b@x": []}
     for address, pause in steps:

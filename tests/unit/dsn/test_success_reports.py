@@ -53,7 +53,7 @@ def failures(text: bytes) -> set[bytes]:
     return set(permanent)
 
 
-def test_a_failure_bears_the_names_that_the_sender_gave() -> None:
+def test_a_failure_report_repeats_envid_and_orcpt() -> None:
     text, report, (about, joe), original = read(compose(returned(FAILED), POSTMASTER, b"now", b"=_b"))
     assert report["Subject"] == "failure notice"
     assert about["Original-Envelope-Id"] == "id=1"
@@ -66,7 +66,7 @@ def test_a_failure_bears_the_names_that_the_sender_gave() -> None:
     assert failures(text) == {b"joe+@x.org"}
 
 
-def test_success_is_no_failure_and_brings_the_header_only() -> None:
+def test_a_success_report_returns_the_header_only() -> None:
     text, report, (_, jim, jane), original = read(compose(returned(GOT, PASSED), POSTMASTER, b"now", b"=_b"))
     assert report["Subject"] == "your message was delivered"
     assert (jim["Action"], jim["Status"], jim["Original-Recipient"]) == ("delivered", "2.0.0", "rfc822; jim@x.org")
@@ -76,7 +76,7 @@ def test_success_is_no_failure_and_brings_the_header_only() -> None:
     assert failures(text) == set()
 
 
-def test_failure_and_success_are_kept_apart_for_people() -> None:
+def test_the_text_separates_failures_from_successes() -> None:
     text, report, (_, *status), original = read(compose(returned(GOT, FAILED), POSTMASTER, b"now", b"=_b"))
     assert report["Subject"] == "failure notice"
     assert [it["Action"] for it in status] == ["delivered", "failed"]
@@ -94,17 +94,17 @@ def test_failure_and_success_are_kept_apart_for_people() -> None:
         (b"W U H", 17, "message/global-headers"),
     ],
 )
-def test_the_original_comes_back_as_the_sender_wishes_it(dsn: bytes, size: int, kind: str) -> None:
+def test_ret_decides_how_much_of_the_original_returns(dsn: bytes, size: int, kind: str) -> None:
     _, _, _, original = read(compose(returned(FAILED, dsn=dsn, size=size), POSTMASTER, b"now", b"=_b"))
     assert original.get_content_type() == kind
 
 
-def test_a_name_that_the_sender_did_not_give_is_the_words_of_a_stranger() -> None:
+def test_an_orcpt_from_an_untrusted_source_is_sanitized() -> None:
     _, _, (_, joe), _ = read(compose(returned(FAILED, dsn=b"W E:id"), POSTMASTER, b"now", b"=_b"))
     assert joe["Original-Recipient"] is None
 
 
-def test_a_sender_who_only_writes_in_other_letters_gets_what_everybody_gets() -> None:
+def test_a_non_ascii_sender_without_smtputf8_gets_the_ordinary_report() -> None:
     it = returned(FAILED, dsn=b"W U", sender="jürgen@b.org".encode())
     bounce = compose(it, POSTMASTER, b"now", b"=_b")
     assert bounce is not None
@@ -114,14 +114,14 @@ def test_a_sender_who_only_writes_in_other_letters_gets_what_everybody_gets() ->
     assert ascii_sender is not None and not ascii_sender.dsn
 
 
-def test_a_delay_bears_the_names_too() -> None:
+def test_a_delay_report_repeats_envid_and_orcpt() -> None:
     block = failure_block(b"jim@x.org", b"not delivered yet\n", b"rfc822;jim@x.org")
     _, _, (about, jim), _ = read(delay_warning(returned(block), POSTMASTER, b"now", b"=_b"))
     assert (about["Original-Envelope-Id"], jim["Original-Recipient"]) == ("id=1", "rfc822; jim@x.org")
     assert (jim["Action"], jim["Status"]) == ("delayed", "4.0.0")
 
 
-def test_names_beyond_ascii_are_spelled_out() -> None:
+def test_non_ascii_names_are_escaped() -> None:
     name = "utf-8;jürgen@x.org".encode()
     it = returned(failure_block("jürgen@x.org".encode(), b"no (#5.1.1)\n", name), dsn=b"W U r0::" + name)
     _, _, (_, joe), _ = read(compose(it, POSTMASTER, b"now", b"=_b"))

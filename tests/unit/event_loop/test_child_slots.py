@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from eqmail_core.event_loop.child_slots import ChildSlots
 
 
-def test_one_address_with_many_does_not_keep_another_waiting() -> None:
+def test_many_requests_of_one_address_do_not_delay_another() -> None:
     slots = ChildSlots(1)
     begun: list[str] = []
     first = slots.enter(b"a", lambda: begun.append("a1"))
@@ -21,7 +21,7 @@ def test_one_address_with_many_does_not_keep_another_waiting() -> None:
     assert other.has_begun
 
 
-def test_who_gives_up_is_not_begun_and_frees_no_place_twice() -> None:
+def test_a_cancelled_request_never_starts_and_frees_its_slot_once() -> None:
     slots = ChildSlots(1)
     begun: list[str] = []
     first = slots.enter(b"a", lambda: begun.append("1"))
@@ -39,7 +39,7 @@ def test_who_gives_up_is_not_begun_and_frees_no_place_twice() -> None:
 
 
 @given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.integers(0, 30)), max_size=60))
-def test_never_more_than_may_be_and_none_forgotten(most: int, steps: list[tuple[bytes, int]]) -> None:
+def test_slots_never_exceed_the_limit_and_every_request_starts(most: int, steps: list[tuple[bytes, int]]) -> None:
     slots = ChildSlots(most)
     entered = []
     for address, which in steps:

@@ -45,13 +45,13 @@ def harness(tmp_path: Path) -> Iterator[ListenerHarness]:
     it.close()
 
 
-def test_who_is_welcome_comes(harness: ListenerHarness) -> None:
+def test_an_allowed_peer_is_accepted(harness: ListenerHarness) -> None:
     with connect_to(harness.path):
         harness.turn()
         assert len(harness.come) == 1
 
 
-def test_a_stranger_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_peer_with_a_foreign_uid_is_disconnected(tmp_path: Path) -> None:
     harness = ListenerHarness(tmp_path, {os.getuid() + 1})
     with connect_to(harness.path, 20.0) as sock:
         harness.turn()
@@ -60,7 +60,7 @@ def test_a_stranger_is_hung_up_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
-def test_without_descriptors_it_rests_and_takes_who_waits_later(
+def test_without_descriptors_it_pauses_and_accepts_later(
     harness: ListenerHarness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: int
 ) -> None:
     def none_left(_sock: socket.socket) -> None:

@@ -14,7 +14,7 @@ def draft(dsn: bytes) -> FilteredMessage:
     return FilteredMessage(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_dsn(dsn))
 
 
-def test_wishes_stay_with_their_recipients() -> None:
+def test_dsn_parameters_stay_with_their_recipients() -> None:
     it = draft(b"W E:id 0:n: 2:s:")
     assert it.remaining_dsn() == b"W E:id 0:n: 2:s:"
     it.apply([(wire.DELETE_RECIPIENT, 0, b"a@x", b""), (wire.ADD_RECIPIENT, 0, b"d@x", b"")])
@@ -23,7 +23,7 @@ def test_wishes_stay_with_their_recipients() -> None:
     it.close()
 
 
-def test_without_wishes_there_are_none() -> None:
+def test_without_dsn_parameters_none_are_added() -> None:
     it = draft(b"")
     assert it.remaining_dsn() == b""
     it.close()

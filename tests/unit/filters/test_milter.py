@@ -54,7 +54,7 @@ def converse(milter: MilterClient, last: bytes = CONTINUE) -> list[tuple[bytes, 
 class TestQuestions:
     """What a milter is told."""
 
-    def test_a_client_is_introduced(self) -> None:
+    def test_connect_and_hello_are_sent(self) -> None:
         milter = client()
         for ip, port, expected in (
             (b"192.0.2.1", 25, b"mx.test\0" + b"4\0\x19192.0.2.1\0"),
@@ -81,7 +81,7 @@ class TestQuestions:
         milter.recipient(b"c@d", [], {b"{rcpt_addr}": b"c@d"})
         assert packets(milter.take_output()) == [(wire.MACROS, b"R"), (wire.RECIPIENT, b"<c@d>\0")]
 
-    def test_a_message_is_told_field_by_field_and_in_lines_of_crlf(self) -> None:
+    def test_a_message_is_sent_field_by_field_with_crlf(self) -> None:
         milter = client()
         milter.message(FIELDS, [b"\nbo", b"dy\n"], {})
         assert converse(milter) == [
@@ -104,7 +104,7 @@ class TestQuestions:
         assert [len(chunk) for chunk in chunks] == [65535, 65535, 3000 * 65 - 2 * 65535]
         assert b"".join(chunks) == (b"x" * 63 + b"\r\n") * 3000
 
-    def test_a_silent_milter_is_told_in_pieces_that_memory_can_hold(self) -> None:
+    def test_an_unanswered_message_is_sent_in_bounded_pieces(self) -> None:
         milter = client(steps=wire.SILENT[wire.BODY])
         milter.message([], (b"x" * 65536 for _ in range(200)), {})
         milter.take_output()
@@ -115,7 +115,7 @@ class TestQuestions:
         assert sum(sizes) > 200 * 65536
         assert max(sizes) < 4 * 65536
 
-    def test_nobody_is_told_what_he_does_not_want(self) -> None:
+    def test_declined_steps_are_not_sent(self) -> None:
         every = 0
         for bit in wire.UNASKED.values():
             every |= bit
@@ -125,7 +125,7 @@ class TestQuestions:
         milter.message(FIELDS, [b"\nbody\n"], {})
         assert converse(milter) == [(wire.END_OF_BODY, b"")]
 
-    def test_an_old_milter_is_not_told_of_data(self) -> None:
+    def test_a_version_2_milter_gets_no_data_command(self) -> None:
         milter = client(version=2, actions=0x3F, steps=0x7F & ~0x20)
         milter.data({})
         assert milter.answer is not None and not milter.take_output()
@@ -133,7 +133,7 @@ class TestQuestions:
         milter.data({})
         assert reported(milter) == [(wire.DATA, b"")]
 
-    def test_a_body_of_which_enough_is_known_is_skipped(self) -> None:
+    def test_skip_ends_the_body(self) -> None:
         milter = client()
         milter.message([], [b"x" * 65536] * 10, {})
         received = []
@@ -142,7 +142,7 @@ class TestQuestions:
             milter.receive(wire.packet(wire.SKIP) if received[-1] == wire.BODY else CONTINUE)
         assert received == [wire.END_OF_HEADER, wire.BODY, wire.END_OF_BODY]
 
-    def test_a_message_that_was_given_up_is_aborted_once(self) -> None:
+    def test_an_abandoned_message_is_aborted_once(self) -> None:
         milter = client()
         milter.abort()
         assert not milter.take_output()
@@ -205,7 +205,7 @@ class TestAnswers:
             CONTINUE + CONTINUE,
         ],
     )
-    def test_nonsense_breaks_this_milter_alone(self, answer: bytes) -> None:
+    def test_malformed_replies_disable_this_milter_only(self, answer: bytes) -> None:
         milter = self.asked(answer)
         assert milter.problem
         assert milter.answer is not None and milter.answer.kind == BROKEN
@@ -229,13 +229,13 @@ class TestAnswers:
         milter.receive(answer)
         assert milter.problem
 
-    def test_what_we_cannot_do_is_not_agreed_on(self) -> None:
+    def test_unsupported_actions_are_not_negotiated(self) -> None:
         milter = MilterClient(0x1DF)
         milter.negotiate()
         milter.receive(agreed(actions=0x21))
         assert milter.problem == "it wants to change what we cannot change (0x20)"
 
-    def test_who_accepts_a_client_is_asked_no_more(self) -> None:
+    def test_accept_at_connect_ends_the_session(self) -> None:
         milter = client()
         milter.connected(b"x", b"", 0, {})
         milter.receive(wire.packet(wire.ACCEPT))
@@ -248,7 +248,7 @@ class TestAnswers:
         assert reported(milter) == [(wire.QUIT, b"")]
 
     @pytest.mark.parametrize("kind", [wire.ACCEPT, wire.DISCARD])
-    def test_who_accepts_a_message_is_asked_about_the_next(self, kind: bytes) -> None:
+    def test_accept_of_a_message_counts_for_that_message_only(self, kind: bytes) -> None:
         milter = self.asked(wire.packet(kind))
         assert milter.answer is not None and milter.answer.kind == kind
         milter.recipient(b"c", [], {})
@@ -257,7 +257,7 @@ class TestAnswers:
         milter.mail(b"b", [], {})
         assert [letter for letter, _ in reported(milter)] == [wire.ABORT, wire.MAIL]
 
-    def test_progress_is_no_answer(self) -> None:
+    def test_progress_does_not_end_the_wait(self) -> None:
         milter = self.asked(wire.packet(wire.PROGRESS) * 3)
         assert milter.answer is None and milter.replies == 4
         milter.receive(CONTINUE)
@@ -326,10 +326,10 @@ class TestChanges:
             wire.packet(wire.SKIP),
         ],
     )
-    def test_what_cannot_be_meant_breaks_this_milter_alone(self, change: bytes) -> None:
+    def test_impossible_changes_disable_this_milter_only(self, change: bytes) -> None:
         assert self.changed(change).problem
 
-    def test_rights_are_those_agreed_on(self) -> None:
+    def test_changes_without_the_negotiated_right_are_refused(self) -> None:
         milter = client(actions=0x01)
         milter.message([], [], {})
         converse(milter, wire.packet(wire.ADD_RECIPIENT, b"<x@y>\0"))
@@ -359,7 +359,7 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
     data = iter(pieces)
     output: list[object] = []
     out = b""
-    clients = [
+    steps = [
         milter.negotiate,
         lambda: milter.connected(b"x", b"192.0.2.1", 1, {}),
         lambda: milter.hello(b"y", {}),
@@ -369,7 +369,7 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
         lambda: milter.message(FIELDS, [b"\nbody\n"], {}),
     ]
     body = b""
-    for ask in clients:
+    for ask in steps:
         ask()
         while milter.answer is None:
             out += milter.take_output()
@@ -385,7 +385,7 @@ def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
 
 
 @given(PLUGIN_OUTPUT)
-def test_nothing_that_a_milter_says_raises(exchange: list[bytes]) -> None:
+def test_no_reply_of_a_milter_raises(exchange: list[bytes]) -> None:
     dialogue(exchange)
 
 

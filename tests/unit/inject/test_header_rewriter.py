@@ -73,12 +73,12 @@ def test_hosts_are_completed(typed: bytes, complete: bytes) -> None:
         (b"box@[]", b"box@[]"),
     ],
 )
-def test_words_of_the_command_line_are_single_addresses(typed: bytes, complete: bytes) -> None:
+def test_arguments_of_the_command_line_are_single_addresses(typed: bytes, complete: bytes) -> None:
     assert RULES.complete_text(typed) == complete
 
 
 @given(st.binary(max_size=40))
-def test_any_word_is_completed_or_refused(typed: bytes) -> None:
+def test_any_argument_is_completed_or_refused(typed: bytes) -> None:
     it = injection()
     try:
         complete = RULES.complete_text(typed)
@@ -101,7 +101,7 @@ def test_any_word_is_completed_or_refused(typed: bytes) -> None:
 
 
 @pytest.mark.parametrize("word", [b"a@(", b"a b@h(", b"@[x"])
-def test_a_word_that_cannot_be_parsed_is_refused_as_sender_and_as_recipient(word: bytes) -> None:
+def test_an_unparsable_argument_is_refused_as_sender_and_as_recipient(word: bytes) -> None:
     it = injection()
     with pytest.raises(BadAddress) as caught:
         it.use_sender(word)
@@ -166,14 +166,14 @@ def test_missing_fields_come_first_in_their_order() -> None:
     )
 
 
-def test_resent_fields_replace_recipients_and_get_companions() -> None:
+def test_resent_fields_replace_recipients_and_are_completed() -> None:
     it = injected(b"Resent-To: r@x.y\nTo: orig@x.y\nDate: today\n")
     assert it.header.startswith(b"Resent-Date: 13 Sep")
     assert b"\nResent-From: joe@mail.example.org\nResent-To: r@x.y\nTo: orig@x.y\nDate: today\n" in it.header
     assert it.recipients(True) == [b"r@x.y"]
 
 
-def test_words_of_the_command_line_come_before_those_of_the_header() -> None:
+def test_recipients_of_the_command_line_precede_those_of_the_header() -> None:
     it = injection()
     it.add_recipient(b"arg@x.y")
     it.take_header([b"To: a@1.a b@2.b\n", b"Cc: d@4.d\n", b"Bcc: e@5.e\n"])
@@ -202,7 +202,7 @@ def test_a_sender_of_the_command_line_beats_the_header() -> None:
         ("rm", b"joe-1600000000.77-@mail.example.org-@[]"),
     ],
 )
-def test_senders_can_differ_by_message_and_recipient(flags: str, sender: bytes) -> None:
+def test_qmailinject_flags_set_verp_senders(flags: str, sender: bytes) -> None:
     assert injected(b"", QMAILINJECT=flags).sender == sender
 
 
@@ -223,7 +223,7 @@ def test_from_is_made_of_the_environment(environ: dict[str, str], line: bytes) -
     assert line in injected(b"", **environ).header
 
 
-def test_fields_can_be_replaced_by_wish() -> None:
+def test_qmailinject_flags_replace_fields() -> None:
     it = injected(b"From: mine@x.y\nMessage-ID: <mine>\n", QMAILINJECT="fi")
     assert b"mine" not in it.header
     assert b"From: joe@" in it.header and MESSAGE_ID in it.header
@@ -236,7 +236,7 @@ def test_a_mailing_list_gets_a_follow_up_field() -> None:
     assert b"Followup" not in injected(b"To: a@b\n", lists=(b"list@x.y",)).header
 
 
-def test_defaults_that_make_no_sense_are_named() -> None:
+def test_invalid_defaults_are_named() -> None:
     with pytest.raises(BadAddress) as caught:
         HostDefaults(b"a(b", b"", b"")
     assert caught.value.text == b"unable to parse this line:\n@a(b"

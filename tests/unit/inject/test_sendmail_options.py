@@ -27,7 +27,7 @@ def test_a_receipt_names_address_and_message() -> None:
 @pytest.mark.parametrize(
     ("address", "sender"), [(b"JOE@x.y", b"a@b"), (b"joe@x.y", b""), (b"joe@x.y", b"#@[]"), (b"other@x.y", b"a@b")]
 )
-def test_nobody_gets_a_receipt_unasked(address: bytes, sender: bytes) -> None:
+def test_no_receipt_without_a_request(address: bytes, sender: bytes) -> None:
     assert receipt_for([ASKS], address, sender) == b""
 
 
@@ -50,7 +50,7 @@ def words_of(line: bytes) -> list[bytes]:
         (b"-G -U -n -Am -C/etc/x -d -d8.11 -h 17 -L mail -O ErrorMode=q -X /dev/null -r s@t a", b"-a -f s@t -- a"),
     ],
 )
-def test_what_means_nothing_to_qmail_is_dropped(line: bytes, words: bytes) -> None:
+def test_options_without_meaning_for_qmail_are_ignored(line: bytes, words: bytes) -> None:
     assert words_of(line) == words.split()
 
 
@@ -62,7 +62,7 @@ def test_the_sender_shows_in_from() -> None:
     assert environ[b"NAME"] == b"n"
 
 
-def test_other_programs_do_the_other_errands() -> None:
+def test_other_modes_run_other_programs() -> None:
     assert PROGRAMS[parse_sendmail_command([b"sendmail", b"-bp"], {}).action] == "qmail-qread"
     assert PROGRAMS[parse_sendmail_command([b"/usr/bin/mailq"], {}).action] == "qmail-qread"
     assert parse_sendmail_command([b"newaliases"], {}).action == NEW_ALIASES
@@ -73,7 +73,7 @@ def test_other_programs_do_the_other_errands() -> None:
     assert b"RELAYCLIENT" not in parse_sendmail_command([b"sendmail", b"-bs"], {b"PROTO": b"TCP"}).environ
 
 
-def test_words_that_make_no_sense_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(Usage):
         words_of(b"-bz")
     with pytest.raises(BadOption):
@@ -81,19 +81,19 @@ def test_words_that_make_no_sense_are_refused() -> None:
 
 
 @pytest.mark.parametrize("line", [b"-bd", b"-bD -q15m", b"-bl", b"-bv a@b", b"-bt", b"-bh"])
-def test_what_others_do_is_refused_with_the_way(line: bytes) -> None:
+def test_unsupported_modes_are_refused_with_a_hint(line: bytes) -> None:
     with pytest.raises(Elsewhere, match=r"^-b.: .*(eqmail|qmail-tcpto)"):
         words_of(line)
 
 
-def test_a_run_of_the_queue_is_nobodys_message() -> None:
+def test_a_queue_run_sends_no_message() -> None:
     for line in (b"-q", b"-q15m", b"-qIabc", b"-v -q"):
         assert parse_sendmail_command([b"sendmail", *line.split()], {}).action == NOTHING
     assert words_of(b"-q a@b") == [b"-a", b"--", b"a@b"]
     assert words_of(b"-q -t") == [b"-H", b"--"]
 
 
-def test_aliases_are_somebody_elses_whatever_asks_for_them() -> None:
+def test_newaliases_is_refused_under_every_name() -> None:
     assert parse_sendmail_command([b"sendmail", b"-bi"], {}).action == NEW_ALIASES
     assert parse_sendmail_command([b"sendmail", b"-I"], {}).action == NEW_ALIASES
 
@@ -105,7 +105,7 @@ def test_the_sender_of_cronie_is_the_null_sender(option: bytes) -> None:
     assert job.environ == {b"USER": b"joe"}
 
 
-def test_sendmail_takes_what_senders_wish() -> None:
+def test_sendmail_takes_dsn_options() -> None:
     job = parse_sendmail_command([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
     assert job.dsn is not None
     assert render_dsn(job.dsn.for_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
@@ -114,6 +114,6 @@ def test_sendmail_takes_what_senders_wish() -> None:
 
 
 @pytest.mark.parametrize("word", [b"-Noften", b"-Rhalf", b"-V" + b"x" * 101, b"-V"])
-def test_sendmail_refuses_wishes_that_nobody_can_have(word: bytes) -> None:
+def test_sendmail_refuses_invalid_dsn_options(word: bytes) -> None:
     with pytest.raises((Usage, BadOption)):
         parse_sendmail_command([b"sendmail", word], {})

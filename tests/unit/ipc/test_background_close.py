@@ -61,13 +61,15 @@ def wait_until_closed(fd: int) -> None:
     raise AssertionError(f"descriptor {fd} is still open")
 
 
-def test_a_lingering_socket_is_closed_aside(lingering: socket.socket) -> None:
+def test_a_lingering_socket_is_closed_in_a_thread(lingering: socket.socket) -> None:
     fd = lingering.detach()
     close_aside(fd)
     wait_until_closed(fd)
 
 
-def test_a_message_is_closed_at_once_and_anything_else_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_closed_at_once_and_anything_else_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aside: list[int] = []
     monkeypatch.setattr(closing, "close_aside", aside.append)
     message = os.open(tmp_path / "message", os.O_RDWR | os.O_CREAT)
@@ -91,7 +93,7 @@ def test_more_closes_than_threads_are_all_done(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(not refuses(), reason="the kernel cannot refuse descriptors")
-def test_the_kernel_refuses_descriptors_where_none_is_due(tmp_path: Path) -> None:
+def test_the_kernel_refuses_unexpected_descriptors(tmp_path: Path) -> None:
     with (
         listen_at(f"{tmp_path}/sock", 0o600, refuses_descriptors=True) as listener,
         connect_to(f"{tmp_path}/sock") as it,
@@ -114,7 +116,7 @@ def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "_SO_PASSRIGHTS", 9999)
 
 
-def test_a_channel_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering: socket.socket) -> None:
+def test_a_channel_disconnects_a_peer_that_sends_descriptors(old_kernel: None, lingering: socket.socket) -> None:
     loop = new_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     got: list[bytes] = []
@@ -130,9 +132,7 @@ def test_a_channel_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering
     loop.close()
 
 
-def test_a_channel_that_closes_first_does_not_wait_for_what_lies_in_the_socket(
-    old_kernel: None, lingering: socket.socket
-) -> None:
+def test_closing_a_channel_does_not_wait_for_unread_data(old_kernel: None, lingering: socket.socket) -> None:
     loop = new_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = AsyncChannel(loop, one, lambda packet, fd: None, lambda: None)
@@ -145,7 +145,9 @@ def test_a_channel_that_closes_first_does_not_wait_for_what_lies_in_the_socket(
     loop.close()
 
 
-def test_a_line_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering: socket.socket) -> None:
+def test_a_selector_channel_disconnects_a_peer_that_sends_descriptors(
+    old_kernel: None, lingering: socket.socket
+) -> None:
     with selectors.DefaultSelector() as selector:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         got: list[bytes] = []
@@ -158,7 +160,7 @@ def test_a_line_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering: s
         other.close()
 
 
-def test_who_is_not_welcome_is_not_waited_for_either(old_kernel: None, lingering: socket.socket) -> None:
+def test_closing_a_rejected_peer_never_blocks(old_kernel: None, lingering: socket.socket) -> None:
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     send(other, b"unread", [lingering.fileno()])
     lingering.close()

@@ -22,7 +22,7 @@ texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
 
 
 @given(numbers, numbers, texts, texts, texts, texts)
-def test_an_order_is_read_as_it_was_given(
+def test_a_request_survives_a_round_trip(
     serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes
 ) -> None:
     it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, dsn)))
@@ -38,7 +38,7 @@ def test_an_order_is_read_as_it_was_given(
     st.binary(max_size=50),
     st.lists(numbers, max_size=9),
 )
-def test_reports_are_read_as_they_were_given(
+def test_reports_survive_a_round_trip(
     serial: int, disposition: Disposition, letter: bytes, text: bytes, serials: list[int]
 ) -> None:
     result = DeliveryResult(letter, text, disposition)

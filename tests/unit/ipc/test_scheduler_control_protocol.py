@@ -11,7 +11,9 @@ RECIPIENTS = st.lists(st.tuples(st.sampled_from(["local", "remote"]), st.boolean
 
 
 @given(TEXT, RECIPIENTS, st.booleans())
-def test_a_message_arrives_as_it_was(sender: bytes, recipients: list[tuple[str, bool, bytes]], bounces: bool) -> None:
+def test_a_message_survives_a_round_trip(
+    sender: bytes, recipients: list[tuple[str, bool, bytes]], bounces: bool
+) -> None:
     it = wire.MemoryMessageRecord(2**63, 12, 1_700_000_000, 99, sender, bounces)
     it.recipients = recipients
     first, *more = wire.message_packets(it)
@@ -28,7 +30,7 @@ def test_long_lists_take_several_packets_that_fit() -> None:
     assert [pair for packet in packets for pair in wire.split_due(packet)[1]] == times
 
 
-def test_orders_arrive_as_they_were_given() -> None:
+def test_changes_survive_a_round_trip() -> None:
     targets = [(number, b"m%d" % number if number % 2 else b"%d" % number) for number in range(wire.MAX_TARGETS)]
     assert wire.split_change(wire.change_request(wire.HOLD, targets)) == (wire.HOLD, targets)
 
@@ -49,6 +51,6 @@ def test_orders_arrive_as_they_were_given() -> None:
         b"hold\0" + b"9" * 5000 + b" 1\0",
     ],
 )
-def test_nonsense_is_no_order(packet: bytes) -> None:
+def test_malformed_changes_are_refused(packet: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         wire.split_change(packet)

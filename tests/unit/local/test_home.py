@@ -47,7 +47,7 @@ def test_a_long_file_is_followed(dot_qmail: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "pipe", "."])
-def test_what_is_no_regular_file_is_none(dot_qmail: Path, target: str) -> None:
+def test_a_special_file_counts_as_missing(dot_qmail: Path, target: str) -> None:
     os.mkfifo(dot_qmail.parent / "pipe")
     dot_qmail.symlink_to(target)
     assert instructions() == [(b"mbox", b"./Mailbox")]

@@ -60,7 +60,7 @@ def test_default_is_left_alone_without_a_default_file() -> None:
     assert b"DEFAULT" not in variables(delivery(), b"", -1, NOW)
 
 
-def test_lists_have_owners_and_bounces_have_none() -> None:
+def test_lists_get_owner_senders_and_bounces_do_not() -> None:
     assert owner_files(b"-", b"L.x") == (b".qmail-l:x-owner", b".qmail-l:x-owner-default")
     assert owner_sender(b"joe-L", b"h", verp=False) == b"joe-L-owner@h"
     assert owner_sender(b"joe-L", b"h", verp=True) == b"joe-L-owner-@h-@[]"

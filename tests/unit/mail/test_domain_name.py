@@ -27,7 +27,7 @@ def test_a_domain_beyond_ascii_becomes_what_the_dns_knows(domain: str, known: st
 
 
 @pytest.mark.parametrize("domain", [b"m\xfcller.example", b"\xc3", "xn--ü.example".encode(), ("ü" * 64).encode()])
-def test_what_is_no_domain_stays_as_it_is(domain: bytes) -> None:
+def test_an_invalid_domain_stays_unchanged(domain: bytes) -> None:
     assert ascii_domain(domain) == domain
 
 
@@ -42,12 +42,12 @@ def test_of_an_address_only_the_domain_changes_its_form() -> None:
 
 
 @given(st.binary())
-def test_any_bytes_are_taken_and_twice_is_once(domain: bytes) -> None:
+def test_normalizing_bytes_is_idempotent(domain: bytes) -> None:
     once = ascii_domain(domain)
     assert ascii_domain(once) == once
 
 
 @given(st.text())
-def test_any_text_is_taken_and_twice_is_once(domain: str) -> None:
+def test_normalizing_text_is_idempotent(domain: str) -> None:
     once = ascii_domain(domain.encode("utf-8", "surrogatepass"))
     assert ascii_domain(once) == once

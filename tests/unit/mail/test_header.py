@@ -53,7 +53,7 @@ def test_a_cr_in_a_line_stays() -> None:
 
 
 @given(messages | st.binary(max_size=60), st.integers(1, 7))
-def test_pieces_do_not_matter(message: bytes, size: int) -> None:
+def test_fragmentation_makes_no_difference(message: bytes, size: int) -> None:
     whole, body = read(message)
     fields, rest = read(*(message[at : at + size] for at in range(0, len(message), size)))
     assert fields == whole
@@ -80,7 +80,7 @@ def test_nothing_is_lost(message: bytes) -> None:
         (b"From x\n y\nA: b\n", [b"MBOX-Line: From x\n y\n", b"A: b\n"], b""),
     ],
 )
-def test_headers_end_where_they_should(message: bytes, fields: list[bytes], body: bytes) -> None:
+def test_headers_end_at_the_empty_line(message: bytes, fields: list[bytes], body: bytes) -> None:
     assert read(message) == (fields, body)
 
 

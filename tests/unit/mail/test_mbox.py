@@ -23,7 +23,7 @@ def expected(message: bytes) -> bytes:
 
 
 @given(PIECES)
-def test_pieces_do_not_matter(pieces: list[bytes]) -> None:
+def test_fragmentation_makes_no_difference(pieces: list[bytes]) -> None:
     assert quoted(pieces) == expected(b"".join(pieces))
 
 

@@ -5,7 +5,7 @@ from eqmail_core.mail.received import received
 DATE = b"23 Nov 2026 01:02:03 +0000"
 
 
-def test_it_says_who_the_client_is_and_who_it_claims_to_be() -> None:
+def test_it_names_the_client_and_its_helo() -> None:
     assert received(b"h.[x]", b"1.2.3.4", b"unknown", b"me there", b"unknown", b"SMTP", DATE) == (
         b"Received: from h.?x? (HELO me?there) (unknown@1.2.3.4)\n  by unknown with SMTP; 23 Nov 2026 01:02:03 +0000\n"
     )

@@ -54,7 +54,7 @@ def test_an_empty_body_has_the_hash_that_the_rfc_gives(form: bytes, digest: str)
 
 @pytest.mark.parametrize("form", FORMS)
 @given(BODIES, st.lists(st.integers(0, 60), max_size=6))
-def test_pieces_do_not_matter(form: bytes, body: bytes, cuts: list[int]) -> None:
+def test_fragmentation_makes_no_difference(form: bytes, body: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
     pieces = [body[start:end] for start, end in pairwise(places)]
     assert body_of(form, *pieces) == by_the_letter(body, form)

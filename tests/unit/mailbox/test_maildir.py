@@ -62,7 +62,7 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(
     assert "/tmp/" in events[0] and events[1] == "link" and events[2].endswith("/new")
 
 
-def test_trouble_leaves_nothing_behind(maildir: Path, message: MessageFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_leave_no_files(maildir: Path, message: MessageFile, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -38,12 +38,12 @@ def age(box: Path) -> None:
     os.utime(box / "maildirsize", (then, then))
 
 
-def test_without_the_file_there_is_no_quota_and_names_tell_no_size(box: Path) -> None:
+def test_without_the_file_there_is_no_quota_and_names_hold_no_size(box: Path) -> None:
     deliver(box)
     assert not (box / "maildirsize").exists() and ",S=" not in names(box)[0]
 
 
-def test_every_message_is_noted_and_its_name_tells_its_size(box: Path) -> None:
+def test_every_message_is_recorded_and_its_name_holds_its_size(box: Path) -> None:
     (box / "maildirsize").write_text("1000S,3C\n")
     for _ in range(3):
         deliver(box)
@@ -72,7 +72,7 @@ def test_the_quota_is_for_what_is_filed(box: Path, quota: str, fits: bool) -> No
             deliver(box)
 
 
-def test_a_file_that_says_full_is_believed_while_it_is_young(box: Path) -> None:
+def test_a_recent_full_maildirsize_is_believed(box: Path) -> None:
     (box / "maildirsize").write_text("1000S\n950 9\n")
     with pytest.raises(PermanentFailure):
         deliver(box)
@@ -176,7 +176,7 @@ def test_a_quota_that_is_no_file_or_has_no_end_is_not_read_to_its_end(
     assert (box / "maildirsize").read_text() == "1000S,3C\n0 0\n100 1\n"
 
 
-def test_who_serves_others_too_does_not_count(box: Path) -> None:
+def test_a_shared_process_does_not_count_the_quota(box: Path) -> None:
     (box / "maildirsize").write_text("1000S\n" + "1 1\n" * maildirsize.MAX_BYTES)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(CountIsDue):
@@ -203,7 +203,7 @@ def test_no_descriptor_is_left_open(box: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_beside_maildrop(tmp_path: Path) -> None:
+def test_maildrop_and_we_agree_on_the_quota(tmp_path: Path) -> None:
     """maildrop's tools and we keep the same file, and refuse at the same point."""
     box = tmp_path / "Shared"
     for options in ([], ["-q", "5000S,6C"]):

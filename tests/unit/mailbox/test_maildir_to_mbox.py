@@ -53,7 +53,7 @@ def test_messages_without_return_path_come_from_xxx(maildir: Path) -> None:
     assert mbox.read_bytes() == b"From XXX " + date + b"Return-path: <a@b>\n\nFrom XXX " + date + b"\n"
 
 
-def test_trouble_leaves_everything_where_it_was(maildir: Path) -> None:
+def test_failures_change_nothing(maildir: Path) -> None:
     put(maildir / "new/a", b"x\n", BORN)
     mbox = maildir.parent / "mbox"
     mbox.write_bytes(b"old")

@@ -39,24 +39,24 @@ def test_any_file_is_read(text: bytes) -> None:
     parse(text)
 
 
-def test_what_makes_no_sense_counts_for_nothing() -> None:
+def test_invalid_lines_count_as_zero() -> None:
     assert parse(b"1S\nx y\n5\n-\n- 1\n7 1\n3 1 1\n")[1] == (7, 1)
 
 
 @pytest.mark.parametrize("word", [b"--5", b"-", b"5-", b"1_0", b"+5", b"9" * 5000, b"-" + b"9" * 5000])
-def test_words_that_are_no_numbers_count_for_nothing(word: bytes) -> None:
+def test_words_count_as_zero(word: bytes) -> None:
     assert parse(b"10S,%bC,%bS\n7 1\n%b 1\n1 %b\n" % (word, word, word, word)) == ((10, 0), (7, 1))
     assert size_in(b"1.x.h,S=" + word) is None
 
 
 @given(st.binary(min_size=1).filter(lambda name: not set(name) & set(b",:/")), st.integers(0, 1 << 59), st.booleans())
-def test_a_name_tells_its_size(name: bytes, size: int, seen: bool) -> None:
+def test_a_file_name_holds_its_size(name: bytes, size: int, seen: bool) -> None:
     assert size_in(sized(name, size) + b":2,S" * seen) == size
     assert size_in(name) is None and size_in(name + b":2,S=5") is None
 
 
 @pytest.mark.parametrize(("name", "trashed"), [(b"1.T.h", False), (b"1.a.h:2,ST", True), (b"1.a.h:2,S", False)])
-def test_trash(name: bytes, trashed: bool) -> None:
+def test_trashed_messages_count_unless_configured(name: bytes, trashed: bool) -> None:
     assert is_trashed(name) == trashed
 
 

@@ -53,7 +53,7 @@ def test_apop_gives_the_digest() -> None:
     assert authorise(b"APOP joe 0a1b\n")[1] == (b"apop", b"joe", b"0a1b", GREETING)
 
 
-def test_before_the_client_is_known_little_is_allowed() -> None:
+def test_few_commands_are_allowed_before_login() -> None:
     out, found = authorise(b"STAT\r\nPASS x\r\nUSER\r\nUSER joe\r\nPASS\r\nAPOP joe\r\nNOOP\r\nQUIT\r\nUSER ann\r\n")
     assert found is None
     assert out.split(b"\r\n") == [
@@ -81,7 +81,7 @@ def test_listings_keep_the_numbers_of_what_is_left() -> None:
     )
 
 
-def test_a_number_that_is_none_is_refused_in_its_own_words() -> None:
+def test_an_invalid_message_number_has_its_own_error() -> None:
     out, asked = transact(
         b"DELE 1\r\nRETR 1\r\nRETR 0\r\nDELE 4\r\nLIST x\r\nTOP\r\nXTND\r\nRETR " + b"9" * 900 + b"\n"
     )
@@ -103,7 +103,7 @@ def test_messages_are_asked_for_in_order_and_quit_deletes() -> None:
     assert out == b"+OK \r\n(text)" * 4 + b"+OK \r\n" * 3
 
 
-def test_an_update_that_failed_is_told_once() -> None:
+def test_a_failed_update_is_reported_once() -> None:
     machine = Transaction(DROP)
     machine.receive(b"DELE 1\r\nQUIT\r\n")
     assert isinstance(machine.next_event(), Update)

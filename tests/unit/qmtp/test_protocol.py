@@ -49,7 +49,7 @@ UNUSABLE = frozenset(b"\0\r\n")
 
 
 @given(TEXTS, ADDRESSES, st.lists(ADDRESSES, max_size=3), st.booleans())
-def test_qmtp_comes_out_as_it_went_in_however_it_is_cut(
+def test_qmtp_survives_a_round_trip_in_any_fragmentation(
     text: bytes, sender: bytes, recipients: list[bytes], is_dos: bool
 ) -> None:
     data = qmtp_bytes((b"\r" if is_dos else b"\n") + text, sender, recipients)
@@ -61,7 +61,7 @@ def test_qmtp_comes_out_as_it_went_in_however_it_is_cut(
 
 
 @given(TEXTS, ADDRESSES, st.lists(ADDRESSES, max_size=3))
-def test_qmqp_comes_out_as_it_went_in_however_it_is_cut(text: bytes, sender: bytes, recipients: list[bytes]) -> None:
+def test_qmqp_survives_a_round_trip_in_any_fragmentation(text: bytes, sender: bytes, recipients: list[bytes]) -> None:
     data = qmqp_bytes(text, sender, recipients)
     usable = [None if UNUSABLE & set(each) else each for each in (sender, *recipients)]
     assert read(QmqpReader(), [data]) == read(QmqpReader(), drops(data)) == [(text, usable[0], usable[1:])]
@@ -103,13 +103,13 @@ def test_bad_framing_of_qmqp_is_noticed(data: bytes) -> None:
         read(QmqpReader(), [data])
 
 
-def test_a_qmqp_client_that_goes_in_a_broken_message_has_just_gone() -> None:
+def test_a_qmqp_client_that_disconnects_mid_message_is_no_protocol_error() -> None:
     reader = QmqpReader()
     assert read(reader, [b"5:abc"]) == []
     with pytest.raises(BadFraming):
         read(reader, [b"de"])
 
 
-def test_a_gigantic_netstring_is_not_waited_for() -> None:
+def test_a_gigantic_netstring_is_refused_at_once() -> None:
     with pytest.raises(NetstringTooLong):
         read(QmtpReader(), [b"200000001:"])

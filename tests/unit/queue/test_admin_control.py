@@ -154,7 +154,7 @@ def test_new_messages_of_an_unsplit_todo_are_seen_once(tmp_path: Path) -> None:
     assert sorted(each_message(site.queue, None, lambda message: message.number)) == sorted(numbers)
 
 
-def test_the_scheduler_knows_better_when_things_are_due(site: Site) -> None:
+def test_due_times_come_from_the_scheduler(site: Site) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     books = SchedulerState()
     books.due["remote"][number] = HELD_UNTIL
@@ -200,13 +200,13 @@ def test_a_returned_message_waits_for_a_scheduler_that_tells_its_sender(site: Si
     again.close()
 
 
-def test_another_bearer_of_a_number_is_left_alone(site: Site, alone: OfflineQueueControl) -> None:
+def test_a_reused_number_is_left_alone(site: Site, alone: OfflineQueueControl) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     assert list(alone.change(DELETE, [(number, b"1"), (1, b"1")])) == [(number, b"changed"), (1, b"gone")]
     assert only(site.queue).state == "waiting"
 
 
-def test_a_file_system_that_cannot_note_the_time_holds_nothing(
+def test_a_file_system_without_future_timestamps_cannot_hold(
     site: Site, alone: OfflineQueueControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(site.queue, remote=b"Tb@y\0")
@@ -217,7 +217,7 @@ def test_a_file_system_that_cannot_note_the_time_holds_nothing(
     assert order(alone, site.queue, HOLD).startswith(b"the file system cannot note a time in 2100")
 
 
-def test_a_scheduler_without_a_desk_keeps_us_out(site: Site, alone: OfflineQueueControl) -> None:
+def test_without_its_control_socket_a_running_scheduler_blocks_changes(site: Site, alone: OfflineQueueControl) -> None:
     with pytest.raises(QueueInUse):
         open_control(site, NOW)
 
@@ -238,7 +238,7 @@ def test_a_moved_message_keeps_everything_but_its_number(site: Site, tmp_path: P
     assert os.listdir(target.pid) == []
 
 
-def test_a_move_that_is_cut_off_leaves_only_rubbish(
+def test_an_interrupted_move_leaves_only_leftovers_that_are_swept(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = site_at(tmp_path / "other").queue

@@ -44,7 +44,7 @@ def test_a_repaired_queue_has_no_faults(site: Site) -> None:
     assert os.stat(site.queue.tcpto).st_size == site.layout.tcpto_size
 
 
-def test_faults_are_told_apart(site: Site) -> None:
+def test_faults_are_distinguished(site: Site) -> None:
     os.chmod(site.queue.mess_dirs()[1], 0o777)
     assert not examine(site).modes
     os.mkdir(f"{site.queue.root}/info/3")

@@ -106,7 +106,7 @@ def test_what_was_brought_over_is_not_brought_again(tmp_path: Path) -> None:
     assert contents(new) == contents(old)
 
 
-def test_originals_go_only_when_asked_and_after_their_copies_are_in_the_book(tmp_path: Path) -> None:
+def test_originals_are_removed_on_request_and_after_their_copies_are_recorded(tmp_path: Path) -> None:
     old, new = made(tmp_path / "old", "netqmail"), made(tmp_path / "new")
     some_messages(old)
     before = contents(old)
@@ -161,9 +161,7 @@ def killed_at(step: int, old: Site, new: Site, book: str) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
 
-def test_however_it_is_cut_off_nothing_is_lost_and_nothing_comes_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_transfer_loses_and_duplicates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_transfer, "GROUP", 3)
     monkeypatch.setattr(queue_transfer, "sync_file_system", lambda fd: None)
     monkeypatch.setattr(os, "fsync", lambda fd: None)

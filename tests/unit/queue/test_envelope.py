@@ -40,14 +40,14 @@ ADDRESSES = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"x"))
         (b"Fa\0T" + b"r" * 1003 + b"\0X", ADDRESS_TOO_LONG),
     ],
 )
-def test_an_envelope_is_judged_as_by_qmail_queue(envelope: bytes, code: int) -> None:
+def test_an_envelope_is_checked_as_by_qmail_queue(envelope: bytes, code: int) -> None:
     assert scan_envelope(envelope)[0] == code
 
 
 @given(
     st.binary(max_size=30) | st.lists(ADDRESSES, max_size=4).map(lambda a: b"F" + b"\0T".join(a) + b"\0\0"), st.data()
 )
-def test_the_judgement_does_not_depend_on_the_pieces(envelope: bytes, data: st.DataObject) -> None:
+def test_envelope_checks_do_not_depend_on_fragmentation(envelope: bytes, data: st.DataObject) -> None:
     expected = scan_envelope(envelope)
     position, seen = 0, b""
     while seen != envelope:
@@ -80,7 +80,7 @@ def test_a_todo_file_that_is_none_is_refused(text: bytes) -> None:
 
 
 @given(st.sampled_from([b"", b"W U\0", b"W 0:n:\0 and more", b"rubbish", b"W rubbish\0", b"W U"]), st.integers(1, 30))
-def test_wishes_are_read_with_the_envelope_in_any_pieces(behind: bytes, size: int) -> None:
+def test_dsn_parameters_are_read_in_any_fragmentation(behind: bytes, size: int) -> None:
     envelope = b"Fa@b\0Tc@d\0\0"
     rest = envelope + behind
 
@@ -93,12 +93,12 @@ def test_wishes_are_read_with_the_envelope_in_any_pieces(behind: bytes, size: in
     assert read_envelope(read, lambda: True) == (OK, envelope[:-1] + kept)
 
 
-def test_nobody_waits_for_wishes() -> None:
+def test_the_envelope_reader_does_not_wait_for_dsn_parameters() -> None:
     pieces = [b"Fa@b\0", b"Tc@d\0\0"]
     assert read_envelope(lambda: pieces.pop(0), lambda: False) == (OK, b"Fa@b\0Tc@d\0")
 
 
 @pytest.mark.parametrize("text", [b"", b"7", b"7.", b".7", b"7.1234567890", b"x.1", b"9" * 40 + b".1"])
-def test_what_is_no_moment_of_birth_is_passed_over(text: bytes) -> None:
+def test_an_invalid_birth_time_is_ignored(text: bytes) -> None:
     assert parse_born(text) == (0, 0)
     assert parse_born(born_text(1_700_000_000, 123)) == (1_700_000_000, 123)

@@ -39,7 +39,7 @@ class Message:
         "'sender=*@src.example'",
     ],
 )
-def test_what_holds_matches(text: str) -> None:
+def test_true_conditions_match(text: str) -> None:
     assert parse_filter(text).matches(Message(), NOW)
 
 
@@ -56,11 +56,11 @@ def test_what_holds_matches(text: str) -> None:
         "sender=[Jj]oe@src.example",
     ],
 )
-def test_what_does_not_hold_matches_not(text: str) -> None:
+def test_false_conditions_do_not_match(text: str) -> None:
     assert not parse_filter(text).matches(Message(), NOW)
 
 
-def test_the_empty_sender_can_be_asked_for() -> None:
+def test_the_null_sender_can_be_selected() -> None:
     message = Message()
     message.sender = b""
     assert parse_filter("sender=").matches(message, NOW)

@@ -76,7 +76,7 @@ def test_a_later_record_replaces_an_earlier_one() -> None:
     assert [one.number for one in fresh(disk)[1]] == [4712]
 
 
-def test_the_ring_turns_in_two_segments_when_messages_end() -> None:
+def test_the_ring_reuses_two_segments_when_messages_end() -> None:
     disk = SimDisk([FOLDER])
     journal, _ = fresh(disk)
     journal.prepare()

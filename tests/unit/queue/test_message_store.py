@@ -109,7 +109,7 @@ def test_cleaning_waits_for_the_tombstone_and_keeps_its_order(service: SimQueueS
     assert not service.disk.exists(PATHS.mess(message.number))
 
 
-def test_nobody_can_remove_what_the_journal_counts_on(service: SimQueueService) -> None:
+def test_files_that_the_journal_needs_cannot_be_removed(service: SimQueueService) -> None:
     service.store.scheduler_connected(service, set())
     submit(service, b"one\n")
     settle(service)
@@ -141,7 +141,7 @@ def test_a_full_disk_refuses_and_loses_nothing_and_goes_on(service: SimQueueServ
     assert not service.numbers("mess")
 
 
-def test_what_no_disk_would_take_stays_in_the_journal_for_the_next_start(service: SimQueueService) -> None:
+def test_messages_that_cannot_be_written_stay_in_the_journal_for_the_next_start(service: SimQueueService) -> None:
     service.store.scheduler_connected(service, set())
     submit(service, b"one\n")
     settle(service)
@@ -191,7 +191,7 @@ def test_a_scheduler_that_comes_back_gets_what_it_does_not_hold(service: SimQueu
     assert one.state == LIVE
 
 
-def test_a_number_that_somebody_else_got_is_replaced() -> None:
+def test_a_number_taken_by_another_process_is_replaced() -> None:
     disk, history = SimDisk(FOLDERS, ordered=True), MailHistory()
     service = SimQueueService(disk, history)
     service.store.scheduler_connected(service, set())
@@ -221,7 +221,7 @@ def test_the_setting_for_files_makes_files_although_a_scheduler_is_there() -> No
     assert len(service.numbers("todo")) == 1 and not service.admitted
 
 
-def test_the_stock_of_numbers_does_not_grow_for_ever(service: SimQueueService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_pool_is_bounded(service: SimQueueService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "POOL_LOW", 0)
     service.store.scheduler_connected(service, set())
     for _ in range(4):

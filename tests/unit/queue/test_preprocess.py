@@ -68,7 +68,7 @@ def test_info_appears_last_and_only_when_the_rest_is_on_the_disk(
     assert events.count("flush local/1") == 1, "a folder is flushed once for the group"
 
 
-def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Preprocessor) -> None:
+def test_a_preprocessed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Preprocessor) -> None:
     Path(paths.channel("remote", 4)).write_bytes(b"Tgarbage@x\0")
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
@@ -79,7 +79,9 @@ def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Pre
     assert b"".join(queue_files.failures(4)) == b"<x@y>:\nno\n\n"
 
 
-def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, preparation: Preprocessor) -> None:
+def test_a_message_that_cannot_be_preprocessed_does_not_stop_the_others(
+    paths: QueuePaths, preparation: Preprocessor
+) -> None:
     os.rmdir(f"{paths.root}/local/2")
     good, bad = preparation.place([placement(4), placement(5)])
     assert good is None
@@ -132,7 +134,7 @@ def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, pr
     assert Path(paths.info(4)).read_bytes() == b"Fa@b\0"
 
 
-def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preprocessor) -> None:
+def test_removing_the_last_channel_is_reported(paths: QueuePaths, preparation: Preprocessor) -> None:
     queue_files = preparation.files
     Path(paths.info(4)).write_bytes(b"Fa@b\0")
     for name in CHANNELS:
@@ -171,7 +173,7 @@ def test_scans_pass_over_what_is_no_message(paths: QueuePaths) -> None:
     assert sorted(numbers_in(paths.info_dirs())) == [4, 7]
 
 
-def test_a_scan_tries_a_folder_again_that_was_away(paths: QueuePaths) -> None:
+def test_a_scan_retries_a_folder_that_was_missing(paths: QueuePaths) -> None:
     Path(paths.info(4)).touch()
     os.rename(f"{paths.root}/info/1", f"{paths.root}/elsewhere")
     scan = QueueScan(paths.info_dirs())

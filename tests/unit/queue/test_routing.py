@@ -63,7 +63,7 @@ def test_the_empty_key_catches_everything_else() -> None:
         (b"joe", b"joe"),
     ],
 )
-def test_bounces_show_addresses_as_their_sender_knows_them(stored: bytes, sent: bytes) -> None:
+def test_bounces_show_addresses_as_the_sender_wrote_them(stored: bytes, sent: bytes) -> None:
     assert ROUTES.original_address(stored) == sent
 
 

@@ -59,7 +59,7 @@ class Failing(SimDisk):
         super().sync_folder(path)
 
 
-def test_wishes_stand_where_c_does_not_read() -> None:
+def test_dsn_parameters_are_where_c_does_not_read() -> None:
     disk = SimDisk(FOLDERS)
     envelope = pieces(ENVELOPE + b"W E:id 0:n:\0")
     number = queue_one(disk, PATHS, SUBMITTER, pieces(b"\nbody\n"), envelope, lambda: True)
@@ -94,7 +94,9 @@ def test_the_netqmail_layout_has_flat_folders() -> None:
         ("link", "todo", 66, {"mess", "intd"}),
     ],
 )
-def test_trouble_has_its_exit_code_and_leaves_what_c_leaves(verb: str, folder: str, code: int, left: set[str]) -> None:
+def test_each_failure_has_its_exit_code_and_leaves_what_c_leaves(
+    verb: str, folder: str, code: int, left: set[str]
+) -> None:
     disk = Failing(verb, folder)
     with pytest.raises(SpoolError) as trouble:
         queue(disk)
@@ -187,7 +189,7 @@ def test_what_is_no_digit_is_answered_before_the_request_as_c_does() -> None:
     assert files(disk) == set()
 
 
-def test_the_sweep_spares_the_pool_and_what_is_young() -> None:
+def test_the_sweep_spares_the_pool_and_recent_files() -> None:
     class Dated(SimDisk):
         def accessed(self, path: str) -> float:
             return 1000.0 if "old" in path or "pool" in path else 2000.0

@@ -35,7 +35,7 @@ def test_a_new_failure_takes_the_first_free_place() -> None:
     assert after_attempt([entry(3, 9, OTHER), FREE, FREE], INET, IP, NOW, True) == (1, entry(1, 0))
 
 
-def test_in_a_full_table_the_quietest_host_makes_room() -> None:
+def test_a_full_table_replaces_the_least_recent_host() -> None:
     table = [entry(1, 5000, OTHER), entry(9, 6000, bytes(4)), entry(1, 5001, b"abcd")]
     assert after_attempt(table, INET, IP, NOW, True) == (2, entry(1, 0))
 

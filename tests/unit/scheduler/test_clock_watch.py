@@ -10,12 +10,12 @@ from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueu
 NOW = 1_700_000_000
 
 
-def test_a_step_back_is_told_once() -> None:
+def test_a_clock_step_back_is_logged_once() -> None:
     watch = ClockWatch()
     assert [watch.set_back_by(now) for now in (1000.0, 1000.5, 999.9, 900.2, 900.3, 5000.0)] == [0, 0, 0, 99, 0, 0]
 
 
-def test_a_host_that_timed_out_in_the_future_is_not_left_alone() -> None:
+def test_a_timeout_recorded_in_the_future_does_not_block_a_host() -> None:
     ip = b"\x7f\0\0\1"
     entries = [TcptoEntry(2, 10, NOW + 86400, ip)]
     assert not is_to_skip(entries, 2, ip, NOW, 1)
@@ -23,7 +23,7 @@ def test_a_host_that_timed_out_in_the_future_is_not_left_alone() -> None:
     assert is_to_skip([TcptoEntry(2, 10, NOW, ip)], 2, ip, NOW, 1)
 
 
-def test_a_free_place_is_taken_from_a_host_of_the_past() -> None:
+def test_slots_of_hosts_with_past_times_are_reused() -> None:
     """A time in the future does not keep a place for ever."""
     entries = [TcptoEntry(2, 1, NOW + 86400, b"\x7f\0\0\1"), TcptoEntry(2, 2, NOW, b"\x7f\0\0\2")]
     assert after_attempt(entries, 2, b"\x7f\0\0\3", NOW, failed=True) == (0, TcptoEntry(2, 1, NOW, b"\x7f\0\0\3"))
@@ -36,7 +36,7 @@ def test_bounces_of_the_future_count_as_sent_now() -> None:
     assert limit.wait_s(b"a@b", NOW + HOUR_S) == 0
 
 
-def test_a_noted_time_is_bounded_by_the_schedule() -> None:
+def test_a_recorded_time_is_bounded_by_the_schedule() -> None:
     schedule = RetrySchedule(604800)
     assert schedule.at_most(NOW + 400, NOW, REMOTE) == NOW + 400
     assert schedule.at_most(NOW + 604800, NOW, LOCAL) == NOW
@@ -45,7 +45,7 @@ def test_a_noted_time_is_bounded_by_the_schedule() -> None:
     assert steps.at_most(NOW + 86400 * 3, NOW, REMOTE) == NOW
 
 
-def test_whoever_waits_for_a_destination_waits_no_longer_for_the_clock() -> None:
+def test_deliveries_waiting_for_a_destination_ignore_the_clock_step() -> None:
     room: DestinationQueues[str] = DestinationQueues(8, {b"x.org": Limit(1, 0.0)})
     queue = room.enqueue(b"x.org", "first", NOW)
     assert room.next_ready(NOW) == ("first", b"")

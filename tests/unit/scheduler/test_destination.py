@@ -41,7 +41,7 @@ def test_a_destination_begins_small_and_widens_with_every_message_that_it_takes(
         assert place.delay(2.0) is None
 
 
-def test_so_many_at_a_time() -> None:
+def test_concurrency_per_destination_is_limited() -> None:
     place = running(1, Limit(concurrency=2))
     assert place.delay(1.0) == 0
     place.start(1.0)
@@ -63,7 +63,7 @@ def test_a_rate_spaces_deliveries_and_idle_time_is_not_saved_up() -> None:
 
 
 @pytest.mark.parametrize("report", [ENOUGH, NOBODY])
-def test_a_tired_destination_gets_half_as_much_and_later_then_more_again(report: tuple[bytes, bytes]) -> None:
+def test_a_deferring_destination_is_halved_and_later_grows_again(report: tuple[bytes, bytes]) -> None:
     place = running(4)
     place.end(*report, 1.0)
     assert place.delay(1.0) is None
@@ -80,7 +80,7 @@ def test_a_tired_destination_gets_half_as_much_and_later_then_more_again(report:
     assert place.delay(5.0) == 0
 
 
-def test_pauses_have_an_end_and_peace_opens_the_window() -> None:
+def test_pauses_end_and_successes_reopen_the_window() -> None:
     place = DestinationThrottle(Limit())
     for _ in range(20):
         place.start(5.0)
@@ -91,7 +91,7 @@ def test_pauses_have_an_end_and_peace_opens_the_window() -> None:
     assert place.delay(5.0 + CALM_S) == 0
 
 
-def test_a_destination_that_nobody_answers_for_is_dead_until_somebody_does() -> None:
+def test_an_unreachable_destination_is_dead_until_it_answers() -> None:
     place = running(5)
     for count in range(DEAD_AFTER):
         assert not place.is_dead, count
@@ -111,7 +111,7 @@ def test_a_destination_that_nobody_answers_for_is_dead_until_somebody_does() -> 
     assert place.answered_at == 200.0
 
 
-def test_trouble_of_our_own_says_nothing_of_a_destination() -> None:
+def test_local_errors_do_not_count_against_a_destination() -> None:
     place = running(3)
     for _ in range(3):
         place.end(*OURS, 1.0)
@@ -120,7 +120,7 @@ def test_trouble_of_our_own_says_nothing_of_a_destination() -> None:
     assert place.is_expired(1.0)
 
 
-def test_somebody_who_knows_better_has_it_tried_again() -> None:
+def test_an_administrator_can_force_a_retry() -> None:
     place = running(5)
     for _ in range(5):
         place.end(*NOBODY, 1.0)
@@ -147,11 +147,11 @@ def test_a_clock_that_was_set_back_stops_nothing_for_long() -> None:
         (b"250 4.7.0 odd", False),
     ],
 )
-def test_the_answer_tells(answer: bytes, expected: bool) -> None:
+def test_the_report_decides_the_outcome(answer: bytes, expected: bool) -> None:
     assert is_busy_reply(b"192.0.2.1 does not like recipient.\nRemote host said: " + answer + b"\n") is expected
 
 
-def test_texts_of_our_own_tell_nothing_about_tiredness() -> None:
+def test_local_report_texts_do_not_count_as_deferrals() -> None:
     assert not is_busy_reply(b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n421")
 
 
@@ -169,5 +169,5 @@ def test_texts_of_our_own_tell_nothing_about_tiredness() -> None:
         (*YES, False),
     ],
 )
-def test_whether_anybody_answered(letter: bytes, text: bytes, expected: bool) -> None:
+def test_whether_the_destination_answered(letter: bytes, text: bytes, expected: bool) -> None:
     assert is_connection_failure(letter, text) is expected

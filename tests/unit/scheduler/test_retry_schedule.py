@@ -46,7 +46,7 @@ def test_the_earliest_comes_first_and_nothing_before_its_time() -> None:
     assert due.wakes_at() == 300
 
 
-def test_hurry_makes_everything_due() -> None:
+def test_a_forced_retry_makes_everything_due() -> None:
     due = DueQueue()
     due.insert(7, 5000)
     due.insert(8, 20)
@@ -56,7 +56,7 @@ def test_hurry_makes_everything_due() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**40))))
-def test_numbers_and_times_come_back_as_they_went_in(entries: list[tuple[int, int]]) -> None:
+def test_entries_survive_a_round_trip(entries: list[tuple[int, int]]) -> None:
     due = DueQueue()
     for number, time in entries:
         due.insert(number, time)
@@ -87,7 +87,7 @@ def test_domains_may_have_lifetimes_of_their_own() -> None:
     assert RetrySchedule(100).is_over(101, b"a@short.org")
 
 
-def test_what_is_held_is_not_hurried() -> None:
+def test_held_messages_ignore_a_forced_retry() -> None:
     due = DueQueue()
     due.insert(7, HELD_UNTIL)
     due.retry_all(30)

@@ -69,7 +69,7 @@ def test_with_pipelining_the_envelope_is_one_write() -> None:
     )
 
 
-def test_data_accepted_for_nobody_gets_a_lone_dot_and_the_report_stays() -> None:
+def test_data_without_accepted_recipients_gets_a_lone_dot_and_the_report_stays() -> None:
     server = ManualServer().reply(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n450 later\r\n", b"354 go\r\n")
     assert server.sent[3] == b".\r\nQUIT\r\n"
     assert server.report() == (
@@ -136,7 +136,7 @@ def test_failures_are_reported_in_the_words_of_qmail_remote(replies: list[bytes]
     assert not server.client.is_reusable
 
 
-def test_a_server_that_is_busy_sends_us_to_the_next_one() -> None:
+def test_a_busy_server_is_skipped() -> None:
     server = ManualServer().reply(b"421 busy\r\n")
     assert server.client.status == TRY_NEXT
     assert server.sent == [b""]
@@ -169,7 +169,7 @@ def test_an_unreadable_message_is_deferred() -> None:
     assert server.report() == b"r\0ZUnable to read message. (#4.3.0)\n\0"
 
 
-def test_a_kept_session_carries_the_next_message_without_introductions() -> None:
+def test_a_reused_session_sends_the_next_message_without_ehlo() -> None:
     server = ManualServer(keep=True).reply(
         b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n"
     )
@@ -181,7 +181,7 @@ def test_a_kept_session_carries_the_next_message_without_introductions() -> None
     assert server.report() == b"r\0K192.0.2.7 accepted message.\nRemote host said: 250 second\n\0"
 
 
-def test_a_kept_session_with_an_unexpected_word_is_not_used_again() -> None:
+def test_a_session_with_an_unexpected_reply_is_not_reused() -> None:
     server = ManualServer(keep=True).reply(
         b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n421 bye\r\n"
     )
@@ -229,7 +229,7 @@ def test_authentication_comes_before_mail_and_names_the_sender() -> None:
     ("sender", "parameter"),
     [(b"", b"AUTH=<>"), (b"e=mc2@x", b"AUTH=e+3Dmc2@x"), (b'"a b+c"@x', b'AUTH="a+20b+2Bc"@x')],
 )
-def test_a_sender_is_vouched_for_in_xtext(sender: bytes, parameter: bytes) -> None:
+def test_the_auth_parameter_is_in_xtext(sender: bytes, parameter: bytes) -> None:
     client = SmtpClient(b"192.0.2.7", b"me.test", ClientCredentials(b"user", b"secret"))
     client.begin(sender, [b"r@y"])
     for piece in (b"220 a\r\n", b"250-x\r\n250 AUTH PLAIN\r\n", b"235 ok\r\n"):
@@ -314,7 +314,7 @@ def replies_to(step: int) -> list[bytes]:
 @pytest.mark.parametrize(
     ("step", "odd"), [(step, odd) for step in range(len(STEPS)) for odd in replies_to(step) if odd != b"250 ok\r\n"]
 )
-def test_what_is_neither_yes_nor_no_defers_and_ends_the_session(step: int, odd: bytes) -> None:
+def test_an_unexpected_reply_code_defers_and_ends_the_session(step: int, odd: bytes) -> None:
     server = ManualServer(keep=True).reply(*STEPS[:step], odd)
     assert report_of_output(server.report()).outcome == b"Z"
     assert server.sent[-1] == b"QUIT\r\n"
@@ -375,7 +375,7 @@ def test_an_answer_before_the_end_of_the_message_ends_it(early: bytes, letter: b
     assert early.strip() in text
 
 
-def test_the_beginning_of_an_answer_before_the_end_of_the_message_is_no_answer_to_it() -> None:
+def test_a_partial_reply_before_the_end_of_the_message_is_not_its_reply() -> None:
     server = ManualServer()
     for piece in [*TO_CONTENT, b"25"]:
         server.client.receive(piece)
@@ -405,7 +405,7 @@ def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tupl
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda text: text.replace(b"\r", b"\n")), max_size=8))
-def test_content_is_undone_by_a_server(pieces: list[bytes]) -> None:
+def test_a_server_restores_the_dot_stuffed_content(pieces: list[bytes]) -> None:
     message = b"".join([*pieces, b"\n"])
     server = ManualServer()
     for piece in TO_CONTENT:
@@ -461,14 +461,14 @@ def test_implicit_tls_precedes_the_greeting_once() -> None:
     assert server.client.status == WAITING
 
 
-def test_a_connection_lost_under_tls_says_what_tls_says() -> None:
+def test_a_connection_lost_under_tls_reports_the_tls_error() -> None:
     server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", PLAIN_EHLO)
     server.client.lost(b"bad record mac")
     assert server.report() == b"ZConnected to 192.0.2.7 but connection died. bad record mac (#4.4.2)\n\0"
 
 
 @pytest.mark.parametrize("answer", [b"", b"454 TLS is not there now\r\n", b"421 TLS is not there now\r\n"])
-def test_a_server_that_leaves_at_starttls_could_not_do_it_and_the_report_says_so(answer: bytes) -> None:
+def test_a_server_that_disconnects_at_starttls_is_reported_so(answer: bytes) -> None:
     server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, answer)
     server.client.lost()
     assert server.client.has_broken_tls
@@ -478,7 +478,7 @@ def test_a_server_that_leaves_at_starttls_could_not_do_it_and_the_report_says_so
     )
 
 
-def test_a_server_that_goes_on_without_tls_has_not_broken_it() -> None:
+def test_a_refused_starttls_is_no_tls_failure() -> None:
     server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, b"454 no\r\n", b"250 a\r\n")
     server.client.lost()
     assert not server.client.has_broken_tls
@@ -486,6 +486,6 @@ def test_a_server_that_goes_on_without_tls_has_not_broken_it() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"250 what\r\n", b"354 go\r\n", b"hello\r\n"])
-def test_what_is_neither_yes_nor_no_to_starttls_defers(answer: bytes) -> None:
+def test_an_unexpected_reply_to_starttls_defers(answer: bytes) -> None:
     server = ManualServer(tls=IF_OFFERED).reply(b"220 hi\r\n", TLS_EHLO, answer)
     assert server.report() == b"ZSTARTTLS rejected; connecting to 192.0.2.7.\nRemote host said: %b\n\0" % answer.strip()

@@ -31,7 +31,7 @@ class DsnServer:
         return self
 
 
-def test_a_server_that_knows_such_words_hears_them() -> None:
+def test_a_server_with_dsn_gets_the_parameters() -> None:
     for extensions in ((b"DSN",), (b"DSN", b"PIPELINING")):
         server = DsnServer(*extensions).finish()
         assert server.sent_data == (
@@ -41,25 +41,25 @@ def test_a_server_that_knows_such_words_hears_them() -> None:
         assert server.client.next_hop_sends_dsn
 
 
-def test_others_do_not_and_take_nothing_over() -> None:
+def test_a_server_without_dsn_gets_none_and_takes_no_responsibility() -> None:
     server = DsnServer(b"PIPELINING").finish()
     assert server.sent_data == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nRCPT TO:<r2@y>\r\nDATA\r\n"
     assert not server.client.next_hop_sends_dsn
 
 
-def test_a_message_beyond_ascii_goes_to_who_takes_it() -> None:
+def test_a_smtputf8_message_goes_to_a_server_with_smtputf8() -> None:
     server = DsnServer(b"SMTPUTF8", b"PIPELINING", dsn=b"W U")
     assert server.sent_data.startswith(b"MAIL FROM:<s@x> SMTPUTF8\r\n")
 
 
-def test_and_comes_back_from_everybody_else() -> None:
+def test_a_smtputf8_message_fails_at_a_server_without_smtputf8() -> None:
     server = DsnServer(b"PIPELINING", dsn=b"W U")
     assert server.sent_data == b"QUIT\r\n"
     assert server.client.status == DONE
     assert server.client.report == b"D192.0.2.7 does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n\0"
 
 
-def test_a_message_without_wishes_may_follow_on_the_same_session() -> None:
+def test_a_message_without_dsn_parameters_may_reuse_the_session() -> None:
     server = DsnServer(b"DSN", b"PIPELINING", keep=True).finish()
     for piece in (b"Subject: x\n\n", b""):
         server.client.supply(piece)
@@ -71,7 +71,7 @@ def test_a_message_without_wishes_may_follow_on_the_same_session() -> None:
     assert not server.client.next_hop_sends_dsn
 
 
-def test_the_trace_tells_how_a_message_came() -> None:
+def test_the_received_line_names_the_protocol() -> None:
     queued = b"Received: (qmail 7 invoked from network); now\n"
     trace = b"Received: from a (HELO b) (1.2.3.4)\n  by c with UTF8SMTPS (X encrypted); now\n"
     assert is_beyond_ascii(queued + trace + b"Subject: x\n\n")

@@ -56,7 +56,7 @@ def decode(pieces: list[bytes]) -> tuple[bytes, bytes | None] | None:
 
 
 @given(HARD)
-def test_it_agrees_with_the_machine_of_single_bytes(data: bytes) -> None:
+def test_it_agrees_with_the_byte_by_byte_state_machine(data: bytes) -> None:
     data += b"\r\n.\r\n"
     assert decode([data]) == byte_by_byte(data)
 
@@ -68,7 +68,7 @@ def test_fragmentation_makes_no_difference(pieces: list[bytes]) -> None:
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b""))))
-def test_what_a_client_stuffs_comes_out_again(lines: list[bytes]) -> None:
+def test_dot_stuffing_is_reversible(lines: list[bytes]) -> None:
     wire = b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\nQUIT\r\n"
     assert decode([wire]) == (b"".join(line + b"\n" for line in lines), b"QUIT\r\n")
 

@@ -25,7 +25,7 @@ def talk(*pieces: bytes, recipients: int = 1) -> tuple[LmtpClient, bytes]:
     return client, sent_data
 
 
-def test_a_message_for_one() -> None:
+def test_a_single_recipient_delivery() -> None:
     client, sent_data = talk(*LHLO, ENVELOPE, b"250 2.0.0 <r0@y> saved\r\n")
     assert sent_data == (
         b"LHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nDATA\r\nSubject: x\r\n\r\n..body\r\n.\r\nQUIT\r\n"
@@ -70,7 +70,7 @@ def test_the_last_reply_decides_for_a_single_recipient(last: bytes, letter: byte
     assert last in text
 
 
-def test_answers_out_of_step_stand_for_nobody() -> None:
+def test_replies_out_of_order_count_for_no_recipient() -> None:
     client, _ = talk(
         *LHLO, b"250 s\r\n250 a\r\n250 b\r\n250 c\r\n354 go\r\n", b"250 a in\r\n354 go\r\n550 c\r\n", recipients=3
     )
@@ -79,7 +79,7 @@ def test_answers_out_of_step_stand_for_nobody() -> None:
     assert not client.is_reusable
 
 
-def test_a_server_of_smtp_is_no_store() -> None:
+def test_an_smtp_server_is_not_taken_for_lmtp() -> None:
     client, sent_data = talk(b"220 hi\r\n", b"500 what is LHLO?\r\n")
     assert sent_data == b"LHLO me.test\r\nQUIT\r\n"
     assert client.report == (

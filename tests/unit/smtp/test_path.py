@@ -33,11 +33,11 @@ from eqmail_core.smtp.path import MAX_PATH, address_literal, decode_xtext, parse
         (b"FROM:\ta@b", b"\ta@b"),
     ],
 )
-def test_addresses_are_read_forgivingly(argument: bytes, address: bytes) -> None:
+def test_addresses_are_read_leniently(argument: bytes, address: bytes) -> None:
     assert parse_path(argument) == address
 
 
-def test_an_address_has_a_longest_length() -> None:
+def test_addresses_have_a_length_limit() -> None:
     assert parse_path(b"TO:<%b>" % (b"x" * MAX_PATH)) == b"x" * MAX_PATH
     assert parse_path(b"TO:<%b>" % (b"x" * (MAX_PATH + 1))) is None
 

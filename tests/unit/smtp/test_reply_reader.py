@@ -29,11 +29,11 @@ def test_text_is_cut_and_a_cut_text_has_no_newline() -> None:
     assert (code, len(text), text[-1:]) == (550, MAX_TEXT, b"x")
 
 
-def test_what_is_no_code_counts_as_trouble_that_may_pass() -> None:
+def test_an_invalid_reply_code_is_temporary() -> None:
     assert [code for code, _ in replies_of(b"hello\r\n\r\n25\r\n2x0 ok\r\n")] == [GARBLED] * 4
 
 
-def test_a_server_that_never_stops_is_not_listened_to() -> None:
+def test_an_endless_reply_is_cut_off() -> None:
     reader = ReplyReader()
     reader.receive(b"250 ok\r\n" * (3 * MAX_WAITING))
     assert sum(1 for _ in iter(reader.next_reply, None)) == MAX_WAITING

@@ -44,21 +44,23 @@ def test_without_a_checker_there_is_no_auth(home: Home) -> None:
         ("old:abJnggxhB/yWI\n", METHODS),
     ],
 )
-def test_our_checker_can_what_its_secrets_are_good_for(home: Home, text: str, methods: tuple[bytes, ...]) -> None:
+def test_our_checker_offers_the_mechanisms_its_secrets_support(
+    home: Home, text: str, methods: tuple[bytes, ...]
+) -> None:
     secrets(home, text)
     assert offered(home, "bin/qmail-chkpw", "/bin/true") == methods
 
 
-def test_without_a_file_of_secrets_nobody_knows_a_clear_one(home: Home) -> None:
+def test_without_a_secrets_file_no_clear_text_secret_is_assumed(home: Home) -> None:
     assert offered(home, "/any/where/qmail-chkpw") == PASSWORDS
 
 
-def test_of_a_foreign_checker_everything_is_expected(home: Home) -> None:
+def test_a_foreign_checker_is_assumed_to_support_every_mechanism(home: Home) -> None:
     secrets(home, HASHED)
     assert offered(home, "/bin/checkpassword", "/bin/true") == METHODS
 
 
-def test_a_wrapper_can_what_one_of_its_tools_can(home: Home, tmp_path: Path) -> None:
+def test_a_wrapper_supports_what_any_of_its_tools_supports(home: Home, tmp_path: Path) -> None:
     ours, other = tmp_path / "qmail-chkpw", tmp_path / "cmd5checkpw"
     ours.touch()
     home.write("checkpwtools", f"# tools\n{ours}\n{other}\n")
@@ -81,7 +83,9 @@ def test_a_wrapper_can_what_one_of_its_tools_can(home: Home, tmp_path: Path) -> 
         ("plain", METHODS, False),
     ],
 )
-def test_the_administrator_knows_better(home: Home, word: str, methods: tuple[bytes, ...], is_demanded: bool) -> None:
+def test_the_administrator_can_override_the_mechanisms(
+    home: Home, word: str, methods: tuple[bytes, ...], is_demanded: bool
+) -> None:
     home.write("authmethods", word + "\n")
     offer = auth_offer(home.site, home.controls(), [b"/bin/checkpassword"])
     assert (offer.methods, offer.is_demanded) == (methods, is_demanded)

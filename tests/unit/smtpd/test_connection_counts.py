@@ -29,7 +29,7 @@ def begun(counts: SharedCounters, index: int = 0) -> ProcessCounters:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.booleans()), max_size=200))
-def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) -> None:
+def test_all_processes_share_the_counts(events: list[tuple[int, int, bool]]) -> None:
     counts = SharedCounters(3)
     shares = [begun(counts, index) for index in range(3)]
     kept: Counter[tuple[int, bytes]] = Counter()
@@ -48,7 +48,7 @@ def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) ->
             assert share.sessions_of(address) == sum(kept[index, address] for index in range(3))
 
 
-def test_another_process_sees_them() -> None:
+def test_the_counts_are_visible_to_another_process() -> None:
     counts = SharedCounters(2)
     mine = begun(counts)
     mine.enter(IP)
@@ -80,7 +80,7 @@ def test_the_dead_do_not_count() -> None:
     assert (mine.total, mine.sessions_of(IP), mine.failures_of(IP, 1000, 600)) == (0, 0, 0)
 
 
-def test_only_who_has_the_descriptor_can_write_there() -> None:
+def test_only_holders_of_the_descriptor_can_write_the_counts() -> None:
     """A tally that nobody has begun with is no memory of this process, so children that close it have none of it."""
 
     def mapped() -> int:
@@ -114,7 +114,7 @@ def test_failures_are_forgotten_after_a_while() -> None:
     assert share.failures_of(IP, 1601, 600) == 1
 
 
-def test_a_crowd_is_not_more_than_it_takes() -> None:
+def test_counters_use_bounded_memory() -> None:
     """With more addresses than places nobody has too many, and each has its own in its own process."""
     share = begun(SharedCounters())
     addresses = [b"2001:db8::%x" % number for number in range(20_000)]

@@ -20,12 +20,12 @@ RULES = ServerOptions(b"mx", offers_notify=True, offers_utf8=True)
 BAD = b"501 syntax error in parameters (#5.5.4)\r\n"
 
 
-def test_what_is_offered() -> None:
+def test_the_offer_depends_on_the_options() -> None:
     assert Client(RULES).send(b"EHLO c\r\n").endswith(b"250-SIZE 0\r\n250-DSN\r\n250 SMTPUTF8\r\n")
     assert b"DSN" not in Client(ServerOptions(b"mx", offers_utf8=True)).send(b"EHLO c\r\n")
 
 
-def test_wishes_are_those_of_one_message() -> None:
+def test_dsn_parameters_count_for_one_message() -> None:
     client = Client(RULES)
     client.send(b"EHLO c\r\nMAIL FROM:<a@b> SIZE=10 RET=HDRS ENVID=QQ+2B SMTPUTF8 BODY=8BITMIME\r\n")
     client.send(b"RCPT TO:<c@d> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;C+40D\r\nRCPT TO:<e@f>\r\n")
@@ -60,7 +60,7 @@ def test_wishes_are_those_of_one_message() -> None:
         b"RCPT TO:<a@b> ORCPT=rfc822;" + b"x" * 500,
     ],
 )
-def test_what_a_parameter_cannot_be(command: bytes) -> None:
+def test_invalid_parameters_are_refused(command: bytes) -> None:
     client = Client(RULES)
     client.send(b"MAIL FROM:<a@b>\r\n")
     assert client.send(command + b"\r\n") == BAD
@@ -69,7 +69,7 @@ def test_what_a_parameter_cannot_be(command: bytes) -> None:
         assert client.send(b"RCPT TO:<a@b>\r\n") == b"250 ok\r\n"
 
 
-def test_what_was_not_offered_is_passed_over_as_by_c() -> None:
+def test_parameters_not_offered_are_ignored_as_by_c() -> None:
     client = Client()
     assert client.send(b"MAIL FROM:<a@b> RET=HALF SMTPUTF8=1\r\nRCPT TO:<c@d> NOTIFY=x\r\n") == b"250 ok\r\n" * 2
     assert client.core.dsn is None
@@ -111,7 +111,7 @@ PARAMETERS = st.lists(
 
 
 @given(PARAMETERS)
-def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
+def test_any_parameters_are_read_or_refused(soup: bytes) -> None:
     for read in (lambda: read_mail(soup, True, True), lambda: read_recipient(soup)):
         try:
             read()
@@ -120,7 +120,7 @@ def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
 
 
 @given(DSN)
-def test_what_is_said_to_a_server_is_what_was_heard(dsn: DsnParameters) -> None:
+def test_mail_parameters_are_sent_as_received(dsn: DsnParameters) -> None:
     dsn.recipients.clear()
     parsed = read_mail(mail_parameters(dsn, knows_dsn=True), True, True)
     assert (parsed is None) == (not render_dsn(dsn))
@@ -129,6 +129,6 @@ def test_what_is_said_to_a_server_is_what_was_heard(dsn: DsnParameters) -> None:
 
 
 @given(NEWS, st.just(b"") | ORCPT)
-def test_what_is_said_about_a_recipient_is_what_was_heard(news: bytes, orcpt: bytes) -> None:
+def test_recipient_parameters_are_sent_as_received(news: bytes, orcpt: bytes) -> None:
     parsed = read_recipient(recipient_parameters(RecipientDsn(news, orcpt)))
     assert (parsed.notify, parsed.orcpt) == (news, orcpt) if parsed is not None else not news and not orcpt

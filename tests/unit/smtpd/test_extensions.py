@@ -59,7 +59,7 @@ class TestChunks:
         assert not client.messages
 
     @pytest.mark.parametrize("name", [b"HELO x", b"EHLO x"])
-    def test_a_client_that_names_itself_anew_ends_a_message_in_chunks(self, name: bytes) -> None:
+    def test_a_second_ehlo_ends_a_message_in_chunks(self, name: bytes) -> None:
         client = Client(self.RULES)
         client.send(OPEN + b"BDAT 1\r\nx" + name + b"\r\n")
         assert client.events[-1].restarts
@@ -129,7 +129,7 @@ class TestLimits:
         assert codes(client.send(b"NOOP\r\n" * 5)) == [250, 250, 250, 421]
         assert client.core.closed
 
-    def test_the_number_of_recipients_is_told(self) -> None:
+    def test_the_number_of_recipients_is_reported(self) -> None:
         assert Client(ServerOptions(b"mx", max_recipients=7)).send(b"EHLO\r\n").endswith(b"250 LIMITS RCPTMAX=7\r\n")
 
 

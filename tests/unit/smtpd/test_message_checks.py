@@ -28,7 +28,7 @@ class TestRcptHosts:
             b"a@b@local.dom",
         ],
     )
-    def test_ours_are_accepted(self, address: bytes) -> None:
+    def test_listed_domains_are_accepted(self, address: bytes) -> None:
         assert self.HOSTS.accepts(address)
 
     @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ class TestBadSenders:
     def test_others_are_not(self, sender: bytes) -> None:
         assert not self.BAD.refuses(sender)
 
-    def test_no_list_refuses_nobody(self) -> None:
+    def test_without_a_list_no_sender_is_refused(self) -> None:
         assert not BadSenders(None).refuses(b"a@b")
 
 
@@ -82,7 +82,7 @@ class TestRelayClients:
     def test_others_may_not(self, address: bytes) -> None:
         assert not self.CLIENTS.includes(address)
 
-    def test_nonsense_is_kept_for_a_warning(self) -> None:
+    def test_invalid_entries_are_kept_for_a_warning(self) -> None:
         assert self.CLIENTS.ignored == [b"what?"]
 
 
@@ -96,7 +96,7 @@ def checks_of(pieces: list[bytes], databytes: int = 0) -> MessageChecks:
 class TestMessageChecks:
     """Size and hops of a message."""
 
-    def test_a_hundred_places_are_a_loop(self) -> None:
+    def test_a_hundred_received_lines_are_a_loop(self) -> None:
         assert not checks_of([b"rEceived: x\n" * (MAX_HOPS - 1)]).is_looping
         assert checks_of([b"delivered-to: x\n" + b"Received: x\n" * (MAX_HOPS - 1)]).is_looping
 
@@ -112,7 +112,7 @@ class TestMessageChecks:
         assert checks_of([b"abc\n", b"\n"], 4).is_too_big
         assert not checks_of([b"x" * 1000]).is_too_big
 
-    def test_it_can_begin_again(self) -> None:
+    def test_the_checks_can_be_reset(self) -> None:
         checks = checks_of([b"Received: x\n\n"])
         checks.begin()
         checks.receive(b"Received: y\n")
@@ -149,7 +149,7 @@ class TestOutcome:
     def test_a_message_that_may_not_be_queued_is_never_accepted(self) -> None:
         assert conclude(checks_of([b"xx"], 1), 0, 99, 7)[0].startswith(b"552")
 
-    def test_the_log_tells_who_and_is_one_harmless_line(self) -> None:
+    def test_the_log_line_names_the_client_and_is_sanitized(self) -> None:
         assert log_line(b"timeout", None, b"1.2.3.4", None, b"h") == (
             b"qmail-smtpd: timeout: (null) from 1.2.3.4 to (null) helo h\n"
         )

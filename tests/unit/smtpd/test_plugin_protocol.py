@@ -17,7 +17,7 @@ def reader_of(pieces: list[bytes]) -> PluginOutputReader:
     return reader
 
 
-def test_nothing_is_heard_after_a_final_word() -> None:
+def test_output_after_the_final_instruction_is_ignored() -> None:
     reader = reader_of([PLUGIN_OUTPUT])
     assert reader.is_over
     assert reader.instructions == [(b"H", b"X: y"), (b"C", b"a@b"), (b"S", b"V=1"), (b"E", b"550 no")]
@@ -27,7 +27,7 @@ def test_a_last_line_needs_no_newline() -> None:
     assert reader_of([b"HX: y\nP250 hi", b""]).instructions == [(b"H", b"X: y"), (b"P", b"250 hi")]
 
 
-def test_silence_is_no_instruction() -> None:
+def test_empty_output_is_no_instruction() -> None:
     reader = reader_of([b""])
     assert reader.is_over
     assert not reader.instructions
@@ -38,7 +38,7 @@ def test_a_line_ends_at_a_nul() -> None:
     assert reader_of([b"SV=a\0b\n\0\nE550 x\0\n"]).instructions == [(b"S", b"V=a"), (b"E", b"550 x")]
 
 
-def test_a_plugin_that_never_ends_is_not_listened_to_for_ever() -> None:
+def test_endless_plugin_output_is_cut_off() -> None:
     reader = reader_of([b"H" * 4096] * (MAX_OUTPUT // 4096 + 1))
     assert reader.is_over
 

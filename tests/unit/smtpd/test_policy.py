@@ -101,7 +101,7 @@ class TestOwnChecks:
         policy.mail(b"good@x")
         assert policy.rcpt(b"j@ours").accepted
 
-    def test_a_relay_client_may_go_anywhere_and_its_suffix_is_appended(self) -> None:
+    def test_a_relay_client_may_relay_and_its_suffix_is_appended(self) -> None:
         assert PluginPolicy(RELAYCLIENT=b"").rcpt(b"j@foreign").address is None
         assert PluginPolicy(RELAYCLIENT=b"@gate").rcpt(b"j@foreign").address == b"j@foreign@gate"
 
@@ -128,7 +128,9 @@ class TestReceived:
             ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (192.0.2.7)", b"SMTP"),
         ],
     )
-    def test_it_tells_what_the_client_said(self, events: list[SmtpEvent], first: bytes, protocol: bytes) -> None:
+    def test_received_names_the_helo_of_the_client(
+        self, events: list[SmtpEvent], first: bytes, protocol: bytes
+    ) -> None:
         policy = PluginPolicy()
         for event in events:
             policy.decide(event)
@@ -143,17 +145,17 @@ class TestReceived:
 class TestPlugins:
     """What plugins can do."""
 
-    def test_they_run_in_order_until_one_refuses(self) -> None:
+    def test_plugins_run_in_order_until_one_refuses(self) -> None:
         policy = PluginPolicy(b"[mail]\none\ntwo\nthree\n", {b"two": b"E550 no"})
         assert words(policy.mail()) == (False, [b"550 no"])
         assert [name for name, _ in policy.run] == [b"one", b"two"]
 
     @pytest.mark.parametrize(("plugin_output", "lines"), [(b"R550 go", [b"550 go"]), (b"D", [])])
-    def test_they_can_close(self, plugin_output: bytes, lines: list[bytes]) -> None:
+    def test_plugins_can_close_the_connection(self, plugin_output: bytes, lines: list[bytes]) -> None:
         verdict = PluginPolicy(b"[m]\np\n", {b"p": plugin_output}).mail()
         assert (verdict.accepted, verdict.lines, verdict.close) == (False, lines, True)
 
-    def test_what_they_say_comes_before_the_reply(self) -> None:
+    def test_plugin_replies_precede_the_reply_of_the_server(self) -> None:
         policy = PluginPolicy(b"[m]\np\n", {b"p": b"P250-hello"})
         assert words(policy.mail()) == (True, [b"250-hello", reply.OK])
 
@@ -174,12 +176,12 @@ class TestPlugins:
         assert words(policy.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
         assert policy.rcpt(b"x@ours").accepted
 
-    def test_one_can_end_them_all(self) -> None:
+    def test_a_plugin_can_end_the_chain(self) -> None:
         policy = PluginPolicy(b"[m]\np\n[r]\nq\n", {b"p": b"A", b"q": b"E550 never"})
         assert policy.mail().accepted
         assert policy.rcpt(b"x@ours").accepted
 
-    def test_they_change_addresses_headers_and_variables(self) -> None:
+    def test_plugins_change_addresses_headers_and_variables(self) -> None:
         policy = PluginPolicy(
             b"[m]\np\n[r]\nq\n[d]\nr\n", {b"p": b"Cnew@x\nHX-One: 1\nSGOLD=1\nUTCPREMOTEIP", b"q": b"Cj@there"}
         )
@@ -195,7 +197,7 @@ class TestPlugins:
         policy.mail()
         assert not {b"", b"NO"} & set(policy.reception.environ)
 
-    def test_they_can_let_a_client_relay(self) -> None:
+    def test_plugins_can_allow_relaying(self) -> None:
         policy = PluginPolicy(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})
         policy.mail()
         assert policy.rcpt(b"x@foreign").accepted
@@ -220,14 +222,12 @@ class TestPlugins:
         assert policy.mail().accepted
 
     @pytest.mark.parametrize(("last", "accepted"), [(b"N", True), (b"A", True), (b"O", True), (b"", False)])
-    def test_its_last_word_is_about_the_command_in_hand_whatever_it_left_for_it(
-        self, last: bytes, accepted: bool
-    ) -> None:
+    def test_the_final_instruction_of_a_plugin_overrides_its_deferred_error(self, last: bytes, accepted: bool) -> None:
         policy = PluginPolicy(b"[m]\np\n", {b"p": b"LM550 queued\n" + last})
         assert policy.decide(Mail(b"a@b", None)).accepted == accepted
 
     @pytest.mark.parametrize("again", [Hello(b"x", True, restarts=True), Mail(b"a@b", None, restarts=True)])
-    def test_what_they_left_for_a_transaction_goes_with_it(self, again: SmtpEvent) -> None:
+    def test_deferred_errors_end_with_the_transaction(self, again: SmtpEvent) -> None:
         policy = PluginPolicy(b"[r]\np\n[d]\nq\n", {b"p": b"HX-Rcpt: secret\nLD554 no"})
         policy.decide(Mail(b"a@b", None))
         policy.decide(Recipient(b"hidden@ours"))
@@ -241,7 +241,7 @@ class TestPlugins:
         assert verdict.accepted
         assert b"secret" not in verdict.header
 
-    def test_what_is_left_before_the_first_transaction_is_for_it(self) -> None:
+    def test_deferred_errors_before_the_first_transaction_apply_to_it(self) -> None:
         policy = PluginPolicy(b"[c]\np\n", {b"p": b"HX-First: yes"})
         policy.decide(CONNECTED)
         policy.decide(Hello(b"x", True))
@@ -249,7 +249,7 @@ class TestPlugins:
         policy.decide(Recipient(b"joe@ours"))
         assert b"X-First: yes\n" in policy.decide(DATA).header
 
-    def test_one_that_cannot_run_refuses_for_now(self) -> None:
+    def test_a_plugin_that_cannot_run_is_a_temporary_refusal(self) -> None:
         policy = PluginPolicy(b"[m]\np\nq\n", {b"p": b"!can't execute"})
         assert words(policy.mail()) == (False, [b"451 qmail-spp failure: p: can't execute (#4.3.0)"])
         assert len(policy.run) == 1
@@ -265,7 +265,7 @@ class TestAuthentication:
 
     EVENT = AuthEvent(Credentials(b"plain", b"joe", b"pw"))
 
-    def test_it_allows_relaying_and_is_told_in_the_header(self) -> None:
+    def test_authentication_allows_relaying_and_is_in_the_header(self) -> None:
         policy = PluginPolicy()
         assert words(policy.decide(self.EVENT)) == (True, [b"235 ok, joe, go ahead (#2.0.0)"])
         assert policy.rcpt(b"x@foreign").accepted
@@ -287,13 +287,13 @@ class TestAuthentication:
             (111, reply.AUTH_CHILD_PROBLEM),
         ],
     )
-    def test_trouble_is_no_wrong_password(self, outcome: int, line: bytes) -> None:
+    def test_a_checker_failure_is_no_wrong_password(self, outcome: int, line: bytes) -> None:
         policy = PluginPolicy()
         policy.checker = outcome
         assert words(policy.decide(self.EVENT)) == (False, [line])
         assert not policy.pauses
 
-    def test_plugins_can_veto_it(self) -> None:
+    def test_plugins_can_refuse_a_login(self) -> None:
         policy = PluginPolicy(b"[a]\np\n", {b"p": b"E535 vetoed"})
         assert words(policy.decide(self.EVENT)) == (False, [b"535 vetoed"])
         assert not policy.rcpt(b"x@foreign").accepted

@@ -29,7 +29,7 @@ B6 = binary(0x21, 0x21, socket.inet_pton(socket.AF_INET6, "2001:db8::7") * 2 + b
         (B6, ("2001:db8::7", 1), ("2001:db8::7", 65535)),
     ],
 )
-def test_both_ends_are_told_and_what_follows_is_left(
+def test_both_addresses_are_parsed_and_the_rest_is_left_unread(
     header: bytes, remote: tuple[str, int], local: tuple[str, int]
 ) -> None:
     ends, length = parse_proxy_header(header + b"EHLO x\r\n")
@@ -43,7 +43,7 @@ def test_both_ends_are_told_and_what_follows_is_left(
     "header",
     [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 x y z\r\n", binary(0x20, 0, b""), binary(0x21, 0x31, b"x" * 216)],
 )
-def test_a_proxy_may_speak_for_itself(header: bytes) -> None:
+def test_the_local_command_of_a_proxy_is_accepted(header: bytes) -> None:
     assert parse_proxy_header(header) == (None, len(header))
 
 
@@ -67,7 +67,7 @@ def test_anything_else_is_bad(header: bytes) -> None:
 
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda rest: b"PROXY " + rest + b"\r\n"),
                  st.binary(max_size=40).map(lambda rest: SIGNATURE + rest)))  # fmt: skip
-def test_no_other_error_comes_of_any_bytes(data: bytes) -> None:
+def test_any_bytes_raise_the_protocol_error_only(data: bytes) -> None:
     try:
         _, length = parse_proxy_header(data)
     except BadProxyHeader:

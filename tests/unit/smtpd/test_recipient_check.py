@@ -31,7 +31,7 @@ ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtua
         ([b"!*", b"a.test"], b"joe@a.test", b"joe@a.test"),
     ],
 )
-def test_the_entry_that_says_most_counts(entries: list[bytes], recipient: bytes, wanted: bytes | None) -> None:
+def test_the_most_specific_entry_counts(entries: list[bytes], recipient: bytes, wanted: bytes | None) -> None:
     assert RecipientCheck(entries, ROUTES).wanted(recipient) == wanted
 
 
@@ -68,14 +68,14 @@ class LookupPolicy:
 @pytest.mark.parametrize(
     ("letter", "line"), [(b"K", reply.OK), (b"", reply.OK), (b"D", reply.NO_MAILBOX), (b"Z", reply.MAILBOX_AWAY)]
 )
-def test_the_letter_decides(letter: bytes, line: bytes) -> None:
+def test_the_result_letter_decides(letter: bytes, line: bytes) -> None:
     policy = LookupPolicy(letter)
     verdict = policy.rcpt(b"joe@ours")
     assert (verdict.lines, verdict.accepted, policy.asked) == ([line], line == reply.OK, [b"joe@ours"])
     assert policy.reception._accepted == (line == reply.OK)
 
 
-def test_nothing_is_looked_up_for_strangers_and_for_mail_that_goes_on() -> None:
+def test_no_lookup_for_refused_clients_and_for_relayed_mail() -> None:
     policy = LookupPolicy(b"D")
     assert policy.rcpt(b"joe@foreign").lines == [reply.NO_RELAY]
     assert LookupPolicy(b"D", RELAYCLIENT=b"").rcpt(b"joe@foreign").accepted
@@ -83,5 +83,5 @@ def test_nothing_is_looked_up_for_strangers_and_for_mail_that_goes_on() -> None:
     assert not policy.asked
 
 
-def test_clients_that_may_relay_are_told_too() -> None:
+def test_relay_clients_are_checked_too() -> None:
     assert LookupPolicy(b"D", RELAYCLIENT=b"").rcpt(b"joe@ours").lines == [reply.NO_MAILBOX]

@@ -62,7 +62,7 @@ def codes(replies: bytes) -> list[int]:
     return [int(line[:3]) for line in replies.split(b"\r\n")[:-1] if line[3:4] == b" "]
 
 
-def test_it_greets_and_says_goodbye() -> None:
+def test_greeting_and_quit() -> None:
     client = Client()
     assert client.greeting == b"220 mx ESMTP\r\n"
     assert client.send(b"quit\r\nNOOP\r\n") == b"221 mx\r\n"
@@ -78,7 +78,7 @@ def test_a_pipelined_transaction_is_answered_in_order() -> None:
     assert client.messages == [(b"a@b", [b"c@d", b"e@f"], b"hi\n.x\n")]
 
 
-def test_ehlo_tells_what_there_is() -> None:
+def test_ehlo_lists_the_extensions() -> None:
     assert (
         Client(ServerOptions(b"mx", size_limit=7)).send(b"EHLO\r\n")
         == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
@@ -105,7 +105,7 @@ def test_commands_have_an_order(commands: bytes, expected: list[int]) -> None:
     assert codes(Client().send(commands)) == expected
 
 
-def test_after_a_message_the_envelope_is_gone() -> None:
+def test_the_envelope_is_reset_after_a_message() -> None:
     client = Client()
     client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n.\r\n")
     assert codes(client.send(b"DATA\r\n")) == [503]
@@ -123,7 +123,7 @@ def test_a_refused_recipient_is_not_added() -> None:
     assert codes(client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n")) == [250, 550, 503]
 
 
-def test_nothing_is_looked_at_before_a_verdict() -> None:
+def test_input_waits_for_the_verdict() -> None:
     core = ServerProtocol(ServerOptions(b"mx"), b"c", bytes)
     core.begin()
     core.receive(b"NOOP\r\n")
@@ -169,7 +169,7 @@ def test_own_address_literals_are_replaced() -> None:
     assert client.core.recipients == [b"b@[192.0.2.9]", b"b@[192.0.2.1]x"]
 
 
-def test_half_an_address_is_none() -> None:
+def test_an_incomplete_address_is_refused() -> None:
     """An address can never carry a NUL into an envelope, whose fields end in one; nor is it cut there."""
     client = Client()
     replies = client.send(b"MAIL FROM:<a\0Tevil@x>\r\nMAIL\0 FROM:<a>\r\nMAIL FROM:<a>\r\nRCPT TO:<b\0Tevil@x>\r\n")
@@ -213,7 +213,7 @@ def test_without_smtputf8_an_address_is_bytes_as_in_c() -> None:
 
 @pytest.mark.parametrize("again", [b"EHLO x", b"HELO x", b"MAIL FROM:<new> RET=HDRS", b"RSET"])
 @pytest.mark.parametrize("refused", [False, True])
-def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: bool) -> None:
+def test_the_end_of_a_transaction_clears_its_state(again: bytes, refused: bool) -> None:
     client = Client(ServerOptions(b"mx", offers_notify=True))
     client.send(b"MAIL FROM:<old> ENVID=x\r\nRCPT TO:<one> NOTIFY=NEVER\r\n")
     client.refusing = (Mail if again.startswith(b"MAIL") else Hello) if refused else None
@@ -230,7 +230,7 @@ def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: boo
     assert client.events[-1].restarts == (again.startswith(b"MAIL") and not refused)
 
 
-def test_a_line_without_end_is_thrown_away_and_answered_once() -> None:
+def test_an_endless_line_is_discarded_and_answered_once() -> None:
     client = Client()
     for _ in range(50):
         assert client.send(b"x" * 1000) == b""
@@ -274,7 +274,9 @@ class TestAuthentication:
             (RULES, b"AUTH PLAIN\r\n" + b"x" * 5000 + b"\r\n", 500),
         ],
     )
-    def test_every_wrong_turn_has_its_answer(self, rules: ServerOptions, commands: bytes, expected: int) -> None:
+    def test_every_protocol_error_in_auth_has_its_reply(
+        self, rules: ServerOptions, commands: bytes, expected: int
+    ) -> None:
         assert codes(Client(rules).send(commands))[-1] == expected
 
     def test_only_what_can_be_checked_is_offered_and_taken(self) -> None:
@@ -290,7 +292,7 @@ class TestAuthentication:
             ((CRAM_MD5,), b"AUTH CRAM-MD5\r\n", b"AUTH CRAM-MD5\r\n"),
         ],
     )
-    def test_what_tls_must_hide_is_not_offered_without_it(
+    def test_plain_text_mechanisms_are_not_offered_without_tls(
         self, methods: tuple[bytes, ...], in_clear: bytes, under_tls: bytes
     ) -> None:
         client = Client(ServerOptions(b"mx", auth_methods=methods, auth_needs_tls=True, offers_tls=True))
@@ -307,14 +309,14 @@ class TestTls:
 
     RULES = ServerOptions(b"mx", auth_methods=METHODS, offers_tls=True)
 
-    def test_it_is_offered_until_it_is_there(self) -> None:
+    def test_starttls_is_offered_until_tls_is_active(self) -> None:
         client = Client(self.RULES)
         assert client.send(b"EHLO x\r\n").startswith(b"250-mx\r\n250-STARTTLS\r\n")
         client.core.tls_started()
         assert b"STARTTLS" not in client.send(b"EHLO x\r\n")
         assert codes(client.send(b"STARTTLS\r\nSTARTTLS x\r\n")) == [502, 502]
 
-    def test_it_forgets_everything(self) -> None:
+    def test_starttls_resets_the_session(self) -> None:
         client = Client(self.RULES)
         client.send(b"EHLO x\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\n")
         client.send(b"STARTTLS\r\n")
@@ -324,7 +326,7 @@ class TestTls:
         assert client.core.helo == b"client.test"
         assert codes(client.send(b"RCPT TO:<b>\r\nDATA\r\n")) == [503, 503]
 
-    def test_passwords_may_be_said_under_it(self) -> None:
+    def test_passwords_are_accepted_under_tls(self) -> None:
         client = Client(ServerOptions(b"mx", auth_methods=METHODS, offers_tls=True, auth_needs_tls=True))
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [538]
         client.core.tls_started()
@@ -332,7 +334,7 @@ class TestTls:
 
 
 @given(st.binary(min_size=1, max_size=60))
-def test_nothing_behind_starttls_is_ever_obeyed(more: bytes) -> None:
+def test_commands_pipelined_after_starttls_are_never_executed(more: bytes) -> None:
     client = Client(ServerOptions(b"mx", offers_tls=True))
     assert client.send(b"STARTTLS\r\n" + more) == b"554 nothing may follow STARTTLS (#5.5.1)\r\n"
     assert client.core.closed

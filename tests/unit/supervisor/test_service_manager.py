@@ -18,7 +18,7 @@ def manager(tmp_path: Path) -> socket.socket:
     return sock
 
 
-def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
+def test_a_manager_is_notified_of_readiness_watchdog_and_stop(tmp_path: Path) -> None:
     environ = {b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify"), b"WATCHDOG_USEC": b"3000000", b"PATH": b"/bin"}
     with manager(tmp_path) as sock:
         notified = notify.service_manager(environ)
@@ -32,13 +32,13 @@ def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> 
         assert sock.recv(100) == b"STOPPING=1\nWATCHDOG_USEC=0"
 
 
-def test_a_manager_hears_of_a_start_that_failed(tmp_path: Path) -> None:
+def test_a_manager_is_notified_of_a_failed_start(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
         assert notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")}).failed(111) == 111
         assert sock.recv(100) == b"ERRNO=125"
 
 
-def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:
+def test_without_a_watchdog_no_keepalives_are_sent(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
         notified = notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
         notified.alive()
@@ -51,7 +51,7 @@ def test_the_watchdog_of_another_process_is_not_ours() -> None:
     assert notified.pause_s == notify.IDLE_S
 
 
-def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
+def test_a_notify_socket_in_the_abstract_namespace_works() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         name = b"eqmail-test-%d" % os.getpid()
         sock.bind(b"\0" + name)
@@ -60,7 +60,7 @@ def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
         assert sock.recv(100).startswith(b"READY=1")
 
 
-def test_a_manager_that_is_gone_stops_nobody() -> None:
+def test_a_missing_manager_stops_no_service() -> None:
     notify.service_manager({b"NOTIFY_SOCKET": b"/nonexistent/notify"}).ready()
     notify.ServiceManager().ready()
 

@@ -57,7 +57,7 @@ def test_the_first_of_equal_keys_is_found(tmp_path: Path) -> None:
         assert database.get(b"b") is None
 
 
-def test_trouble_with_the_records_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failures_while_writing_leave_no_file(tmp_path: Path) -> None:
     def records() -> Iterator[tuple[bytes, bytes]]:
         yield b"a", b"1"
         raise OSError("the source broke")
@@ -85,7 +85,7 @@ def test_two_makers_take_turns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("target", "temporary", "step"), [("x", "no/y", "create"), ("folder", "y", "move")])
-def test_the_step_that_failed_is_told(tmp_path: Path, target: str, temporary: str, step: str) -> None:
+def test_the_failed_step_is_reported(tmp_path: Path, target: str, temporary: str, step: str) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(CdbNotWritten) as failed:
         write_cdb(f"{tmp_path}/{target}", f"{tmp_path}/{temporary}", [])
@@ -108,7 +108,7 @@ def test_a_damaged_list_of_domains_is_an_error(tmp_path: Path) -> None:
         lists_domain(f"{tmp_path}/d.cdb", b"a.org")
 
 
-def test_the_most_special_rule_decides(tmp_path: Path) -> None:
+def test_the_most_specific_rule_decides(tmp_path: Path) -> None:
     path = f"{tmp_path}/rules.cdb"
     compile_rules(path, f"{path}.tmp", [b'10.:allow,RELAYCLIENT=""\n', b"10.0.0.1-2:deny\n", b":allow\n"])
     inside = find_rule(path, b"10.1.2.3", None, None)
@@ -119,7 +119,7 @@ def test_the_most_special_rule_decides(tmp_path: Path) -> None:
     assert denied.denies
 
 
-def test_without_rules_nobody_knows_who_may_connect(tmp_path: Path) -> None:
+def test_without_rules_the_decision_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find_rule(f"{tmp_path}/rules.cdb", b"10.0.0.1", None, None)
 

@@ -69,7 +69,7 @@ def test_a_changed_source_undoes_the_link(package: Path, monkeypatch: pytest.Mon
     assert linkee.one.WHERE == "edited since"
 
 
-def test_a_source_that_has_gone_is_told(package: Path) -> None:
+def test_a_missing_source_is_reported(package: Path) -> None:
     linked = parts(package)
     (package / "one.py").unlink()
     with pytest.raises(FileNotFoundError):

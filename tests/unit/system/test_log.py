@@ -39,17 +39,17 @@ def answer(path: Path, log: int | None) -> bytes:
         return stream.read()
 
 
-def test_below_inetd_it_is_syslog(syslog: socket.socket, tmp_path: Path) -> None:
+def test_under_inetd_it_logs_to_syslog(syslog: socket.socket, tmp_path: Path) -> None:
     assert answer(tmp_path / "log", None) == b"220 ready\n"
     assert syslog.recv(1000) == b"<22>qmail-smtpd: said\n"
     assert syslog.recv(1000) == b"a child\n"
 
 
-def test_without_syslog_it_is_lost(tmp_path: Path) -> None:
+def test_without_syslog_the_line_is_dropped(tmp_path: Path) -> None:
     assert answer(tmp_path / "log", None) == b"220 ready\n"
 
 
-def test_otherwise_it_is_what_it_was(syslog: socket.socket, tmp_path: Path) -> None:
+def test_otherwise_stderr_is_unchanged(syslog: socket.socket, tmp_path: Path) -> None:
     with (tmp_path / "errors").open("wb") as errors:
         assert answer(tmp_path / "log", errors.fileno()) == b"220 ready\n"
     assert (tmp_path / "errors").read_bytes() == b"qmail-smtpd: said\na child\n"

@@ -64,7 +64,7 @@ def test_a_step_that_fails_leaves_root_as_it_was(
 
 
 @pytest.mark.parametrize("ids", [(0, 0), (0, JOE), (1 << 40, JOE), (JOE, 1 << 40)])
-def test_nobody_acts_as_root_or_as_nobody_at_all(ids: tuple[int, int]) -> None:
+def test_acting_as_root_or_without_an_account_is_refused(ids: tuple[int, int]) -> None:
     def act() -> bool:
         try:
             with TemporaryIdentity(*ids):
@@ -88,7 +88,7 @@ def test_ids_that_no_system_has_cannot_be_become(ids: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("step", ["setgroups", "setresgid", "setresuid"])
-def test_a_process_that_cannot_become_somebody_says_so(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_change_of_user_is_reported(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_wanted: object) -> None:
         raise PermissionError(1, "no")
 

@@ -16,7 +16,7 @@ def test_thousands_of_lines_of_one_kind_are_one_a_minute_with_their_number() -> 
     assert not lines.let(b"warning: unable to create local/6/6")
 
 
-def test_a_clock_that_goes_back_and_many_kinds_do_no_harm() -> None:
+def test_a_clock_step_back_and_many_kinds_are_handled() -> None:
     now = [100.0]
     lines = RepeatedLines(lambda: now[0])
     assert lines.let(b"x")

@@ -27,7 +27,7 @@ def test_a_signal_before_the_loop_runs_is_not_lost(new_loop: Callable[[], asynci
 
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
-def test_a_signal_while_it_runs_is_told_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_signal_while_the_loop_runs_is_delivered_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     loop = new_loop()
     reported = []
     try:

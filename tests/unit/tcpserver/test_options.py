@@ -38,18 +38,18 @@ def test_uid_and_gid_may_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("words", ["", "0", "0 25", "-v 0 25", "-c0 0 25 true", "-cx 0 25 true"])
-def test_what_makes_no_sense_is_bad_usage(words: str) -> None:
+def test_invalid_values_are_usage_errors(words: str) -> None:
     with pytest.raises(BadUsage):
         parse(words)
 
 
 @pytest.mark.parametrize("words", ["-6 0 25 true", "-c"])
-def test_options_that_nobody_knows_are_refused(words: str) -> None:
+def test_unknown_options_are_refused(words: str) -> None:
     with pytest.raises(BadOption):
         parse(words)
 
 
-def test_what_a_stranger_says_is_cleaned_and_cut() -> None:
+def test_remote_names_are_sanitized_and_truncated() -> None:
     assert sanitized(b"a b\n%\xff~") == b"a?b???~"
     assert sanitized(b"x" * 101) == b"x" * 100 + b"..."
     assert sanitized(None) == b""

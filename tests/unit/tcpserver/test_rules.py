@@ -55,7 +55,7 @@ def test_a_line_gives_its_records(line: bytes, expected: list[tuple[bytes, bytes
         b"10.0.0.0/33:deny",
     ],
 )
-def test_a_line_that_is_no_rule_is_shown(line: bytes) -> None:
+def test_an_invalid_line_is_reported(line: bytes) -> None:
     with pytest.raises(BadRule) as bad:
         records(line)
     assert bad.value.line == line

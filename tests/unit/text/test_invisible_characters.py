@@ -28,12 +28,12 @@ from eqmail_core.text.invisible_characters import cleaned, oddities, visible
         (b"\x1b[2J\n", [(1, "holds what cannot be seen: \\x1b")]),
     ],
 )
-def test_what_cannot_be_seen_is_told(text: bytes, output: list[tuple[int, str]]) -> None:
+def test_invisible_characters_are_reported(text: bytes, output: list[tuple[int, str]]) -> None:
     assert oddities(text) == output
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_what_is_shown_can_be_seen_whatever_it_is(data: bytes) -> None:
+def test_shown_text_is_always_printable(data: bytes) -> None:
     assert visible(data).isprintable()
     oddities(data)
 

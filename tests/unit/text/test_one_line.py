@@ -41,14 +41,14 @@ LINES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", LINES)
 @given(word=WORDS)
-def test_a_word_never_begins_a_line_of_its_own(name: str, word: bytes) -> None:
+def test_an_argument_never_starts_a_new_line(name: str, word: bytes) -> None:
     make = LINES[name]
     made = make(word)
     assert made.count(b"\n") == make(b"x").count(b"\n"), made
     assert b"\r" not in made and b"\0" not in made
 
 
-def test_breaks_in_a_sender_become_what_c_makes_of_them() -> None:
+def test_line_breaks_in_a_sender_are_replaced_as_by_c() -> None:
     assert return_path_line(b"a\nBcc: x@y") == b'Return-Path: <"a\\_Bcc: x"@y>\n'
     assert return_path_line(b"a@y\nBcc: x") == b"Return-Path: <a@y_Bcc: x>\n"
     assert delivered_to_line(b"a\nb@y") == b"Delivered-To: a_b@y\n"

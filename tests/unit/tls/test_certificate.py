@@ -9,7 +9,7 @@ from eqmail_core.tls.certificate import validity
 
 
 @pytest.mark.parametrize(("days", "says_expired"), [(30, False), (-1, True)])
-def test_the_end_of_a_certificate_is_told(days: int, says_expired: bool) -> None:
+def test_the_expiry_of_a_certificate_is_reported(days: int, says_expired: bool) -> None:
     end = datetime.now(UTC) + timedelta(days=days)
     issued = trustme.CA().issue_cert("mail.example.org", not_after=end, not_before=end - timedelta(days=9))
     text = validity(issued.private_key_and_cert_chain_pem.bytes())
@@ -20,5 +20,5 @@ def test_the_end_of_a_certificate_is_told(days: int, says_expired: bool) -> None
 @pytest.mark.parametrize(
     "text", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_an_unusable_file_is_said_to_be_one(text: bytes) -> None:
+def test_an_unusable_file_is_reported(text: bytes) -> None:
     assert validity(text) == "holds no certificate that can be read"

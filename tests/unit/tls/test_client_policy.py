@@ -24,14 +24,16 @@ def chosen(policy: TlsPolicy) -> tuple[bool, bytes, bool]:
         (["tlshosts/other.test.pem", "notlshosts/other.test"], False, (True, b"", False)),
     ],
 )
-def test_the_files_decide(files: list[str], is_implicit: bool, expected: tuple[bool, bytes, bool]) -> None:
+def test_the_control_files_decide_the_policy(
+    files: list[str], is_implicit: bool, expected: tuple[bool, bytes, bool]
+) -> None:
     there = {b"control/" + name.encode() for name in files}
     for host in (b"mx.test", b"MX.Test."):
         assert chosen(tls_policy(host, is_implicit, FILES, there.__contains__)) == expected
 
 
 @pytest.mark.parametrize("host", [b"", b".", b"..", b"a/../../me", b"a\0b", b"x" * 251])
-def test_no_host_leads_out_of_the_folders_or_to_an_impossible_name(host: bytes) -> None:
+def test_no_host_name_escapes_the_folder_or_makes_an_invalid_file_name(host: bytes) -> None:
     asked: list[bytes] = []
 
     def exists(path: bytes) -> bool:

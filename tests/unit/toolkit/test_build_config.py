@@ -32,7 +32,7 @@ def test_an_empty_conf_break_disables_extensions(tmp_path: Path) -> None:
     assert resolve_build_config("/h", read_conf_files(str(tmp_path)), None).break_char == b""
 
 
-def test_what_was_kept_holds_until_something_else_is_chosen() -> None:
+def test_stored_values_hold_until_others_are_chosen() -> None:
     kept = Site(home="/h", split=7, break_char=b"-")
     site = resolve_build_config("/h", {"split": BuildOption("11", "conf-split")}, kept)
     assert (site.split, site.break_char) == (11, b"-")
@@ -57,9 +57,7 @@ def test_what_was_kept_holds_until_something_else_is_chosen() -> None:
         ("conf-groups", "qmail\n"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_with_its_file_and_a_remedy(
-    tmp_path: Path, file: str, text: str
-) -> None:
+def test_an_invalid_value_is_refused_with_its_file_and_a_remedy(tmp_path: Path, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)
     with pytest.raises(EqmailError) as refused:
         resolve_build_config("/h", read_conf_files(str(tmp_path)), None)

@@ -28,7 +28,7 @@ def queue(home: Path, layout: str, split: int, split_todo: bool) -> None:
     ("folder", "split", "split_todo", "layout"),
     [("queue", 23, True, "eqmail-1.09"), ("queue", 7, False, "netqmail"), ("var/queue", 23, True, "eqmail-1.11")],
 )
-def test_the_queue_of_a_c_qmail_tells_layout_and_split(
+def test_layout_and_split_of_a_c_queue_are_detected(
     tmp_path: Path, folder: str, split: int, split_todo: bool, layout: str
 ) -> None:
     queue(tmp_path, folder, split, split_todo)
@@ -37,11 +37,11 @@ def test_the_queue_of_a_c_qmail_tells_layout_and_split(
     assert (site.layout.name, site.split) == (layout, split)
 
 
-def test_an_empty_home_tells_nothing(tmp_path: Path) -> None:
+def test_an_empty_home_gives_no_layout(tmp_path: Path) -> None:
     assert detect_installation(str(tmp_path)) is None
 
 
-def test_the_split_may_change_while_the_queue_is_empty_and_nobody_works_in_it(tmp_path: Path) -> None:
+def test_the_split_may_change_while_the_queue_is_empty_and_idle(tmp_path: Path) -> None:
     queue(tmp_path, "queue", 3, True)
     old, new = Site(home=str(tmp_path), split=3), Site(home=str(tmp_path), split=5)
     require_safe_change(old, new)
@@ -64,7 +64,7 @@ def test_one_file_of_an_envelope_is_enough_to_refuse_another_layout(tmp_path: Pa
         require_safe_change(old, new)
 
 
-def test_settings_are_never_left_behind_in_folders_that_nobody_reads_any_more(tmp_path: Path) -> None:
+def test_settings_are_never_left_in_folders_that_are_no_longer_read(tmp_path: Path) -> None:
     os.mkdir(tmp_path / "control")
     old, new = Site(home=str(tmp_path)), Site(home=str(tmp_path), layout=EQMAIL_111)
     require_safe_change(old, new)

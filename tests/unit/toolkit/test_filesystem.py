@@ -99,7 +99,7 @@ def test_one_command_at_a_time_works_on_an_installation(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_who_is_not_trusted_is_named_with_the_path(tmp_path: Path) -> None:
+def test_an_untrusted_owner_is_named_with_the_path(tmp_path: Path) -> None:
     folder = tmp_path / "home/queue"
     folder.mkdir(parents=True)
     (folder / "lock").symlink_to(tmp_path)
@@ -109,9 +109,7 @@ def test_who_is_not_trusted_is_named_with_the_path(tmp_path: Path) -> None:
     assert refused.value.filename == f"{tmp_path}/home/queue/lock/tcpto"
 
 
-def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_is_unreadable_for_others_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
 
     def looked(fd: int, data: bytes) -> None:
@@ -124,7 +122,9 @@ def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_and_a_pipe_have_mode_0_until_their_owner_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modes = {}
 
     def looked(self: DiskFilesystem, path: str, permissions: Permissions) -> None:
@@ -137,7 +137,7 @@ def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, m
     assert modes == {"folder": 0o700, "pipe": 0o600}
 
 
-def test_the_target_of_a_link_is_told_and_of_nothing_else(tmp_path: Path) -> None:
+def test_read_link_returns_targets_of_links_only(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()

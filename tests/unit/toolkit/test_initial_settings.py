@@ -34,7 +34,7 @@ def test_the_other_layout_has_its_own_folder(tmp_path: Path) -> None:
     assert "Putting m.example.org into etc/me..." in output
 
 
-def test_what_a_classic_program_writes_is_on_record(tmp_path: Path) -> None:
+def test_settings_written_by_a_classic_program_are_recorded(tmp_path: Path) -> None:
     site = Site(home=str(tmp_path), single_user=True)
     write(site, "mail.example.org", [])
     write(site, "mail.example.org", [])

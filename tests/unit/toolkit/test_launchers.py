@@ -10,7 +10,7 @@ from eqmail_setup.installation.launchers import ROOT_ONLY_MODE, interpreter, lau
 from eqmail_setup.installation.managed_file import Origin, origin_of
 
 
-def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_closed() -> None:
+def test_every_program_module_has_a_launcher_and_only_root_programs_are_unreadable() -> None:
     found = {program.name: program for program in launchers()}
     assert {"qmail-queue", "qmail-start", "config-fast", "mkusers", "eqmail"} <= set(found)
     assert {name for name, program in found.items() if program.mode == ROOT_ONLY_MODE} <= {
@@ -22,7 +22,7 @@ def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_clos
     assert not [name for name in found if "_" in name]
 
 
-def test_program_texts_carry_their_seal() -> None:
+def test_launchers_carry_a_checksum() -> None:
     for program in launchers():
         assert origin_of(launcher_text(program, "/var/qmail")) is Origin.MANAGED
 

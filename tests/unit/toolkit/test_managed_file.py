@@ -26,7 +26,7 @@ def test_added_lines_are_an_edit(more: bytes) -> None:
     assert origin_of(with_checksum(TEXT) + more) is Origin.EDITED
 
 
-def test_files_without_a_seal_are_foreign_and_compiled_programs_are_told_apart() -> None:
+def test_files_without_a_checksum_are_foreign_and_compiled_programs_are_recognized() -> None:
     assert origin_of(b"#!/bin/sh\nexec true\n") is Origin.FOREIGN
     assert origin_of(b"") is Origin.FOREIGN
     assert origin_of(b"\x7fELF\x02\x01") is Origin.BINARY

@@ -74,7 +74,7 @@ DAMAGES: list[tuple[str, Callable[[str], None], str]] = [
 
 
 @pytest.mark.parametrize(("path", "damage", "sentence"), DAMAGES, ids=[f"{path}" for path, _, _ in DAMAGES])
-def test_damage_is_named_and_mended(site: Site, path: str, damage: Callable[[str], None], sentence: str) -> None:
+def test_damage_is_reported_and_repaired(site: Site, path: str, damage: Callable[[str], None], sentence: str) -> None:
     damage(f"{site.home}/{path}")
     (found,) = differences(site)
     assert found.line().startswith(f"{site.home}/{path}: {sentence}")
@@ -144,7 +144,7 @@ def test_a_directory_may_be_a_link_of_the_administrator(site: Site, tmp_path: Pa
     assert differences(site) == []
 
 
-def test_a_file_in_the_place_of_a_directory_stops_nobody_but_is_named(site: Site) -> None:
+def test_a_file_in_place_of_a_directory_is_reported_and_stops_nothing(site: Site) -> None:
     os.rmdir(f"{site.home}/doc")
     Path(site.home, "doc").write_text("notes\n")
     (found,) = differences(site)

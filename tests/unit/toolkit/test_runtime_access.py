@@ -44,6 +44,6 @@ def test_a_folder_that_everybody_can_write_is_named(package: Path) -> None:
     ]
 
 
-def test_a_single_user_needs_nobody_elses_rights(package: Path) -> None:
+def test_a_single_user_installation_needs_no_other_accounts(package: Path) -> None:
     package.parent.chmod(0o700)
     assert is_accessible(single_user=True) == []

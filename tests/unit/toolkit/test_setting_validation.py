@@ -35,7 +35,7 @@ def remarks(control: Path) -> list[str]:
     return [f"{item.file}: {item.found}" for item in check_settings(Site(home=str(control.parent)))]
 
 
-def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
+def test_a_healthy_installation_has_no_findings(control: Path) -> None:
     assert remarks(control) == []
 
 
@@ -69,12 +69,12 @@ def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_in_a_file_is_remarked(control: Path, file: str, text: str, remark: str) -> None:
+def test_a_mistake_in_a_file_is_a_finding(control: Path, file: str, text: str, remark: str) -> None:
     (control / file).write_text(text)
     assert any(line.startswith(remark) for line in remarks(control))
 
 
-def test_a_file_of_windows_is_one_remark_with_a_cure_and_hides_no_relation(control: Path) -> None:
+def test_a_crlf_file_is_one_finding_with_a_fix_and_hides_no_relation(control: Path) -> None:
     (control / "locals").write_bytes(b"\xef\xbb\xbfmail.example.org\r\nnew.example\r\n")
     found = {item.file: item for item in check_settings(Site(home=str(control.parent)))}
     assert set(found) == {"locals", "rcpthosts"}
@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_read_is_not_called_missing(control: Path) -> None
         ("queuememory", 0o600, "qmailq"),
     ],
 )
-def test_a_file_that_a_service_cannot_read_is_a_remark_of_its_own(
+def test_a_file_unreadable_for_a_service_is_a_separate_finding(
     real_home: Path, tmp_path: Path, file: str, mode: int, who: str
 ) -> None:
     control = tmp_path / "control"
@@ -164,7 +164,7 @@ def test_before_the_first_settings_nothing_is_wrong_yet(tmp_path: Path) -> None:
     assert (found.file, found.severity) == ("me", Severity.INFO)
 
 
-def test_unknown_files_and_public_suffixes_are_advice_only(control: Path) -> None:
+def test_unknown_files_and_public_suffixes_are_notes_only(control: Path) -> None:
     (control / "plusdomain").write_text("co.uk\n")
     (control / "bogus").write_text("")
     assert {item.severity for item in check_settings(Site(home=str(control.parent)))} == {Severity.INFO}

@@ -27,7 +27,7 @@ def found(tmp_path: Path, text: str) -> list[str]:
     ]
 
 
-def test_the_script_of_life_with_qmail_is_too_tight(tmp_path: Path) -> None:
+def test_the_memory_limit_of_life_with_qmail_is_reported(tmp_path: Path) -> None:
     (only,) = found(tmp_path, LIFE_WITH_QMAIL)
     assert only == "error scripts.memory allows 2000000 bytes of memory, too few"
 
@@ -44,7 +44,7 @@ def test_the_script_of_life_with_qmail_is_too_tight(tmp_path: Path) -> None:
         ("qmail-smtpd \\\n  a.example \\\n  checkpw true", "warning scripts.checker a.example, the first word"),
     ],
 )
-def test_what_does_not_fit_has_a_name(tmp_path: Path, line: str, finding: str) -> None:
+def test_each_mismatch_has_its_own_finding(tmp_path: Path, line: str, finding: str) -> None:
     (only,) = found(tmp_path, f"#!/bin/sh\n{line}\n")
     assert only.startswith(finding)
 
@@ -61,10 +61,10 @@ def test_what_does_not_fit_has_a_name(tmp_path: Path, line: str, finding: str) -
         "softlimit -o 200 qmail-start ./Maildir/",
     ],
 )
-def test_what_fits_or_is_none_of_ours_is_not_mentioned(tmp_path: Path, line: str) -> None:
+def test_matching_and_foreign_scripts_are_not_reported(tmp_path: Path, line: str) -> None:
     assert not found(tmp_path, f"#!/bin/sh\n{line}\n")
 
 
-def test_what_is_no_script_is_passed_over(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     assert not found(tmp_path, "\0softlimit -m 1 qmail-smtpd")
     assert not list(check_start_scripts(Site(home=str(tmp_path)), ("{home}", "{home}/nothing")))

@@ -40,7 +40,7 @@ def test_terminals_are_those_of_live_sessions_of_the_user() -> None:
 
 
 @given(st.binary(max_size=3000), st.integers(1, 900))
-def test_log_pieces_do_not_matter(log: bytes, size: int) -> None:
+def test_log_fragmentation_makes_no_difference(log: bytes, size: int) -> None:
     whole, pieces = SyslogLines(False), SyslogLines(False)
     expected = whole.feed(log + b"\n", US)
     found = [entry for at in range(0, len(log), size) for entry in pieces.feed(log[at : at + size], US)]

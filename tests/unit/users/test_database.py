@@ -39,7 +39,7 @@ def test_bad_text_leaves_the_old_database_and_nothing_else(site: Site) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 5, 2047, 2048, 2060])
-def test_a_database_cut_short_is_an_error_and_not_nobody(site: Site, length: int) -> None:
+def test_a_truncated_database_is_an_error_and_no_missing_user(site: Site, length: int) -> None:
     compile_users(site, [b"=joe:joe:501:500:/home/joe:::\n", b".\n"])
     path = Path(site.users, "cdb")
     path.write_bytes(path.read_bytes()[:length])

@@ -50,7 +50,7 @@ def test_the_longest_match_wins_and_the_rest_keeps_its_case(local: bytes, name: 
     assert (user.name, user.dash, user.ext) == (name, dash, ext)
 
 
-def test_an_address_of_nobody_is_left_to_getpw() -> None:
+def test_an_unmatched_address_is_left_to_getpw() -> None:
     assert find_in_database(database(b"=joe:joe:1:1:/j:::"), b"jim") is None
 
 

@@ -33,7 +33,7 @@ def rules() -> AssignRules:
     return AssignRules(b"alias", b"+")
 
 
-def test_everybody_with_a_home_gets_two_lines_and_alias_the_rest(rules: AssignRules) -> None:
+def test_every_account_with_a_home_gets_two_lines_and_alias_the_rest(rules: AssignRules) -> None:
     assert lines(rules) == [
         b"+:alias:77:78:/alias:-::",
         b"=alias:alias:77:78:/alias:::",
@@ -83,7 +83,7 @@ def test_subusers_share_an_account(rules: AssignRules) -> None:
     assert lines(rules)[-3:] == [b"=info:joe:501:500:/joe:-/:inf:", b"+info+:joe:501:500:/joe:-/:inf-:", b"."]
 
 
-def test_a_subuser_of_nobody_stops_everything(rules: AssignRules) -> None:
+def test_a_subuser_without_an_account_is_fatal(rules: AssignRules) -> None:
     rules.subusers = [b"info:gone:inf:"]
     with pytest.raises(CannotAssign, match="unable to find gone user for subuser"):
         lines(rules)

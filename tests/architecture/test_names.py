@@ -15,7 +15,7 @@ UNWANTED = frozenset(
     house houses desk errand errands wish wishes opinion opinions patience lane lanes bury buried heed heeded
     crew workforce foresee herald tally keeper ledger porch advisers hearing heard deliberation
     intake guest visitor visitors bringer bringers arrivals excuse whither undertaking
-    dress dressed undressed wardrobe census newcomer hurdles flavour flavours telling mend mending mended suite
+    dress dressed undressed wardrobe census newcomer hurdles flavour flavours telling mend mending mended
     wished wishing stranger strangers desks town island patient
     adoption carrying bringing choosing advice staff barrier workman surroundings naming
     """.split()

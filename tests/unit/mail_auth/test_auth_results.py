@@ -47,7 +47,7 @@ def test_no_results_are_written_as_none() -> None:
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
-def test_what_strangers_say_cannot_add_a_result_or_a_field(value: bytes, reason: bytes) -> None:
+def test_untrusted_values_cannot_add_a_result_or_a_field(value: bytes, reason: bytes) -> None:
     result = MethodResult(b"spf", b"fail", [(b"smtp.mailfrom", value)], reason, reason)
     field = render_results(b"mx.test", [result])
     assert field.count(b"\n") == 1

@@ -38,5 +38,7 @@ class RcptHosts:
         _, at, host = address.rpartition(b"@")
         if not at:
             return True
+        if table_key(host) in entries:
+            return True
         names = domain_keys(host)
         return not entries.isdisjoint(names) or self._is_more(names)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from eqmail_core.filters.check_loading import LoadedCheck
     from eqmail_core.filters.python_checks import AsyncCheck, BlockingCheck
 
-NO_FILTERS_VARIABLE = b"NOMILTER"
-"""With this variable in its environment, a client is not shown to milters."""
-
 
 class FilterConfig:
     """Milters and checks in order.
@@ -49,22 +46,22 @@ class FilterConfig:
             if check.problem:
                 self._log(f"check {entry.name.decode('utf-8', 'replace')}: {check.problem}")
 
-    def blocking_chain(self, environ: dict[bytes, bytes]) -> "FilterChain":
-        """Return the filters for a blocking program and the client of this environment."""
+    def blocking_chain(self, has_milters: bool = True) -> "FilterChain":
+        """Return the filters of one session of a blocking program; `has_milters`: milters see the client."""
         from eqmail_core.filters.blocking_milter import BlockingMilter
 
-        milters = [BlockingMilter(entry, self._health) for entry in self._filters_for(environ)]
+        milters = [BlockingMilter(entry, self._health) for entry in self._milters if has_milters]
         if not self._checks:
             return FilterChain([], milters)
         from eqmail_core.filters.python_checks import BlockingCheck
 
         return FilterChain([BlockingCheck(entry, check, self._log) for entry, check in self._checks], milters)
 
-    def async_chain(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "FilterChain":
-        """Return the filters for a service and the client of this environment."""
+    def async_chain(self, loop: "asyncio.AbstractEventLoop", has_milters: bool = True) -> "FilterChain":
+        """Return the filters of one session of a service; `has_milters`: milters see the client."""
         from eqmail_core.filters.async_milter import AsyncMilter
 
-        milters = [AsyncMilter(entry, self._health, loop) for entry in self._filters_for(environ)]
+        milters = [AsyncMilter(entry, self._health, loop) for entry in self._milters if has_milters]
         if not self._checks:
             return FilterChain([], milters)
         from eqmail_core.filters.python_checks import AsyncCheck
@@ -73,9 +70,6 @@ class FilterConfig:
 
     def _log(self, text: str) -> None:
         self._write_log(text.encode("utf-8", "replace"))
-
-    def _filters_for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
-        return () if NO_FILTERS_VARIABLE in environ else self._milters
 
 
 def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEntry, LoadedCheck]]":
@@ -109,11 +103,6 @@ class FilterChain:
     ) -> None:
         self.before = before
         self.after = after
-
-    @property
-    def sees_messages(self) -> bool:
-        """Whether any filter wants complete messages."""
-        return bool(self.after) or any("message" in check.stages for check in self.before)
 
     def new_id(self) -> bytes:
         """Return a transaction id that is unique on this host."""

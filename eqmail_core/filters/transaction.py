@@ -3,22 +3,37 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
     from eqmail_core.tls.session_info import TlsSessionInfo
+
+    class ClientOfSession(Protocol):
+        """The client as the SMTP server knows it; an unknown address is `unknown` or empty."""
+
+        remote_host: bytes
+        remote_ip: bytes
+        remote_port: bytes
+        local_ip: bytes
+        local_port: bytes
+
+        @property
+        def may_relay(self) -> bool:
+            """Whether it may send mail to any domain."""
+
 
 _UNKNOWN = b"unknown"
 
 
 class TransactionInfo:
-    """One session.  `environ`: the addresses of both ends; `own_name`: the name of this host.
+    """One session with `client`; `own_name`: the name of this host.
 
     `helo` None: no HELO yet; `user` None: not authenticated; `sender` None: no transaction; `address`: the current one;
     `id`: the transaction id; `parameters`: those of the current command; `identity`: the value of AUTH= in MAIL.
     """
 
     __slots__ = (
+        "_client",
         "address",
-        "environ",
         "helo",
         "id",
         "identity",
@@ -32,8 +47,8 @@ class TransactionInfo:
         "user",
     )
 
-    def __init__(self, environ: dict[bytes, bytes], own_name: bytes) -> None:
-        self.environ = environ
+    def __init__(self, client: "ClientOfSession", own_name: bytes) -> None:
+        self._client = client
         self.own_name = own_name
         self.tls_session: TlsSessionInfo | None = None
         self.reset_client()
@@ -58,7 +73,7 @@ class TransactionInfo:
     @property
     def ip(self) -> bytes:
         """The address of the client, b"" if unknown."""
-        ip = self.environ.get(b"TCPREMOTEIP", b"")
+        ip = self._client.remote_ip
         return b"" if ip == _UNKNOWN else ip
 
     @property
@@ -68,28 +83,28 @@ class TransactionInfo:
 
     @property
     def _name(self) -> bytes:
-        host = self.environ.get(b"TCPREMOTEHOST", b"")
+        host = self._client.remote_host
         return b"" if host == _UNKNOWN else host
 
     @property
     def port(self) -> int:
         """The port of the client, 0 if unknown."""
-        return _port(self.environ.get(b"TCPREMOTEPORT", b""))
+        return _port(self._client.remote_port)
 
     @property
     def local_ip(self) -> bytes:
         """The address that the client connected to."""
-        return self.environ.get(b"TCPLOCALIP", b"")
+        return self._client.local_ip
 
     @property
     def local_port(self) -> int:
         """The port that the client connected to, 0 if unknown."""
-        return _port(self.environ.get(b"TCPLOCALPORT", b""))
+        return _port(self._client.local_port)
 
     @property
     def may_relay(self) -> bool:
         """Whether the client may relay."""
-        return b"RELAYCLIENT" in self.environ
+        return self._client.may_relay
 
     @property
     def _protocol(self) -> bytes:

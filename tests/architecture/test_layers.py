@@ -1,6 +1,7 @@
 """Layers: imports go to lower ranks only, pure modules do no I/O, third-party code enters where it may."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -291,3 +292,31 @@ def test_programs_are_thin() -> None:
         if (count := path.read_text().count("\n")) > 60
     ]
     assert not wrong
+
+
+# Their private names are the system's, or those of another value of the same class.
+_MAY_BE_PRIVATE = {"_exit", "_key", "_NamedFuncPointer", "_replace"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=short)
+def test_private_fields_are_those_of_the_object_itself(path: Path) -> None:
+    wrong = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in _MAY_BE_PRIVATE
+        and isinstance(node.value, ast.Name)
+        and node.value.id not in ("self", "cls")
+        and not node.value.id.lstrip("_")[0].isupper()  # a table of methods names them by their class
+    ]
+    assert not wrong
+
+
+def test_decisions_about_smtp_clients_read_no_variable() -> None:
+    """The environment is read by `authority` and rendered for children; others would decide on a stale copy."""
+    may = {"authority.py", "config.py"}
+    policy = [path for path in sorted((CORE / "smtpd/policy").glob("*.py")) if path.name not in may]
+    read = re.compile(r"environ(\(\))?(\[|\.get|\.pop)|in \S*environ\b")
+    assert [f"{path.name}: {found[0]}" for path in policy if (found := read.search(path.read_text()))] == []

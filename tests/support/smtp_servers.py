@@ -16,14 +16,12 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
-from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.policy.authority import ClientAuthority
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
 from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.config_reader import read_policy_config, read_tls
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.timed_stream import TimedStream
 from eqmail_core.text.listen_address import ListenerRole
@@ -210,30 +208,24 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     policy_config = read_policy_config(
         home.site, controls, variables, morercpthosts_lookup(home.site), checker, b"25", tls is not None
     )
-    core = ServerProtocol(policy_config.rules, b"unknown", lambda: b"<1.2@mx.test>")
     filters = read_filters(controls, lambda what: None)
-    serve, reception = BlockingSmtpSession, SmtpPolicy(policy_config, variables, lambda: b"NOW")
-    if filters is not None:
-        serve, reception = (
-            FilteredBlockingSession,
-            BlockingFilteredPolicy(policy_config, variables, lambda: b"NOW", filters),
-        )
     ours, theirs = socket.socketpair()
     ours.settimeout(60)
-    conversation = serve(
+    conversation = BlockingSmtpSession(
         home.site,
-        core,
-        reception,
+        policy_config,
+        ClientAuthority(variables, policy_config.delays),
         TimedStream(timeout_s, theirs.fileno(), theirs.fileno()),
         checker,
         tls,
         "SMTPS" in environ,
         controls.smtpidle,
+        filters,
     )
     codes: list[int] = []
 
     def work() -> None:
-        codes.append(conversation.run(policy_config.rules.size_limit))
+        codes.append(conversation.run())
         theirs.close()
 
     cwd = os.getcwd()

@@ -24,9 +24,11 @@ _MANY = 1 << 18
 
 
 class QueuePrograms:
-    """Queues messages through `program`, run in the current working directory with `environ`."""
+    """Queues messages through `program`, run in the current working directory; `environ` renders its environment."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, program: bytes, environ: Mapping[bytes, bytes]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, program: bytes, environ: Callable[[], Mapping[bytes, bytes]]
+    ) -> None:
         self._loop = loop
         self._program = program
         self._environ = environ
@@ -39,7 +41,7 @@ class QueuePrograms:
 
     def open_long(self, done: Done, on_ready: Callable[[], None]) -> "ProgramSubmission":
         """Begin a message that arrives in pieces; `on_ready()` follows every `write` that returned False."""
-        return ProgramSubmission(self._loop, self._program, self._environ, done, on_ready)
+        return ProgramSubmission(self._loop, self._program, self._environ(), done, on_ready)
 
 
 class ProgramSubmission:

@@ -13,6 +13,7 @@ from eqmail_core.smtpd.protocol.events import Decision
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.auth.credentials import Credentials
+    from eqmail_core.smtpd.policy.authority import ClientAuthority
     from eqmail_core.smtpd.policy.plugins import PluginSession
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
 
@@ -33,11 +34,9 @@ def is_refusal(outcome: "RequestResult") -> bool:
     return outcome != 0 and outcome not in _PROBLEM
 
 
-def authenticate(
-    credentials: "Credentials", plugins: "PluginSession", environ: dict[bytes, bytes]
-) -> "PendingDecision":
-    """Let the password checker decide, then the plugins; success sets RELAYCLIENT in `environ`."""
-    outcome = yield CheckPassword(credentials, environ)
+def authenticate(credentials: "Credentials", plugins: "PluginSession", client: "ClientAuthority") -> "PendingDecision":
+    """Let the password checker decide, then the plugins; a client that is known may relay."""
+    outcome = yield CheckPassword(credentials, client.environ())
     if outcome in _PROBLEM:
         return Decision(False, [_PROBLEM[outcome]])
     if outcome != 0:
@@ -45,12 +44,11 @@ def authenticate(
         return Decision(False, [reply.AUTH_FAILED])
     lines: list[bytes] = []
     if plugins.plugins is not None:
-        environ[b"SMTPAUTHMETHOD"] = credentials.method
-        environ[b"SMTPAUTHUSER"] = credentials.user
+        client.set_variable(b"SMTPAUTHMETHOD", credentials.method)
+        client.set_variable(b"SMTPAUTHUSER", credentials.user)
         verdict = yield from plugins.run(sections.AUTH)
         if not verdict.accepted:
             return verdict.verdict()
         lines = verdict.lines
-    environ[b"TCPREMOTEINFO"] = credentials.user
-    environ[b"RELAYCLIENT"] = b""
+    client.logged_in(credentials)
     return Decision(True, [*lines, reply.authenticated(credentials.user)])

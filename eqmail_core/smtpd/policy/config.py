@@ -30,25 +30,13 @@ class Delays:
         self.tarpit_count = tarpit_count
         self.tarpit_s = min(tarpit_s, _LONGEST_S)
 
-    def of(self, environ: dict[bytes, bytes]) -> "Delays":
-        """Return the delays for the client of this environment.
-
-        A client that may relay is not delayed.
-        """
-        if b"RELAYCLIENT" in environ:
-            return NO_DELAYS
-        if not DELAY_VARIABLES & environ.keys():
+    def overridden_by(self, environ: "Mapping[bytes, bytes]") -> "Delays":
+        """Return the delays for a client with these variables."""
+        if DELAY_VARIABLES.isdisjoint(environ):
             return self
         own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
         settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
         return Delays(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
-
-    def before_recipient(self, environ: dict[bytes, bytes], count: int) -> int:
-        """Return the delay before the reply to recipient number `count`, in seconds."""
-        if not self.tarpit_count and b"TARPITCOUNT" not in environ:
-            return 0
-        own = self.of(environ)
-        return own.tarpit_s if 0 < own.tarpit_count < count else 0
 
 
 NO_DELAYS = Delays()

@@ -75,10 +75,6 @@ class DnsblCheck:
         """Whether the answers are needed before the greeting."""
         return self._lists.at == GREETING
 
-    def is_excused(self, environ: dict[bytes, bytes]) -> bool:
-        """Whether lists do not apply: the client may relay, or a rule exempts it."""
-        return b"RELAYCLIENT" in environ or b"NODNSBL" in environ
-
     def ahead(self) -> QueryDns:
         """Return the request that starts the queries early."""
         return QueryDns(self._lists.questions(self._ip), ahead=True)

@@ -20,7 +20,6 @@ from eqmail_core.filters.verdict import (
     FilterQuery,
     FilterVerdict,
 )
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.requests import QueryFilter
 from eqmail_core.smtpd.protocol.events import (
     AuthEvent,
@@ -35,11 +34,12 @@ from eqmail_core.smtpd.protocol.events import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from eqmail_core.filters.message import FilteredMessage
     from eqmail_core.filters.verdict import FilterPanel, FilterPort
-    from eqmail_core.smtpd.policy.config import PolicyConfig
+    from eqmail_core.smtpd.policy.authority import ClientAuthority
+    from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.tls.session_info import TlsSessionInfo
 
@@ -54,23 +54,25 @@ _STAGES: "dict[type[SmtpEvent], str]" = {
     Data: DATA,
 }
 _OF_CLIENT = (CONNECTED, HELLO)
-_RELAY = b"RELAYCLIENT"
 
 
 def _closes_session(verdict: FilterVerdict) -> bool:
     return verdict.lines[0][:3] == b"421"
 
 
-class FilteredSmtpPolicy(SmtpPolicy):
-    """`SmtpPolicy` with the filters of `panel`; `decide_message` decides on a complete message."""
+class FilteredSmtpPolicy:
+    """The filters of `panel` around the server's `own` policy for `client`; `own_name`: the name of this host.
 
-    __slots__ = ("_has_relayed", "_headers", "_info", "_is_discarded", "_panel", "_rejection")
+    `decide_message` decides on a complete message; the rest is as in `SmtpPolicy`.
+    """
 
-    def __init__(
-        self, config: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "FilterPanel"
-    ) -> None:
+    __slots__ = ("_client", "_has_relayed", "_headers", "_info", "_is_discarded", "_own", "_panel", "_rejection")
+
+    def __init__(self, own: "SmtpPolicy", client: "ClientAuthority", own_name: bytes, panel: "FilterPanel") -> None:
+        self._own = own
+        self._client = client
         self._panel = panel
-        self._info = TransactionInfo(environ, config.rules.greeting.partition(b" ")[0])
+        self._info = TransactionInfo(client, own_name)
         # Header fields added by checks, by the stage up to which they are kept.
         self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
         self._is_discarded = False
@@ -78,11 +80,14 @@ class FilteredSmtpPolicy(SmtpPolicy):
         self._has_relayed = False
         # The rejection of the client's HELO; MAIL gets the same reply.
         self._rejection: FilterVerdict | None = None
-        super().__init__(config, environ, date)
+
+    def reset(self) -> None:
+        """Discard the state of this transaction."""
+        self._own.reset()
 
     def tls_started(self, tls_session: "TlsSessionInfo") -> None:
         """Reset the client's state after the TLS handshake."""
-        super().tls_started(tls_session)
+        self._own.tls_started(tls_session)
         self._info.tls_session = tls_session
         self._info.reset_client()
         self._rejection = None
@@ -145,7 +150,7 @@ class FilteredSmtpPolicy(SmtpPolicy):
         filter_verdict = yield from self._ask(self._panel.after, question)
         if filter_verdict.kind == REFUSE:
             if stage == RECIPIENT:
-                self._accepted -= 1
+                self._own.withdraw_recipient()
             return self._refusal(stage, filter_verdict)
         self._is_discarded = filter_verdict.kind == DISCARD
         self._record_accepted(stage)
@@ -153,26 +158,26 @@ class FilteredSmtpPolicy(SmtpPolicy):
 
     def _own_decision(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":
         """Make the decision without filters; `relays`: a check allows the client to relay."""
-        environ = self.environ
+        client = self._client
         self._has_relayed = self._has_relayed or (relays and stage == MAIL)
-        is_lent = stage == RECIPIENT and (relays or self._has_relayed) and _RELAY not in environ
+        is_lent = stage == RECIPIENT and (relays or self._has_relayed) and not client.may_relay
         if is_lent:
-            environ[_RELAY] = b""
+            client.relay_suffix = b""
         try:
-            decision = super().decide(event)
+            decision = self._own.decide(event)
             verdict = decision if isinstance(decision, Decision) else (yield from decision)
         finally:
             if is_lent:
-                environ.pop(_RELAY, None)
+                client.relay_suffix = None
         if relays and stage in _OF_CLIENT:
-            environ.setdefault(_RELAY, b"")
+            client.grant_relay()
         if stage == DATA and verdict.accepted:
             added = b"".join([header + b"\n" for headers in self._headers.values() for header in headers])
             return Decision(True, verdict.lines, header=verdict.header + added, note=verdict.note)
         return verdict
 
     def _login(self, event: AuthEvent) -> "PendingDecision":
-        decision = super().decide(event)
+        decision = self._own.decide(event)
         verdict = decision if isinstance(decision, Decision) else (yield from decision)
         if verdict.accepted:
             self._info.user = event.credentials.user

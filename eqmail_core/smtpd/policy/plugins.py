@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from eqmail_core.smtpd.policy.authority import ClientAuthority
     from eqmail_core.smtpd.policy.requests import Request, RequestResult
 
     PluginDecisions = Generator[Request, RequestResult, "PluginVerdict"]
@@ -52,13 +53,13 @@ class PluginSession:
     """The plugins of one session.
 
     `plugins`: by section; None: there are none, or a plugin disabled all.  `headers`: fields they add to the message.
-    `environ`: the environment of the session, which plugins see and change.
+    Plugins see the environment of `client`, and set its variables.
     """
 
-    __slots__ = ("_deferred", "_environ", "headers", "plugins")
+    __slots__ = ("_client", "_deferred", "headers", "plugins")
 
-    def __init__(self, plugins: dict[bytes, list[bytes]] | None, environ: dict[bytes, bytes]) -> None:
-        self._environ = environ
+    def __init__(self, plugins: dict[bytes, list[bytes]] | None, client: "ClientAuthority") -> None:
+        self._client = client
         self.plugins = plugins
         self.reset()
 
@@ -78,7 +79,7 @@ class PluginSession:
         if key in self._deferred:
             return verdict.refuse(*self._deferred[key])
         for plugin in (self.plugins or {}).get(section, ()):
-            report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
+            report = yield RunPlugin(sections.plugin_argv(plugin), self._client.environ())
             assert isinstance(report, PluginResult)
             if report.problem:
                 return verdict.refuse(reply.plugin_failure(plugin, report.problem))
@@ -91,7 +92,7 @@ class PluginSession:
 
     def _apply(self, report: "PluginResult", verdict: PluginVerdict, section: bytes) -> bool:
         """Apply the instructions of one plugin; return True if no other plugin may run."""
-        environ = self._environ
+        client = self._client
         for letter, text in report.instructions:
             if letter in b"ANO":
                 if letter == b"A":
@@ -109,10 +110,11 @@ class PluginSession:
             elif letter == b"L":
                 self._deferred.setdefault(text[:1], []).append(text[1:])
             elif letter == b"C" and section in _ADDRESS_VARIABLES:
-                verdict.address = environ[_ADDRESS_VARIABLES[section]] = text
+                verdict.address = text
+                client.set_variable(_ADDRESS_VARIABLES[section], text)
             elif letter == b"S" and text.find(b"=") > 0:
                 name, _, value = text.partition(b"=")
-                environ[name] = value
+                client.set_variable(name, value)
             elif letter == b"U":
-                environ.pop(text, None)
+                client.unset_variable(text)
         return False

@@ -2,7 +2,7 @@
 
 A decision is a Decision at once, or a generator of requests (`policy.requests`) where others must be asked.  So the
 same decisions serve a blocking program and a non-blocking service.  Related modules: plugins in `policy.plugins`,
-passwords in `policy.authentication`, delays in `policy.config`, the Received line in `policy.client`.
+passwords in `policy.authentication`, delays in `policy.config`, the client and its rights in `policy.authority`.
 
 Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 """
@@ -10,7 +10,6 @@ Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 from eqmail_core.outcome import PERMANENT, TEMPORARY, TemporaryFailure
 from eqmail_core.smtpd.policy import plugin_sections as sections
 from eqmail_core.smtpd.policy.authentication import authenticate
-from eqmail_core.smtpd.policy.client import ClientIdentity
 from eqmail_core.smtpd.policy.plugins import PluginSession, PluginVerdict
 from eqmail_core.smtpd.policy.requests import AwaitEarlyTalker, Delay, LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
@@ -29,15 +28,29 @@ from eqmail_core.smtpd.protocol.events import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from eqmail_core.auth.credentials import Credentials
+    from eqmail_core.smtpd.policy.authority import ClientAuthority, ClientState
     from eqmail_core.smtpd.policy.config import PolicyConfig
     from eqmail_core.smtpd.policy.dnsbl import DnsblCheck
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
     from eqmail_core.tls.session_info import TlsSessionInfo
 
     OwnDecision = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]
+
+    class Policy(Protocol):
+        """The policy of one session, with filters or without."""
+
+        def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
+            """Decide on an event."""
+
+        def reset(self) -> None:
+            """Discard the state of this transaction."""
+
+        def tls_started(self, tls_session: "TlsSessionInfo") -> None:
+            """Discard what the client sent before TLS, and the rights it gained by that."""
+
 
 _OK = Decision(True, [reply.OK])
 _NOTHING_TO_SAY = Decision(True, [])
@@ -54,15 +67,11 @@ _LOOKED_UP: "dict[RequestResult, Decision]" = {
 
 
 class SmtpPolicy:
-    """Decides on the events of one session.
-
-    `environ`: the environment of the session.  It holds the client's identity (TCPREMOTEHOST and so on) and its right
-    to relay (RELAYCLIENT); plugins see and change it, and qmail-queue gets it.  `date()`: now, as in `date822`.
-    """
+    """Decides on the events of one session with `client`.  `date()`: now, as in `date822`."""
 
     __slots__ = (
         "_accepted",
-        "_all_variables",
+        "_all_recipients",
         "_allowed",
         "_client",
         "_config",
@@ -71,63 +80,44 @@ class SmtpPolicy:
         "_first",
         "_is_bad_sender",
         "_plugins",
-        "environ",
     )
 
-    def __init__(self, config: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
+    def __init__(self, config: "PolicyConfig", client: "ClientAuthority", date: "Callable[[], bytes]") -> None:
         self._config = config
         self._date = date
-        self._plugins = PluginSession(config.plugins, environ)
-        self._client = ClientIdentity(environ)
+        self._client = client
+        self._plugins = PluginSession(config.plugins, client)
         lists = config.dnsbl
-        self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(self._client.remote_ip)
+        self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
-        # Restored by TLS: the variables and plugins before the client's first command.
-        self._first: tuple[dict[bytes, bytes], dict[bytes, list[bytes]] | None] | None = None
-        self.environ = environ
+        # Restored by TLS: the client's rights and the plugins before its first command.
+        self._first: tuple[ClientState, dict[bytes, list[bytes]] | None] | None = None
         self.reset()
-
-    @property
-    def remote_host(self) -> bytes:
-        """The client's name, as far as known; used as its HELO until it sends one."""
-        return self._client.remote_host
-
-    @property
-    def remote_ip(self) -> bytes:
-        """The client's address, as far as known."""
-        return self._client.remote_ip
-
-    @property
-    def logs_all(self) -> bool:
-        """Whether to log more than C does."""
-        return self._config.logs_all
-
-    @property
-    def login(self) -> bytes | None:
-        """The authenticated user, or None."""
-        return self._client.remote_info if self._client.is_authenticated else None
 
     def reset(self) -> None:
         """Discard the state of this transaction."""
         self._plugins.reset()
         self._accepted = 0
-        self._all_variables = 0
+        self._all_recipients = 0
+
+    def withdraw_recipient(self) -> None:
+        """Count one accepted recipient less, because somebody else refused it."""
+        self._accepted -= 1
 
     def tls_started(self, tls_session: "TlsSessionInfo") -> None:
         """Discard what the client sent before TLS, and the rights it gained by that."""
         if self._first is not None:
-            variables, self._plugins.plugins = self._first
-            self.environ.clear()
-            self.environ.update(variables)
-        self._client.tls_started(tls_session, self.environ.get(b"TCPREMOTEINFO"))
+            state, self._plugins.plugins = self._first
+            self._client.restore(state)
+        self._client.tls_started(tls_session)
         self._is_bad_sender = self._allowed = False
         self.reset()
 
     def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
         """Decide on an event; the ends of messages and of plain text are not decided here."""
         if self._first is None and event is not CONNECTED and self._config.rules.offers_tls:
-            self._first = (dict(self.environ), self._plugins.plugins)
+            self._first = (self._client.state(), self._plugins.plugins)
         if event.restarts:
             self.reset()
         if isinstance(event, AuthEvent):
@@ -167,17 +157,13 @@ class SmtpPolicy:
     def _pause_before(self, event: SmtpEvent) -> int:
         """Return the delay before the reply, in seconds."""
         if event is CONNECTED:
-            return self._config.delays.of(self.environ).greet_s if self._client.tls_session is None else 0
+            return self._client.greeting_delay_s
         if isinstance(event, Recipient):
-            return self._config.delays.before_recipient(self.environ, self._all_variables)
+            return self._client.recipient_delay_s(self._all_recipients)
         return 0
 
     def _authenticate(self, credentials: "Credentials") -> "PendingDecision":
-        verdict = yield from authenticate(credentials, self._plugins, self.environ)
-        if verdict.accepted:
-            self._client.is_authenticated = True
-            self._client.remote_info = credentials.user
-        return verdict
+        return (yield from authenticate(credentials, self._plugins, self._client))
 
     # --- remote checks of clients and recipients
 
@@ -190,18 +176,18 @@ class SmtpPolicy:
     def _decide_connect(self, pause_s: int) -> "PendingDecision":
         """Start the DNS queries, wait for early talkers, and admit or refuse the client."""
         dnsbl = self._dnsbl
-        if dnsbl is not None and not dnsbl.is_excused(self.environ):
+        if dnsbl is not None and not self._client.is_exempt_from_dnsbl:
             yield dnsbl.ahead()
         if pause_s and (yield AwaitEarlyTalker(pause_s)):
             return Decision(False, [reply.TALKED_EARLY], close=True)
-        if dnsbl is None or not dnsbl.is_met_at_greeting or dnsbl.is_excused(self.environ):
+        if dnsbl is None or not dnsbl.is_met_at_greeting or self._client.is_exempt_from_dnsbl:
             return _NOTHING_TO_SAY
         return (yield from dnsbl.decide(_NOTHING_TO_SAY))
 
     def _examine(self, event: Recipient, accepted: Decision, verdict: PluginVerdict) -> "PendingDecision":
         """Apply DNS lists and the recipient lookup to an accepted recipient."""
         own, dnsbl, check = accepted, self._dnsbl, self._config.recipient_check
-        if dnsbl is not None and verdict.own_checks and not dnsbl.is_excused(self.environ):
+        if dnsbl is not None and verdict.own_checks and not self._client.is_exempt_from_dnsbl:
             own = yield from dnsbl.decide(own)
         wanted = None
         if check is not None and own.accepted:
@@ -210,28 +196,28 @@ class SmtpPolicy:
             # Without an answer, the recipient stays accepted.
             own = _LOOKED_UP.get((yield LookupRecipient(wanted)), own)
         if not own.accepted:
-            self._accepted -= 1
+            self.withdraw_recipient()
         return own
 
     # --- state recorded before plugins run
 
     def _note_hello(self, event: Hello) -> None:
-        self.environ[b"SMTPHELOHOST"] = event.name
+        self._client.hello(event.name)
 
     def _note_recipient(self, event: Recipient) -> None:
         self._allowed = self._config.recipient_hosts.accepts(event.address)
-        self._all_variables += 1
+        self._all_recipients += 1
 
     def _publish(self, event: SmtpEvent) -> None:
-        """Set the environment variables of the command for plugins, unless they are set already."""
-        environ = self.environ
+        """Set the environment variables of the command for plugins."""
+        set_variable = self._client.set_variable
         if isinstance(event, Mail):
-            environ[b"SMTPMAILFROM"] = event.address
+            set_variable(b"SMTPMAILFROM", event.address)
         elif isinstance(event, Recipient):
-            environ[b"SMTPRCPTTO"] = event.address
-            environ[b"SMTPRCPTCOUNT"] = b"%d" % self._accepted
-            environ[b"SMTPRCPTCOUNTALL"] = b"%d" % self._all_variables
-            environ[b"SMTPRCPTHOSTSOK"] = b"%d" % self._allowed
+            set_variable(b"SMTPRCPTTO", event.address)
+            set_variable(b"SMTPRCPTCOUNT", b"%d" % self._accepted)
+            set_variable(b"SMTPRCPTCOUNTALL", b"%d" % self._all_recipients)
+            set_variable(b"SMTPRCPTHOSTSOK", b"%d" % self._allowed)
 
     # --- own checks; `verdict` is that of the plugins
 
@@ -239,7 +225,7 @@ class SmtpPolicy:
         return _NOTHING_TO_SAY
 
     def _hello(self, event: Hello, verdict: PluginVerdict) -> Decision:
-        self._client.hello(event.name, b"ESMTP" if event.extended and self._config.says_esmtp else b"SMTP")
+        self._client.hello_accepted(event.name, b"ESMTP" if event.extended and self._config.says_esmtp else b"SMTP")
         return _NOTHING_TO_SAY
 
     def _mail(self, event: Mail, verdict: PluginVerdict) -> Decision:
@@ -252,7 +238,7 @@ class SmtpPolicy:
         if self._is_bad_sender:
             return _BAD_SENDER
         address = verdict.address
-        appendix = self.environ.get(b"RELAYCLIENT")
+        appendix = self._client.relay_suffix
         if appendix is None and verdict.own_checks and not self._allowed:
             tls_session = self._client.tls_session
             if tls_session is None:
@@ -261,7 +247,7 @@ class SmtpPolicy:
             if rejection_reason is not None:
                 return Decision(False, [reply.no_relay_by_certificate(rejection_reason)])
             self._client.vouched_for = tls_session.email
-            self.environ[b"RELAYCLIENT"] = appendix = b""
+            self._client.relay_suffix = appendix = b""
         self._accepted += 1
         if appendix:
             address = (event.address if address is None else address) + appendix

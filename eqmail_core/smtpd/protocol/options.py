@@ -81,6 +81,11 @@ class ServerOptions:
         self.offers_dsn = offers_notify
         self.offers_utf8 = offers_utf8
 
+    @property
+    def host_name(self) -> bytes:
+        """The name of this host, with which the greeting begins."""
+        return self.greeting.partition(b" ")[0]
+
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
         """Whether an AUTH method would expose a password that must be protected by TLS."""
         return self.auth_needs_tls and not is_secure and method != CRAM_MD5

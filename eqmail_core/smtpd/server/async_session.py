@@ -8,7 +8,7 @@ Long because one session's bytes, flow control and order of answers belong toget
 
 import asyncio
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.smtpd.policy.outcome import (
@@ -37,6 +37,9 @@ from eqmail_core.text.listen_address import TRANSFER, ListenerRole
 from eqmail_core.tls.server import ServerTls
 from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
+if TYPE_CHECKING:
+    from eqmail_core.smtpd.policy.policy import Policy
+
 _UNREAD_BYTES = 65536
 
 # Reasons why reading from a client is paused.
@@ -44,7 +47,10 @@ _BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
 
 
 class AsyncSmtpSession(asyncio.Protocol):
-    """One client of the service; `role`: the one of its listener."""
+    """One client of the service; `role`: the one of its listener.
+
+    `is_proxied`: a proxy brought it; `ends`: the addresses that the proxy stated, if any.
+    """
 
     __slots__ = (
         "_config",
@@ -66,10 +72,16 @@ class AsyncSmtpSession(asyncio.Protocol):
         "seen",
     )
 
-    def __init__(self, context: ServerContext, role: ListenerRole = TRANSFER, is_proxied: bool = False) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        role: ListenerRole = TRANSFER,
+        is_proxied: bool = False,
+        ends: ProxyEndpoints | None = None,
+    ) -> None:
         self._context = context
         self._role = role
-        self._ends: ProxyEndpoints | None = None
+        self._ends = ends
         self._is_proxied = is_proxied
         self._tls: ServerTls | None = None
         self._pending_decision: AsyncRequestRunner | None = None
@@ -103,18 +115,19 @@ class AsyncSmtpSession(asyncio.Protocol):
         return session_config(settings, peer, local, self._role.needs_login)
 
     def _configure(self, config: SessionConfig) -> None:
-        context, policy_config, environ = self._context, config.policy, config.environ
+        context, policy_config, client = self._context, config.policy, config.client
         self._config = config
-        queue = environ.get(b"QMAILQUEUE")
-        queue_client = context.queue if queue is None else QueuePrograms(context.loop, queue, environ)
+        queue = client.queue_program
+        queue_client = context.queue if queue is None else QueuePrograms(context.loop, queue, client.environ)
         filters = context.config.filters
+        own = SmtpPolicy(policy_config, client, context.date)
+        self._policy: Policy = own
         if filters is None:
-            self._policy = SmtpPolicy(policy_config, environ, context.date)
             self._message: MessageReceiverProtocol = MessageReceiver(queue_client, policy_config.rules.size_limit)
         else:
-            self._policy, self._message = receive_filtered(context, self, policy_config, filters, environ, queue_client)
-        self._core = ServerProtocol(policy_config.rules, self._policy.remote_host, context.challenge)
-        self._log = SmtpLog(self._core, self._policy, context.may_log, self._write_log)
+            self._policy, self._message = receive_filtered(context, self, own, config, filters, queue_client)
+        self._core = ServerProtocol(policy_config.rules, client.remote_host, context.challenge)
+        self._log = SmtpLog(self._core, client, policy_config.logs_all, context.may_log, self._write_log)
         if config.refusal is None:
             self._log.note(DENIED)
             self._transport.close()
@@ -132,7 +145,7 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     def _enter(self) -> bytes:
         """Register the session; return the refusal line, if any."""
-        return self._context.enter(self, self._policy.remote_ip)
+        return self._context.enter(self, self.remote_ip)
 
     def data_received(self, data: bytes) -> None:
         """Process input of the client."""
@@ -168,7 +181,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         context = self._context
         if self not in context.sessions:
             return
-        context.leave(self, self._policy.remote_ip)
+        context.leave(self, self.remote_ip)
         if not self._core.closed:
             self._has_failed = True
             if not self._message.is_submitted:
@@ -180,9 +193,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._pending_decision = None
 
     def _for_proxied(self, ends: ProxyEndpoints | None) -> "AsyncSmtpSession":
-        session = AsyncSmtpSession(self._context, self._role, is_proxied=True)
-        session._ends = ends
-        return session
+        return AsyncSmtpSession(self._context, self._role, is_proxied=True, ends=ends)
 
     # --- interface for ServerContext
 
@@ -343,7 +354,7 @@ class AsyncSmtpSession(asyncio.Protocol):
     @property
     def remote_ip(self) -> bytes:
         """The address of the client."""
-        return self._policy.remote_ip
+        return self._config.client.remote_ip
 
     @property
     def checker(self) -> list[bytes]:

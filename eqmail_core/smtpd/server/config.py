@@ -10,6 +10,7 @@ from shutil import which
 from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import FilterConfig
+from eqmail_core.smtpd.policy.authority import ClientAuthority
 from eqmail_core.smtpd.policy.config import SUBMISSION_PORT, PolicyConfig
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.config_reader import POLICY_VARIABLES
@@ -108,12 +109,13 @@ class ServerConfig:
 class SessionConfig:
     """Settings of the session with one client.
 
-    `policy`: its policy configuration; `environ`: its own environment; `tls`: TLS contexts, where there are keys;
-    `checker`: argv of the checkpassword program.
+    `policy`: its policy configuration; `client`: who it is and what it may do; `tls`: TLS contexts, where there are
+    keys; `checker`: argv of the checkpassword program.
+    `begins_with_tls`: the variables of a client that was handed over say so.
     `refusal`: the reply to a client that is not served; None: disconnect without a reply.
     """
 
-    __slots__ = ("checker", "environ", "policy", "refusal", "tls")
+    __slots__ = ("begins_with_tls", "checker", "client", "policy", "refusal", "tls")
 
     def __init__(
         self,
@@ -122,12 +124,14 @@ class SessionConfig:
         tls: ServerTlsContexts | None,
         checker: list[bytes],
         refusal: bytes | None = b"",
+        begins_with_tls: bool = False,
     ) -> None:
         self.policy = config
-        self.environ = environ
+        self.client = ClientAuthority(environ, config.delays)
         self.tls = tls
         self.checker = checker
         self.refusal = refusal
+        self.begins_with_tls = begins_with_tls
 
 
 def session_config(
@@ -169,7 +173,7 @@ def handed_over_session_config(
         # The program would search its own PATH; the service would search another one.
         found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
         checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
-    return SessionConfig(config, environ, settings.tls, checker)
+    return SessionConfig(config, environ, settings.tls, checker, begins_with_tls=b"SMTPS" in environ)
 
 
 def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:

@@ -12,12 +12,13 @@ from eqmail_core.filters.chain import FilterChain, FilterConfig
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
-from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.outcome import conclude
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner, Client
 from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
+from eqmail_core.smtpd.server.config import SessionConfig
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES, QueueClient, SubmissionPort
 
@@ -25,17 +26,16 @@ from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES, QueueC
 def receive_filtered(
     context: ServerContext,
     client: Client,
-    config: PolicyConfig,
+    own: SmtpPolicy,
+    config: SessionConfig,
     filters: FilterConfig,
-    environ: dict[bytes, bytes],
     queue_client: QueueClient,
 ) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
-    """Create the policy and the message receiver for one client."""
-    panel = filters.async_chain(context.loop, environ)
-    policy = FilteredSmtpPolicy(config, environ, context.date, panel)
-    messages = FilteredReceiver(
-        context, client, policy, panel, queue_client, filters.quarantine_to, config.rules.size_limit
-    )
+    """Create the policy and the message receiver for one client, with filters around the server's `own` policy."""
+    rules = config.policy.rules
+    chain = filters.async_chain(context.loop, config.client.has_milters)
+    policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain)
+    messages = FilteredReceiver(context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit)
     return policy, messages
 
 

@@ -145,19 +145,18 @@ class HandoverConnection:
 class HandoverSession(AsyncSmtpSession):
     """The session with a client that was handed over."""
 
-    __slots__ = ("_ip", "_is_begun", "_own_config", "_program")
+    __slots__ = ("_is_begun", "_own_config", "_program")
 
     def __init__(self, context: ServerContext, config: SessionConfig, program: HandoverConnection) -> None:
-        super().__init__(context, ListenerRole(b"SMTPS" in config.environ, False))
+        super().__init__(context, ListenerRole(config.begins_with_tls, False))
         self._own_config = config
-        self._ip = config.environ.get(b"TCPREMOTEIP", b"unknown")
         self._program = program
         self._is_begun = False
 
     @property
     def remote_ip(self) -> bytes:
         """The address of the client, as the program knows it."""
-        return self._ip
+        return self._own_config.client.remote_ip
 
     def program_gone(self) -> None:
         """End the session because the program has ended."""

@@ -4,16 +4,13 @@ Light: all of it is imported for each client.  Source: smtp-server.md 4.1; qmail
 """
 
 import os
-import time
 
 from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import read_filters
-from eqmail_core.mail.dates import date822
+from eqmail_core.smtpd.policy.authority import ClientAuthority
 from eqmail_core.smtpd.policy.outcome import NO_CONTROLS, log_line
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
 from eqmail_core.smtpd.server.config_reader import read_policy_config, read_tls
 from eqmail_core.system.installation import read_controls, read_site
@@ -23,7 +20,6 @@ from eqmail_core.system.timed_stream import TimedStream
 
 def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve the client and return the exit code.  `checker`: argv of the checkpassword program."""
-    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
     try:
         site = read_site(environ)
         os.chdir(site.home)
@@ -37,21 +33,10 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         _log(NO_CONTROLS, environ)
         os.write(1, reply.NO_CONTROLS + b"\r\n")
         return 1
-    local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
-    core = ServerProtocol(config.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
-    conversation, policy = BlockingSmtpSession, SmtpPolicy(config, environ, _date)
-    if filters is not None:
-        # Imported here: few servers have filters, and every process would pay for it.
-        from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
-
-        conversation, policy = FilteredBlockingSession, BlockingFilteredPolicy(config, environ, _date, filters)
-    client = TimedStream(timeout_s)
-    one = conversation(site, core, policy, client, checker, tls, b"SMTPS" in environ, idle_s)
-    return one.run(config.rules.size_limit)
-
-
-def _date() -> bytes:
-    return date822(time.time())
+    client = ClientAuthority(environ, config.delays)
+    begins_with_tls = b"SMTPS" in environ
+    stream = TimedStream(timeout_s)
+    return BlockingSmtpSession(site, config, client, stream, checker, tls, begins_with_tls, idle_s, filters).run()
 
 
 def _log(what: bytes, environ: dict[bytes, bytes]) -> None:

@@ -79,7 +79,7 @@ def test_no_descriptor_is_left_where_there_are_no_more(
     made.clear()
     server = Resident(home)
     codes: list[int] = []
-    QueuePrograms(server.loop, b"/bin/true", {}).open_long(lambda code, *_: codes.append(code), lambda: None)
+    QueuePrograms(server.loop, b"/bin/true", dict).open_long(lambda code, *_: codes.append(code), lambda: None)
     server.loop.call_soon(server.loop.stop)
     server.loop.run_forever()
     assert explain(codes[0]) == b"Zqq out of memory (#4.3.0)"

@@ -123,13 +123,13 @@ def test_a_queue_program_is_judged_by_its_end(
     with open(path, "w") as file:
         file.write(f"#!/bin/sh\n{program}\n")
     os.chmod(path, 0o755)
-    queue = QueuePrograms(loop, path.encode(), os.environb)
+    queue = QueuePrograms(loop, path.encode(), lambda: os.environb)
     reported = wait_for(loop, lambda done: queue.submit(b"Fa\0Tb\0\0", b"x" * 300000, done))
     assert reported[0] == code
 
 
 def test_a_missing_queue_program_is_reported(loop: asyncio.AbstractEventLoop) -> None:
-    queue = QueuePrograms(loop, b"/nowhere", {})
+    queue = QueuePrograms(loop, b"/nowhere", dict)
     assert wait_for(loop, lambda done: queue.submit(b"F\0\0", b"x", done))[0] == 120
 
 
@@ -138,7 +138,7 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
     with open(path, "w") as file:
         file.write(f"#!/bin/sh\ncat >{tmp_path}/m; cat <&1 >{tmp_path}/e; mv {tmp_path}/e {tmp_path}/done\n")
     os.chmod(path, 0o755)
-    submission = QueuePrograms(loop, path.encode(), os.environb).open_long(lambda *_: None, lambda: None)
+    submission = QueuePrograms(loop, path.encode(), lambda: os.environb).open_long(lambda *_: None, lambda: None)
     submission.write(b"half")
     submission.abort()
 

@@ -21,11 +21,12 @@ from tests.support.smtp_servers import Home
 
 ROOT = Path(__file__).parents[3]
 _RUN = """
-import socket, sys
+import sys
 sys.path.insert(0, {root!r})
 from eqmail_core.smtpd.server import service as smtp
+from eqmail_core.smtpd.server.listener import SmtpListener
 from eqmail_core.system.installation import read_site
-smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
+smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [SmtpListener(fileno={fd})])
 """
 
 

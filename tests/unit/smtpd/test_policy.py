@@ -9,6 +9,7 @@ from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD
 from eqmail_core.auth.credentials import Credentials
 from eqmail_core.outcome import TemporaryFailure
+from eqmail_core.smtpd.policy.authority import ClientAuthority
 from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
@@ -43,7 +44,8 @@ class PluginPolicy:
 
     def __init__(self, plugins: bytes | None = None, plugin_outputs: Said | None = None, **variables: bytes) -> None:
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
-        self.reception = SmtpPolicy(policy_config(plugins), environ, lambda: b"NOW")
+        self.client = ClientAuthority(environ)
+        self.reception = SmtpPolicy(policy_config(plugins), self.client, lambda: b"NOW")
         self.plugin_outputs = plugin_outputs or {}
         self.run: list[tuple[bytes, dict[bytes, bytes]]] = []
         self.pauses: list[float] = []
@@ -109,7 +111,7 @@ class TestOwnChecks:
         def trouble(names: list[bytes]) -> bool:
             raise TemporaryFailure(b"damaged")
 
-        verdict = SmtpPolicy(policy_config(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
+        verdict = SmtpPolicy(policy_config(is_more=trouble), ClientAuthority(CLIENT), bytes).decide(Recipient(b"a@x"))
         assert isinstance(verdict, Decision)
         assert (verdict.lines, verdict.close) == ([reply.NO_CONTROLS], True)
 
@@ -137,7 +139,7 @@ class TestReceived:
         assert policy.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
 
     def test_without_any_variables_everything_is_unknown(self) -> None:
-        verdict = SmtpPolicy(policy_config(), {}, lambda: b"NOW").decide(DATA)
+        verdict = SmtpPolicy(policy_config(), ClientAuthority({}), lambda: b"NOW").decide(DATA)
         assert isinstance(verdict, Decision)
         assert verdict.header == b"Received: from unknown (unknown)\n  by unknown with SMTP; NOW\n"
 
@@ -195,7 +197,7 @@ class TestPlugins:
     def test_a_variable_needs_a_name(self) -> None:
         policy = PluginPolicy(b"[m]\np\n", {b"p": b"S=x\nSNO\nU"})
         policy.mail()
-        assert not {b"", b"NO"} & set(policy.reception.environ)
+        assert not {b"", b"NO"} & set(policy.client.environ())
 
     def test_plugins_can_allow_relaying(self) -> None:
         policy = PluginPolicy(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})

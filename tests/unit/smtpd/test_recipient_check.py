@@ -39,6 +39,7 @@ class LookupPolicy:
     """A reception whose recipients are looked up."""
 
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
+        from eqmail_core.smtpd.policy.authority import ClientAuthority
         from eqmail_core.smtpd.policy.policy import SmtpPolicy
 
         settings = policy_config(plugins)
@@ -46,7 +47,7 @@ class LookupPolicy:
         self.letter = letter
         self.asked: list[bytes] = []
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
-        self.reception = SmtpPolicy(settings, environ, lambda: b"NOW")
+        self.reception = SmtpPolicy(settings, ClientAuthority(environ), lambda: b"NOW")
         self.reception.decide(Mail(b"a@b", None))
 
     def rcpt(self, address: bytes) -> Decision:

@@ -5,6 +5,7 @@ Every search takes one small step per turn, so that neither a large queue nor a 
 Source: queue.md 3.7 (qmail-send.c todo, pqstart, pqadd, cleanup).
 """
 
+import os
 from collections.abc import Callable
 
 from eqmail_core.queue.files import QueueFileError, QueueFiles
@@ -109,6 +110,9 @@ class QueueScanner:
         self._scheduler.now = now
         self._damage.sweep_bounces()
         for part in parts(self._files.paths):
+            for number in part.old & part.new:
+                # A cleaner that an earlier scheduler asked may remove todo/N between this search and that of todo/.
+                self._look_again(number, now)
             for number in self._damage.sweep(part):
                 try:
                     self._enqueue_found(number, part.due(number), now)
@@ -159,6 +163,8 @@ class QueueScanner:
         if number == NOTHING or number in self._preprocessing:
             return
         self._preprocessing.add(number)
+        if len(self._uncertain):
+            self._uncertain.discard(number)
         route = self._scheduler.routes.route
         lines: list[bytes] = []
 
@@ -174,6 +180,8 @@ class QueueScanner:
             if isinstance(channels, QueueFileError):
                 self._log.warning(channels.text)
                 self._preprocessing.discard(number)
+                if not os.path.exists(self._files.paths.todo(number)):
+                    self._look_again(number, self._scheduler.now)
             else:
                 name = self._files.short(self._files.paths.todo(number))
                 self._cleaner.clean(name, lambda answer: self._entered(number, name, channels, answer))
@@ -185,32 +193,38 @@ class QueueScanner:
         now = self._scheduler.now
         if answer != b"+":
             self._log.warning(b"qmail-clean unable to clean up " + name)
-            if not self._is_ready_despite_error(number, now):
+            if not self._is_ready_despite_error(number):
                 self._todo.next_start = min(self._todo.next_start, now + SYSTEM_ERROR_PAUSE_S)
+                self._look_again(number, now)
                 return
         for channel in channels:
             self._scheduler.enqueue(number, channel, now)
         if not channels:
             self._completion.add(number, now)
 
-    def _is_ready_despite_error(self, number: int, now: int) -> bool:
+    def _is_ready_despite_error(self, number: int) -> bool:
         """Whether the cleaner removed todo/N although its answer never came."""
         try:
             return self._files.birth_of(number) is not None
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
-            self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
             return False
+
+    def _look_again(self, number: int, now: int) -> None:
+        """Look at a message later: todo/N may disappear after all, and then no search of todo/ finds it any more."""
+        self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
 
     def _add(self, number: int, now: int) -> None:
         try:
             found = self._files.birth_of(number)
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
-            self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
+            self._look_again(number, now)
             return
         if found is not None:
             self._enqueue_found(number, found, now)
+        elif os.path.exists(self._files.paths.todo(number)):
+            self._look_again(number, now)
 
     def _enqueue_found(self, number: int, found: list[tuple[int, int]], now: int) -> None:
         for channel, due in found:

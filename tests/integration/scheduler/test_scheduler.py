@@ -83,6 +83,67 @@ def test_a_cleaner_that_did_nothing_is_asked_again(harness: SchedulerHarness) ->
     assert harness.running == [b"joe@example.org"]
 
 
+def cleaned_later(harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message whose cleaner does its work after the connection has ended, as a slow disk has it."""
+    monkeypatch.setattr(harness.cleaner, "clean", lambda name, then: then(b"!"))
+    harness.todo(5, b"Fa@b\0Tjoe@example.org\0")
+    harness.turn()
+    assert harness.running == []
+    monkeypatch.undo()
+
+
+def test_a_cleaner_that_does_its_work_late_delays_nothing_for_long(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned_later(harness, monkeypatch)
+    os.unlink(harness.paths.todo(5))
+    harness.turn(130)
+    assert harness.running == [b"joe@example.org"]
+    harness.turn(300)
+    assert harness.running == [b"joe@example.org"], "and once"
+
+
+def test_todo_that_goes_away_while_it_is_searched_delays_nothing_for_long(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned_later(harness, monkeypatch)
+    harness.worker.eager = False
+    harness.scanner.triggered()
+    while not harness.worker.work:
+        harness.scanner.pump(NOW)
+    os.unlink(harness.paths.todo(5))
+    harness.worker.begin()()
+    harness.worker.eager = True
+    harness.turn(130)
+    assert harness.running == [b"joe@example.org"]
+
+
+@pytest.mark.parametrize("again", [1, 130], ids=["at once", "at the time it is looked at again"])
+def test_a_message_that_is_preprocessed_again_is_tried_once(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    cleaned_later(harness, monkeypatch)
+    harness.scanner.triggered()
+    harness.turn(again)
+    assert harness.running == [b"joe@example.org"]
+    harness.turn(400)
+    assert harness.running == [b"joe@example.org"]
+    assert harness.due_of(LOCAL, 5) == []
+
+
+def test_a_request_of_an_earlier_scheduler_that_is_done_after_the_start_delays_nothing_for_long(
+    harness: SchedulerHarness,
+) -> None:
+    harness.old(5, b"Fa@b\0", local=b"Tjoe@example.org\0")
+    harness.todo(5, b"Fa@b\0Tjoe@example.org\0")
+    harness.scanner.find_old(NOW)
+    os.unlink(harness.paths.todo(5))
+    harness.turn()
+    assert harness.running == []
+    harness.turn(130)
+    assert harness.running == [b"joe@example.org"]
+
+
 def test_a_message_without_recipients_ends_at_once(harness: SchedulerHarness) -> None:
     harness.todo(5, b"Fa@b\0")
     harness.turn()

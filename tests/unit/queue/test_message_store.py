@@ -119,6 +119,20 @@ def test_files_that_the_journal_needs_cannot_be_removed(service: SimQueueService
     assert answers == [b"!"]
 
 
+def test_a_refused_request_is_answered_in_its_turn(service: SimQueueService) -> None:
+    """Answers have no names: one that overtakes another is taken for that one's."""
+    service.store.scheduler_connected(service, set())
+    submit(service, b"one\n")
+    settle(service)
+    held = service.admitted[0].number
+    answers: list[tuple[str, bytes]] = []
+    for name, request in (("todo", b"todo/1/999"), ("held", b"foop/%d" % held), ("other", b"foop/998")):
+        service.store.clean(request, lambda answer, name=name: answers.append((name, answer)))  # type: ignore[misc]
+    assert not answers
+    settle(service)
+    assert answers == [("todo", b"+"), ("held", b"!"), ("other", b"+")]
+
+
 def test_a_full_disk_refuses_and_loses_nothing_and_goes_on(service: SimQueueService) -> None:
     service.store.scheduler_connected(service, set())
     submit(service, b"before\n")

@@ -99,7 +99,7 @@ def plan_add(
 
     Fails: Refusal, unless `replace`, where the domain is delivered another way.
     """
-    domain = _require_domain(name, prefix is not None)
+    domain = require_domain(name, prefix is not None)
     files = _DomainFiles(site, filesystem)
     _require_unused(site, files, domain, prefix, replace)
     if prefix is None:
@@ -120,7 +120,7 @@ def plan_add(
 
 def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
     """What has to be done so that a domain is neither delivered here nor accepted."""
-    domain = _require_domain(name, True)
+    domain = require_domain(name, True)
     files = _DomainFiles(site, filesystem)
     if files.content(Controls.locals) is None and domain in files.locals():
         me = Controls.me.file
@@ -174,7 +174,8 @@ def _without_key(files: _DomainFiles, domain: bytes) -> bytes | None:
     return without_lines(content, lambda entry: entry.partition(b":")[0].lower() == domain)
 
 
-def _require_domain(name: str, wildcard: bool) -> bytes:
+def require_domain(name: str, wildcard: bool) -> bytes:
+    """The bytes of a domain; with `wildcard`, .DOMAIN counts too.  Fails: EqmailError (usage)."""
     domain = os.fsencode(name).lower().rstrip(b".")
     bare = domain.removeprefix(b".") if wildcard else domain
     if HostName("", default=b"").parse(bare + b"\n")[1] or bare.startswith(b".") or b".." in bare:

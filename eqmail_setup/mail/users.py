@@ -10,7 +10,10 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator
 
+from eqmail_core.local.delivery.dotqmail import MAILDIR as MAILDIR_STEP
+from eqmail_core.local.delivery.dotqmail import parse
 from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
 from eqmail_core.users.getpw import home_owner
@@ -29,11 +32,21 @@ from eqmail_setup.transaction.operations import CreateNode, RemoveTree, WriteFil
 from eqmail_setup.transaction.plan import Change, Severity
 
 MAILDIR = ".Maildir"
-_TABLES = {"assign", "cdb", "smtpauth", "include", "exclude", "mailnames", "subusers", "append"}
+"""The Maildir of a new user where the default delivery names none."""
+
+TABLES = {"assign", "cdb", "smtpauth", "include", "exclude", "mailnames", "subusers", "append"}
 """Files that lie, or may lie, where the homes of users without an account are."""
 
 PARTS = ("", "/tmp", "/new", "/cur")
 """A Maildir and the folders in it, in the order in which they are made."""
+
+
+def default_maildir(site: Site) -> str:
+    """The folder in a home where mail of users without a .qmail file goes, if it is a Maildir; else `MAILDIR`."""
+    steps = parse(read_controls(site).defaultdelivery or b"")
+    found = [text(argument) for kind, argument in steps if kind == MAILDIR_STEP]
+    name = found[0].removeprefix("./").rstrip("/") if len(found) == 1 else ""
+    return name if name and "/" not in name and name not in (".", "..") else MAILDIR
 
 
 def within(site: Site, path: str) -> str:
@@ -73,7 +86,7 @@ def _demand_local_part(site: Site, local: str, names_home: bool) -> None:
     """Refuse what cannot be before an @, and, where it names a home among the users, what is another file there."""
     if not local or any(sign in "/@" or sign.isspace() or not sign.isprintable() for sign in local):
         raise usage_error(f"{local!r} is not a local part; give the part of the address before the @")
-    if names_home and (local in (".", "..") or local in _TABLES):
+    if names_home and (local in (".", "..") or local in TABLES):
         raise usage_error(f"{site.users}/{local} cannot be the home of a user; give another with --home-of-user")
 
 
@@ -87,20 +100,20 @@ def plan_add(
     on_progress: ProgressCallback = no_progress,
 ) -> list[Change]:
     """What has to be done so that a user gets mail, in a Maildir of its home, and so do its extensions."""
-    assignments = _read(site)
+    assignments = read_entries(site)
     entries, delimiter = [entry], text(site.break_char)
     if extensions and delimiter:
         entries.append(entry._replace(local=entry.local + delimiter, wildcard=True, dash="-"))
     assignments.put(entries, replace)
     found = list(_plan_maildir(site, filesystem, entry, maildir)) if maildir else []
-    return [*found, *_plan_assign(site, filesystem, assignments, on_progress)]
+    return [*found, *plan_assign(site, filesystem, assignments, on_progress)]
 
 
 def plan_remove(
     site: Site, filesystem: Filesystem, local: str, discard: bool, on_progress: ProgressCallback = no_progress
 ) -> list[Change]:
     """What has to be done so that a user gets no more mail; the mail stays, unless it shall go too."""
-    assignments = _read(site)
+    assignments = read_entries(site)
     if not local:
         raise usage_error("give a name")
     keys = {(False, os.fsencode(local).lower()), (True, os.fsencode(local).lower() + site.break_char)}
@@ -108,7 +121,7 @@ def plan_remove(
     if not dropped:
         show = filesystem.display_path(within(site, assign_path(site)))
         return [Change(show, f"has no entry {local}", "so", severity=Severity.WARNING)]
-    found = list(_plan_assign(site, filesystem, assignments, on_progress))
+    found = list(plan_assign(site, filesystem, assignments, on_progress))
     homes = {entry.home for entry in dropped} - {entry.home for entry in assignments.entries()}
     for home in sorted(homes):
         path = within(site, f"{home}/{MAILDIR}")
@@ -130,9 +143,9 @@ def plan_import(
         made = b"".join(assign_text(read_assign_rules(site), passwd, home_owner))
     except CannotAssign as reason:
         raise EqmailError(f"{text(reason.text)}; without it this text of accounts makes no entries") from reason
-    assignments = _read(site)
+    assignments = read_entries(site)
     assignments.put(Assignments("the accounts", made).entries(), replace)
-    return list(_plan_assign(site, filesystem, assignments, on_progress))
+    return list(plan_assign(site, filesystem, assignments, on_progress))
 
 
 def plan_compile(site: Site, filesystem: Filesystem, on_progress: ProgressCallback = no_progress) -> list[Change]:
@@ -147,16 +160,18 @@ def plan_compile(site: Site, filesystem: Filesystem, on_progress: ProgressCallba
         raise require_entries(filesystem.display_path(path), state.content, bad) from bad
 
 
-def _read(site: Site) -> Assignments:
+def read_entries(site: Site) -> Assignments:
+    """The entries of users/assign.  Fails: EqmailError where its database is there without it."""
     path = assign_path(site)
     if os.path.exists(database_path(site)) and not os.path.exists(path):
         raise EqmailError(f"{path}: missing, while {database_path(site)} was made of it; restore it first")
     return read_assignments(path)
 
 
-def _plan_assign(
-    site: Site, filesystem: Filesystem, assignments: Assignments, on_progress: ProgressCallback
+def plan_assign(
+    site: Site, filesystem: Filesystem, assignments: Assignments, on_progress: ProgressCallback = no_progress
 ) -> Iterator[Change]:
+    """What has to be done so that users/assign, and its database, have these entries."""
     path, content = within(site, assign_path(site)), assignments.content()
     state = snapshot(path, filesystem)
     if state is None or state.content != content:

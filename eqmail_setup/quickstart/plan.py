@@ -25,6 +25,7 @@ from eqmail_setup.mail.users import PARTS, within
 from eqmail_setup.services.activation import plan_links
 from eqmail_setup.services.managers import ServiceFile, ServiceManager
 from eqmail_setup.services.manifest import in_place
+from eqmail_setup.services.state import InstalledServices, plan_records
 from eqmail_setup.settings.editor import path_of, plan_write
 from eqmail_setup.settings.initial import plan_initial_settings
 from eqmail_setup.templating import render
@@ -38,10 +39,11 @@ RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 
 
 class ServiceBundle(NamedTuple):
-    """The service files of one flavour."""
+    """The service files of one manager, with the record of them."""
 
     manager: ServiceManager
     pieces: list[ServiceFile]
+    record: InstalledServices
 
 
 class QuickstartPlan(NamedTuple):
@@ -112,15 +114,16 @@ def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Chang
     found += smtp_logins.plan_secrets_file(site, filesystem)
     if snapshot(keys.path_in(site), filesystem) is None:
         found += keys.plan_new_certificate(site, filesystem, (expected.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
-    return found + plan_service_changes(expected, filesystem)
+    found += plan_service_changes(expected, filesystem)
+    return found + plan_records(site, filesystem, [bundle.record for bundle in expected.bundles])
 
 
 def plan_service_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
     """What has to be done about service files."""
     found: list[Change] = []
-    for manager, pieces in expected.bundles:
-        found += compare_with_manifest(in_place(pieces, "", expected.site, filesystem), filesystem)
-        found += [] if expected.staged else plan_links(manager, pieces, filesystem)
+    for bundle in expected.bundles:
+        found += compare_with_manifest(in_place(bundle.pieces, "", expected.site, filesystem), filesystem)
+        found += [] if expected.staged else plan_links(bundle.manager, bundle.pieces, filesystem)
     return found
 
 

@@ -4,6 +4,7 @@ Fails: Refusal for words that make no sense.
 """
 
 import socket
+from collections.abc import Iterable
 
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import usage_error
@@ -12,14 +13,20 @@ from eqmail_setup.services.compose import compose
 from eqmail_setup.services.definitions import SERVICES
 from eqmail_setup.services.deployments import DEPLOYMENTS, NONE
 from eqmail_setup.services.managers import MANAGERS, ServiceManager
-from eqmail_setup.services.options import ServiceOptions
+from eqmail_setup.services.options import ServiceOptions, option_of
+from eqmail_setup.services.state import InstalledServices, find_services, merged_options
 
 DEFAULT_OPTIONS = ("smtp", "submission", "smtps")
 """What a mail server offers: mail from other servers, and from people who log in."""
 
 
-def bundles_of(deployment: str, site: Site, pairs: tuple[str, ...]) -> tuple[ServiceBundle, ...]:
-    """The service files of one way of running everything, or of none."""
+def bundles_of(
+    deployment: str, site: Site, pairs: tuple[str, ...], installed: Iterable[InstalledServices] = ()
+) -> tuple[ServiceBundle, ...]:
+    """The service files of one way of running everything, or of none.
+
+    What was `installed` before keeps its options and services, as far as no other ones are given now.
+    """
     if deployment == NONE:
         return ()
     if deployment not in DEPLOYMENTS:
@@ -27,8 +34,13 @@ def bundles_of(deployment: str, site: Site, pairs: tuple[str, ...]) -> tuple[Ser
     found = []
     for name, services in DEPLOYMENTS[deployment].bundles(DEFAULT_OPTIONS):
         manager = MANAGERS[name]
-        options = ServiceOptions((*_usual_pairs(manager, site), *_pairs_for(manager, pairs)), tuple(SERVICES))
-        found.append(ServiceBundle(manager, compose(manager, site, options, services, installed=False)))
+        given = _pairs_for(manager, pairs)
+        remembered = find_services(installed, name, option_of(given, "name"))
+        before = remembered.options if remembered else tuple(_usual_pairs(manager, site))
+        options = merged_options(before, given)
+        chosen = remembered.services if remembered else services
+        pieces = compose(manager, site, ServiceOptions(options, tuple(SERVICES)), chosen, installed=False)
+        found.append(ServiceBundle(manager, pieces, InstalledServices(name, pieces[0].values.name, chosen, options)))
     known = {key for bundle in found for key in bundle.manager.keys}
     for pair in pairs:
         if _key(pair) not in known:

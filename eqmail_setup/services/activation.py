@@ -22,7 +22,7 @@ TIMEOUT_S = 120
 
 def next_steps(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     """The commands that bring these files to life."""
-    links = [f"ln -s {shlex.join([*_folders(pieces), pieces[0].values.scanned])}/"] if manager.scanned else []
+    links = [f"ln -s {shlex.join([*service_folders(pieces), pieces[0].values.scanned])}/"] if manager.scanned else []
     return links + _commands(manager, pieces)
 
 
@@ -39,7 +39,7 @@ def _commands_to_wake(manager: ServiceManager, pieces: list[ServiceFile]) -> lis
         return []
     return [
         SUPERVISORS[manager.tools].up.format(service=shlex.quote(folder))
-        for folder in _folders(pieces)
+        for folder in service_folders(pieces)
         if _is_supervised(folder)
     ]
 
@@ -53,7 +53,8 @@ def _is_supervised(folder: str) -> bool:
     return True
 
 
-def _folders(pieces: list[ServiceFile]) -> list[str]:
+def service_folders(pieces: list[ServiceFile]) -> list[str]:
+    """The service folders of a supervisor; none for other managers."""
     return [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
 
 
@@ -63,7 +64,7 @@ def plan_links(manager: ServiceManager, pieces: list[ServiceFile], filesystem: F
     Fails: Refusal where something else has that name.
     """
     found: list[Change] = []
-    for folder in _folders(pieces) if manager.scanned else ():
+    for folder in service_folders(pieces) if manager.scanned else ():
         path = f"{pieces[0].values.scanned}/{os.path.basename(folder)}"
         target = filesystem.read_link(path)
         if target is None and snapshot(path, filesystem) is not None:
@@ -88,6 +89,8 @@ def require_startable(manager: ServiceManager, pieces: list[ServiceFile]) -> Non
             raise EqmailError(
                 f"{program} is not installed here, so {manager.title} cannot start services; choose another"
             )
+    if manager.sign and not os.path.exists(manager.sign):
+        raise EqmailError(f"{manager.title} does not run here ({manager.sign} is missing); --root DIR stages its files")
     if manager.scanned:
         scanner, scanned = SUPERVISORS[manager.tools].scanner, pieces[0].values.scanned
         if not os.path.isdir(scanned):

@@ -122,6 +122,28 @@ def _settings(manager: ServiceManager, site: Site, options: ServiceOptions, name
     return own
 
 
+def effective_options(
+    manager: ServiceManager, site: Site, options: ServiceOptions, services: tuple[str, ...]
+) -> list[tuple[str, str, str]]:
+    """Every option of a manager: key, value in force, manual; values that differ by service are all named."""
+    chosen = list(dict.fromkeys(services or manager.services))
+    settings = {name: _settings(manager, site, options, name) for name in chosen}
+    found = []
+    for key in manager.keys:
+        texts: dict[str, list[str]] = {}
+        for name, own in settings.items():
+            if (key, name) != ("port", MTA):
+                texts.setdefault(option_text(getattr(own, key)), []).append(name)
+        parts = [f"{value} ({' '.join(names)})" if len(texts) > 1 else value for value, names in texts.items()]
+        found.append((key, "; ".join(parts), Settings.model_fields[key].description or ""))
+    return found
+
+
+def option_text(value: object) -> str:
+    """The value of an option for people, as --set takes it."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
 def _socket(definition: ServiceDefinition, settings: Settings) -> Socket:
     hosts = [f"[{host}]" if ":" in host else host for host in settings.hosts()]
     addresses = [f"{host}:{settings.port}" for host in hosts]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.services.activation import processes
 from eqmail_setup.services.definitions import MTA
+from eqmail_setup.services.managers import MANAGERS
 from eqmail_setup.services.supervisor_tools import SUPERVISORS
 
 NONE = "none"
@@ -53,8 +54,8 @@ def _runs(tools: str) -> Callable[[], bool]:
 
 
 _SIGNS: tuple[tuple[str, Callable[[], bool]], ...] = (
-    ("systemd", _exists("/run/systemd/system")),
-    ("openrc", _exists("/run/openrc/softlevel")),
+    ("systemd", _exists(MANAGERS["systemd"].sign)),
+    ("openrc", _exists(MANAGERS["openrc"].sign)),
     ("runit", _runs("runit")),
     ("s6", _runs("s6")),
     ("daemontools", _runs("daemontools")),

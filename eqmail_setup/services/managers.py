@@ -34,7 +34,7 @@ class ServiceManager(NamedTuple):
     `listeners`: who can accept connections, the usual one first; empty where the flavour itself does. `services` are
     those it can run, `usual` those it runs when nobody chooses. `keys` are the settings it obeys, `files` makes the
     files of one service; links in the folder `scanned` and then the commands `next` bring them to life. `handover`: its
-    programs may hand their clients over, unless somebody wishes otherwise.
+    programs may hand their clients over, unless somebody wishes otherwise.  `sign`: a path that exists where it runs.
     """
 
     title: str
@@ -50,6 +50,7 @@ class ServiceManager(NamedTuple):
     tools: str = ""
     scanned: str = ""
     handover: bool = True
+    sign: str = ""
 
 
 def _xinetd(values: TemplateContext) -> Iterator[ServiceFile]:
@@ -135,7 +136,10 @@ def _supervisor(name: str) -> ServiceManager:
 
 
 def _init(
-    title: str, files: Callable[[TemplateContext], Iterator[ServiceFile]], following: tuple[str, ...]
+    title: str,
+    files: Callable[[TemplateContext], Iterator[ServiceFile]],
+    following: tuple[str, ...],
+    sign: str = "",
 ) -> ServiceManager:
     return ServiceManager(
         title=title,
@@ -148,6 +152,7 @@ def _init(
         files=files,
         next=following,
         logger=_SPLOGGER,
+        sign=sign,
     )
 
 
@@ -167,7 +172,9 @@ MANAGERS = {
         next=("service xinetd restart",),
     ),
     "sysv": _init("a SysV init script", _sysv, ("update-rc.d {name} defaults", "service {name} start")),
-    "openrc": _init("OpenRC", _openrc, ("rc-update add {name} default", "rc-service {name} start")),
+    "openrc": _init(
+        *("OpenRC", _openrc, ("rc-update add {name} default", "rc-service {name} start")), sign="/run/openrc/softlevel"
+    ),
     "daemontools": _supervisor("daemontools"),
     "runit": _supervisor("runit"),
     "s6": _supervisor("s6"),
@@ -186,6 +193,7 @@ MANAGERS = {
         # What a socket unit is chosen for is what its program may not do; the service may do more.
         handover=False,
         next=("systemctl daemon-reload", "systemctl enable --now {units}"),
+        sign="/run/systemd/system",
     ),
 }
 """Every flavour by its name."""

@@ -7,6 +7,7 @@ Fails: Refusal (wrong usage) for a key or a value that makes no sense.
 """
 
 import shlex
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
@@ -179,10 +180,6 @@ class ServiceOptions:
             raise usage_error(f"--set {key}={first['input']}: {message}") from errors
 
 
-def options_manual() -> list[tuple[str, str]]:
-    """Every key that can be set, with its default and its manual."""
-    lines = []
-    for key, field in Settings.model_fields.items():
-        default = {True: "yes", False: "no"}.get(field.default, field.default) if field.default != "" else "none"
-        lines.append((f"{key}={default}", field.description or ""))
-    return lines
+def option_of(pairs: Iterable[str], key: str) -> str:
+    """The value of a key that is set for all services; "" where it is not."""
+    return next((pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == key), "")

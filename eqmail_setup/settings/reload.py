@@ -4,12 +4,15 @@ Fails: Refusal.
 """
 
 import os
+import shlex
 import signal
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.setting import QUEUE, REMOTE, SEND, SMTPD, START, Control
+from eqmail_core.control.setting import ALL, QUEUE, REMOTE, SEND, SMTPD, START, Control
+from eqmail_core.site.layout import DEFAULT_HOME
 from eqmail_core.site.site import Site
 from eqmail_core.system.kernel import lock_holder
 from eqmail_setup.errors import EqmailError, permission_required
@@ -35,17 +38,66 @@ def when_effective(control: Control[Any]) -> str:
     return "; ".join(said) or "no program reads it"
 
 
-def required_action(files: Iterable[str]) -> str:
-    """What the administrator has to do after a change of these files; "" for nothing."""
-    names = set(files)
-    changed = [control for control in Controls.declared().values() if control.file in names]
-    if any(SEND in control.used_by and not control.reload_on_hup for control in changed):
-        return "qmail-send has to be started again to read this"
-    if any({QUEUE, START} & set(control.used_by) for control in changed):
-        return "the services have to be started again to read this"
-    if any(control.reload_on_hup or SMTPD in control.used_by for control in changed):
-        return "running services read this at HUP: --reload sends it, or: eqmail reload"
-    return ""
+class RequiredAction(Enum):
+    """What makes running services use a change."""
+
+    NONE = "none"
+    RELOAD = "reload"
+    RESTART = "restart"
+
+
+# Looked up for each client, or watched by the service that uses them.
+_WATCHED = {
+    Controls.servercert.file,
+    Controls.clientca.file,
+    Controls.clientcrl.file,
+    Controls.dh2048.file,
+    Controls.tcprules_cdb.file,
+    Controls.morercpthosts_cdb.file,
+}
+_READ_AT_START = {START, QUEUE, *ALL}
+
+
+def required_action(files: Iterable[str]) -> RequiredAction:
+    """What makes running services use changes of these control files: the most that one of them needs."""
+    needed = {_action_for(control) for control in Controls.declared().values() if control.file in set(files)}
+    return next((it for it in (RequiredAction.RESTART, RequiredAction.RELOAD) if it in needed), RequiredAction.NONE)
+
+
+def _action_for(control: Control[Any]) -> RequiredAction:
+    readers = set(control.used_by)
+    if readers & _READ_AT_START or (SEND in readers and not control.reload_on_hup):
+        return RequiredAction.RESTART
+    if control.file in _WATCHED:
+        return RequiredAction.NONE
+    return RequiredAction.RELOAD if control.reload_on_hup or SMTPD in readers else RequiredAction.NONE
+
+
+RELOAD_COMMAND = ("eqmail", "reload")
+RESTART_COMMAND = ("eqmail", "service", "restart")
+
+
+def after_change(site: Site, files: Iterable[str], reload: bool) -> str:
+    """What has to happen after a change of these control files, in one line; "" for nothing.
+
+    With `reload`, running services reread what they can before.
+    """
+    action = required_action(files)
+    try:
+        is_running = bool(running_pid(site))
+    except EqmailError:
+        is_running = True  # by another account, as far as can be seen
+    said = [reload_services(site)] if reload else []
+    if is_running and action is RequiredAction.RESTART:
+        said.append(f"Restart required: {_command(site, RESTART_COMMAND)}")
+    elif is_running and action is RequiredAction.RELOAD and not reload:
+        said.append(f"Reload required: {_command(site, RELOAD_COMMAND)}")
+    return "\n".join(said)
+
+
+def _command(site: Site, words: tuple[str, ...]) -> str:
+    home = () if site.home == DEFAULT_HOME else ("--home", site.home)
+    return shlex.join((words[0], *home, *words[1:]))
 
 
 def running_pid(site: Site) -> int:
@@ -74,11 +126,13 @@ def reload_services(site: Site) -> str:
     """Make the services read what they can read while they run; one sentence about it."""
     pid = running_pid(site)
     if not pid:
-        return "the services do not run; they read everything when they start"
+        return "Services are not running; they read all settings when they start."
     try:
         os.kill(pid, signal.SIGHUP)
     except PermissionError as error:
-        raise permission_required(f"sending HUP to qmail-start (process {pid}) needs its owner, often root") from error
+        raise permission_required(
+            f"sending HUP to qmail-start (process {pid}) requires its owner, usually root"
+        ) from error
     except ProcessLookupError:
-        return "the services do not run; they read everything when they start"
-    return f"sent HUP to qmail-start (process {pid}), which passes it on"
+        return "Services are not running; they read all settings when they start."
+    return f"Sent HUP to qmail-start (process {pid}): services reread their settings."

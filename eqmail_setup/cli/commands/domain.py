@@ -7,7 +7,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.output import json_option, print_rows
 from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.mail.domains import Domain, domains_of, plan_add, plan_remove
-from eqmail_setup.settings.reload import reload_services, required_action
+from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
@@ -96,9 +96,8 @@ def _line(domain: Domain) -> str:
 
 
 def _afterwards(site: Site, change: ChangeOptions, number: int, reload: bool) -> None:
-    if change.preview_only or (change.as_json and not reload):
+    if change.preview_only:
         return
-    if reload:
-        click.echo(reload_services(site), err=change.as_json)
-    elif number:
-        click.echo(required_action(_FILES))
+    said = after_change(site, _FILES if number else (), reload)
+    if said:
+        click.echo(said, err=change.as_json)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.loading import load_or_propose, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
@@ -17,6 +19,7 @@ from eqmail_setup.transaction.transaction import LOCK, ChangeOptions, change_opt
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
     from eqmail_setup.services.managers import ServiceFile, ServiceManager
+    from eqmail_setup.services.state import InstalledServices
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.filesystem import Filesystem
     from eqmail_setup.transaction.operations import Operation
@@ -30,6 +33,7 @@ def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.C
     @click.option("--service", "services", metavar="NAME", multiple=True, help="What to run; may be given again.")
     @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A setting; --settings lists all.")
     @click.option("--settings", "ask", is_flag=True, help="List what --set can set, and do nothing else.")
+    @click.option("--forget", is_flag=True, help="Ignore the options that the installed files were generated with.")
     @click.option("--output", metavar="DIR", help="Write the files below DIR, owned by the caller.")
     @click.option("--install", is_flag=True, help="Write the files into the system's places.")
     @click.option("--start", is_flag=True, help="With --install: start it, too, and at every boot.")
@@ -47,6 +51,7 @@ def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.C
         services: tuple[str, ...],
         pairs: tuple[str, ...],
         ask: bool,
+        forget: bool,
         output: str | None,
         install: bool,
         start: bool,
@@ -54,7 +59,7 @@ def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.C
         templates: str,
         manager: str = name,
     ) -> int:
-        return _generate(context, change, services, pairs, ask, output, install, start, root, templates, manager)
+        return generate(context, change, services, pairs, ask, forget, output, install, start, root, templates, manager)
 
     if managers:
         kinds = click.Choice(managers)
@@ -79,12 +84,13 @@ def _help(name: str, what: str) -> str:
     """
 
 
-def _generate(
+def generate(
     context: click.Context,
     change: ChangeOptions,
     services: tuple[str, ...],
     pairs: tuple[str, ...],
     ask: bool,
+    forget: bool,
     output: str | None,
     install: bool,
     begin: bool,
@@ -92,15 +98,18 @@ def _generate(
     templates: str,
     manager_name: str,
 ) -> int:
+    """Generate the files of one service manager: print, write below a folder, stage or install them."""
     from eqmail_setup.services.activation import next_steps, require_startable, start
     from eqmail_setup.services.compose import compose
     from eqmail_setup.services.definitions import SERVICES
     from eqmail_setup.services.managers import MANAGERS
-    from eqmail_setup.services.options import ServiceOptions
+    from eqmail_setup.services.options import ServiceOptions, option_of
+    from eqmail_setup.services.state import InstalledServices, find_services, load_services, merged_options
+    from eqmail_setup.transaction.transaction import filesystem_for
 
     manager = MANAGERS[manager_name]
     if ask:
-        return _list_settings(manager.keys)
+        return _list_settings(context, manager, services)
     for service in services:
         if service not in SERVICES:
             raise usage_error(f"--service {service}: there are {', '.join(SERVICES)}")
@@ -114,7 +123,18 @@ def _generate(
         raise usage_error(f"--templates {templates}: is no folder")
     root = os.path.abspath(root) if root else ""
     site, where = _found(context, root)
-    pieces = compose(manager, site, ServiceOptions(pairs, tuple(SERVICES)), services, where)
+    ServiceOptions(pairs, tuple(SERVICES))  # refuses what makes no sense before it is merged
+    installed = [] if forget else load_services(site, filesystem_for(site, where))
+    remembered = find_services(installed, manager_name, option_of(pairs, "name"))
+    options = merged_options(remembered.options if remembered else (), pairs)
+    services = services or (remembered.services if remembered else ())
+    if remembered and remembered.options and set(remembered.options) - set(pairs):
+        kept = " ".join(sorted(set(remembered.options) & set(options) - set(pairs)))
+        if kept:
+            click.echo(f"eqmail: note: options of the installed files: {kept} (--forget ignores them)", err=True)
+    pieces = compose(manager, site, ServiceOptions(options, tuple(SERVICES)), services, where)
+    chosen = tuple(dict.fromkeys(services or manager.default_services))
+    entry = InstalledServices(manager_name, pieces[0].values.name, chosen, options)
     templates = os.path.abspath(templates) if templates else ""
     if templates and os.geteuid() == 0:
         demand_trusted_tree(templates, "what root runs")
@@ -123,7 +143,7 @@ def _generate(
     elif install or change.preview_only:
         if begin and not change.preview_only:
             require_startable(manager, pieces)
-        _into_system(context, site, manager if begin else None, pieces, templates, change, root)
+        _into_system(context, site, manager if begin else None, pieces, templates, change, root, entry, remembered)
         if change.preview_only or root:
             return 0
         if begin:
@@ -147,13 +167,15 @@ def _found(context: click.Context, root: str) -> "tuple[Site, str]":
     raise EqmailError(f"{home}: no installation here; run: eqmail --home {home} setup")
 
 
-def _list_settings(keys: tuple[str, ...]) -> int:
-    from eqmail_setup.services.options import options_manual
+def _list_settings(context: click.Context, manager: "ServiceManager", services: tuple[str, ...]) -> int:
+    from eqmail_setup.services.compose import effective_options
+    from eqmail_setup.services.definitions import SERVICES
+    from eqmail_setup.services.options import ServiceOptions
 
-    for line, text in options_manual():
-        if line.partition("=")[0] in keys:
-            click.echo(line)
-            click.echo(textwrap.indent(textwrap.fill(text, 100), "    "))
+    none = ServiceOptions((), tuple(SERVICES))
+    for key, value, text in effective_options(manager, load_or_propose(context).site, none, services):
+        click.echo(f"{key}={value}")
+        click.echo(textwrap.indent(textwrap.fill(text, 100), "    "))
     return 0
 
 
@@ -178,14 +200,21 @@ def _into_system(
     templates: str,
     change: ChangeOptions,
     root: str,
+    entry: "InstalledServices",
+    remembered: "InstalledServices | None",
 ) -> None:
     from eqmail_setup.services.activation import plan_links
     from eqmail_setup.services.manifest import in_place
+    from eqmail_setup.services.state import lost_listeners, plan_records
     from eqmail_setup.transaction.plan import compare_with_manifest
     from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
     def plan(filesystem: "Filesystem") -> "list[Change]":
         found = compare_with_manifest(in_place(pieces, templates, site, filesystem), filesystem)
+        if not change.preview_only:
+            _confirm_loss(lost_listeners(pieces, remembered, filesystem), change)
+        if filesystem.stat(SITE_FILE) is not None:  # else only the service files are staged
+            found += plan_records(site, filesystem, [entry])
         return [*found, *plan_links(linked_for, pieces, filesystem)] if linked_for else found
 
     if root:
@@ -193,6 +222,17 @@ def _into_system(
         _write(StagedFilesystem(site.home, root), plan, change, f"{root}/{LOCK}")
     else:
         execute(context, site, change, plan)
+
+
+def _confirm_loss(lost: list[str], change: ChangeOptions) -> None:
+    """Ask before listeners disappear.  Fails: EqmailError for no, and where nobody can be asked."""
+    if not lost or change.yes:
+        return
+    text = f"clients could no longer connect to: {' '.join(lost)}"
+    if change.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise EqmailError(f"{text}; name these services too, or confirm with --yes")
+    if not click.confirm(f"eqmail: {text}. Continue?", err=True):
+        raise EqmailError("nothing was changed")
 
 
 def _into_folder(folder: str, pieces: "list[ServiceFile]", templates: str, change: ChangeOptions) -> None:

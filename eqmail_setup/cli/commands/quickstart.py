@@ -20,6 +20,7 @@ from eqmail_setup.transaction.transaction import (
     change_options,
     command_line,
     confirm_irreversible,
+    filesystem_for,
     print_plan,
 )
 
@@ -74,6 +75,7 @@ def command(
     from eqmail_setup.quickstart.services import bundles_of
     from eqmail_setup.services.activation import require_startable
     from eqmail_setup.services.deployments import NONE, detected
+    from eqmail_setup.services.state import load_services
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
     if not fqdn:
@@ -90,7 +92,8 @@ def command(
         demand_own(site)
         require_readable_python()
     deployment = deployment or (NONE if root else detected())
-    bundles = bundles_of(deployment, site, pairs)
+    installed = load_services(site, filesystem_for(site, root))
+    bundles = bundles_of(deployment, site, pairs, installed)
     expected = QuickstartPlan(site, fqdn, *destination(site, to), bundles, staged=bool(root))
     require_safe_change(opened.before, site, root)
     if not acts:

@@ -9,6 +9,7 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE
+from tests.support.mail_system import MailSystem
 
 
 def test_lines_are_added_and_removed_and_comments_stay(at_home: str) -> None:
@@ -155,14 +156,28 @@ def test_no_editor_without_permission_or_terminal(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_each_kind_of_change_names_the_services_to_reload(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value, sentence in (
-        ("virtualdomains", "v.example:joe", "running services read this at HUP: --reload sends it"),
-        ("concurrencyremote", "50", "qmail-send has to be started again to read this"),
-    ):
-        capsys.readouterr()
+def test_the_right_action_is_named_after_each_kind_of_change(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = (("virtualdomains", "v.example:joe"), ("concurrencyremote", "50"), ("plusdomain", "example.org"))
+    for name, value in settings:
         assert run(["--home", at_home, "config", "set", name, value]) == 0
-        assert sentence in capsys.readouterr().out
+        assert "required" not in capsys.readouterr().out  # nothing runs
+        assert run(["--home", at_home, "config", "unset", name]) == 0
+    system = MailSystem(Path(at_home))
+    try:
+        actions = (f"Reload required: eqmail --home {at_home} reload\n",)
+        actions += (f"Restart required: eqmail --home {at_home} service restart\n", "")
+        for (name, value), action in zip(settings, actions, strict=True):
+            for options in ([], ["--reload"]):
+                capsys.readouterr()
+                assert run(["--home", at_home, "config", "set", name, value, *options]) == 0
+                said = capsys.readouterr().out
+                assert ("required" in said) == (bool(action) and not (options and "Reload" in action)), said
+                assert ("Sent HUP" in said) == bool(options)
+                if "required" in said:
+                    assert said.endswith(action)
+                assert run(["--home", at_home, "config", "unset", name]) == 0
+    finally:
+        system.stop()
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"databytes": 5}', "nonsense", '{"databytes": null}', "{"])

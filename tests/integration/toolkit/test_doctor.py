@@ -237,7 +237,7 @@ def test_a_running_server_is_asked_whether_it_relays_and_reloads(
         assert findings(healthy, capsys, "--smtp", address) == {}
         assert "selftest.trusted" not in findings(healthy, capsys, "--smtp", address)
         assert run(["--home", healthy, "config", "add", "rcpthosts", "relay-test.invalid", "--reload"]) == 0
-        assert "sent HUP to qmail-start" in capsys.readouterr().out
+        assert "Sent HUP to qmail-start" in capsys.readouterr().out
         for _ in range(50):
             found = findings(healthy, capsys, "--only", "selftest", "--smtp", address)
             if found:

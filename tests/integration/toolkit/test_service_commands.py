@@ -8,6 +8,7 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.services.managers import MANAGERS
 
 COMMANDS = ("gen-xinetd", "gen-init", "gen-daemontools", "gen-runit", "gen-s6", "gen-systemd")
 
@@ -156,3 +157,25 @@ def test_the_keys_of_a_service_manager_are_listed(home: str, capsys: pytest.Capt
     listed = capsys.readouterr().out
     assert "pidfile=/run/qmail.pid\n" in listed
     assert "tcpserver=" not in listed
+
+
+@pytest.mark.parametrize(("command", "manager"), [("gen-systemd", "systemd"), ("gen-init", "openrc")])
+def test_nothing_is_written_for_a_manager_that_does_not_run(
+    command: str,
+    manager: str,
+    home: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for program in ("systemctl", "rc-service", "rc-update"):
+        path = tmp_path / "bin" / program
+        path.write_text("#!/bin/sh\nexit 1\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setitem(MANAGERS, manager, MANAGERS[manager]._replace(sign=str(tmp_path / "not-here")))
+    words = [command, "--install", "--start", "--set", f"folder={tmp_path}/files"]
+    assert run(["--home", home, *words, *(["--flavour", manager] if command == "gen-init" else [])]) == FOUND
+    assert "does not run here" in capsys.readouterr().err
+    assert not (tmp_path / "files").exists()

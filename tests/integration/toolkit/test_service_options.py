@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.site.site import Site
 from eqmail_setup.cli.commands.gen import gen_command
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.services.activation import next_steps
+from eqmail_setup.services.compose import effective_options
 from eqmail_setup.services.definitions import MTA, SERVICES
 from eqmail_setup.services.managers import MANAGERS
-from eqmail_setup.services.options import Settings, options_manual
+from eqmail_setup.services.options import ServiceOptions, Settings
 from tests.support.service_file_cases import HOME, Case, pieces_of, texts_of
 
 # Another value than the usual one for every key.
@@ -44,7 +46,7 @@ OTHER_OF_SYSTEMD = {"listener": "socket", "handover": "yes"}
 
 def test_there_is_another_value_for_every_key() -> None:
     assert set(OTHER) == set(Settings.model_fields)
-    assert [line.partition("=")[0] for line, _ in options_manual()] == list(Settings.model_fields)
+    assert {key for manager in MANAGERS.values() for key in manager.keys} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, row in MANAGERS.items() for key in row.keys])
@@ -130,3 +132,13 @@ def test_xinetd_cannot_serve_a_home_with_a_blank(tmp_path: Path, monkeypatch: py
 def test_the_commands_are_documented() -> None:
     command = gen_command("xinetd", "xinetd works")
     assert all(getattr(parameter, "help", "") for parameter in command.params)
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+def test_the_values_shown_are_those_in_force(name: str) -> None:
+    manager = MANAGERS[name]
+    none = ServiceOptions((), tuple(SERVICES))
+    shown = {key: value for key, value, _ in effective_options(manager, Site(home="/srv/qmail"), none, ())}
+    assert set(shown) == set(manager.keys)
+    assert shown["folder"] == manager.folder.format(home="/srv/qmail") != "/"
+    assert "25 (smtp)" in shown["port"] and not set(shown.values()) & {"True", "False", "yes", "no"}

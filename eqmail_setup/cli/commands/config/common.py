@@ -15,7 +15,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.errors import usage_error
 from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.editor import declaration, plan_compile, plan_write, require_settable
-from eqmail_setup.settings.reload import reload_services, required_action
+from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
 from eqmail_setup.transaction.transaction import ChangeOptions, execute
@@ -35,12 +35,9 @@ def carry_out_changes(
     number = execute(context, site, change, lambda world: plan(site, world))
     if change.preview_only:
         return 0
-    if reload:
-        click.echo(reload_services(site), err=change.as_json)
-    elif number and not change.as_json:
-        said = required_action(control.file for control in controls)
-        if said:
-            click.echo(said)
+    said = after_change(site, [control.file for control in controls] if number else [], reload)
+    if said:
+        click.echo(said, err=change.as_json)
     return 0
 
 

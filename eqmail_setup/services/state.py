@@ -1,0 +1,131 @@
+"""Which service files an installation has, with the options they were generated from: HOME/services.json.
+
+A file that is generated again gets the options of the last time, as far as none is given anew; so no listener is lost
+because it was not named again.
+
+Fails: EqmailError for a record that cannot be read.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from eqmail_core.site.site import Site
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.services.managers import ServiceFile
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import RemoveFile, WriteFile
+from eqmail_setup.transaction.plan import Change
+
+FILE = "services.json"
+"""Name of the record in the home."""
+
+_SCHEMA = "eqmail/services-1"
+_WORD = re.compile(r"--smtp\s+(\S+|'[^']*')")
+_UNIT = re.compile(r"^Sockets=\S+-(\w+)\.socket$", re.MULTILINE)
+
+
+class InstalledServices(NamedTuple):
+    """The files of one service manager: the services they run, and the options, KEY=VALUE, they were made with."""
+
+    manager: str
+    name: str
+    services: tuple[str, ...]
+    options: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells several apart: the manager, and the name that the services have there."""
+        return self.manager, self.name
+
+
+def load_services(site: Site, filesystem: Filesystem) -> list[InstalledServices]:
+    """What is on record, in the order in which it was installed."""
+    state = snapshot(FILE, filesystem)
+    if state is None:
+        return []
+    try:
+        value: dict[str, Any] = json.loads(state.content)
+        if value["schema"] != _SCHEMA:
+            raise ValueError(value["schema"])
+        return [
+            InstalledServices(str(it["manager"]), str(it["name"]), tuple(it["services"]), tuple(it["options"]))
+            for it in value["installed"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EqmailError(f"{filesystem.display_path(FILE)}: not a record of service files; remove it") from error
+
+
+def find_services(installed: Iterable[InstalledServices], manager: str, name: str = "") -> InstalledServices | None:
+    """The record of a manager, of this name or the only one of any; None where there is none."""
+    found = [it for it in installed if it.manager == manager and name in ("", it.name)]
+    return found[0] if len(found) == 1 else None
+
+
+def plan_records(site: Site, filesystem: Filesystem, entries: Iterable[InstalledServices]) -> list[Change]:
+    """What has to be done so that these files are on record with their options."""
+    installed = load_services(site, filesystem)
+    for entry in entries:
+        if entry not in installed:
+            installed = [*(it for it in installed if it.key != entry.key), entry]
+    return _plan_write(site, filesystem, installed)
+
+
+def plan_forget(site: Site, filesystem: Filesystem, entry: InstalledServices) -> list[Change]:
+    """What has to be done so that these files are not on record."""
+    return _plan_write(site, filesystem, [it for it in load_services(site, filesystem) if it.key != entry.key])
+
+
+def _plan_write(site: Site, filesystem: Filesystem, entries: list[InstalledServices]) -> list[Change]:
+    show, state = filesystem.display_path(FILE), snapshot(FILE, filesystem)
+    if not entries:
+        return [] if state is None else [Change(show, "no service files", "absent", RemoveFile(FILE))]
+    value = {"schema": _SCHEMA, "installed": [it._asdict() for it in entries]}
+    content = (json.dumps(value, indent=1) + "\n").encode()
+    if state is not None and state.content == content:
+        return []
+    write = WriteFile(FILE, content, OwnershipPolicy(site, caller())("owner", 0o644))
+    return [Change(show, "other service files" if state else "missing", "these service files", write)]
+
+
+def merged_options(remembered: Iterable[str], given: Iterable[str]) -> tuple[str, ...]:
+    """Options, KEY=VALUE: those given now, and the remembered ones of other keys; each key once, sorted."""
+    found = {pair.partition("=")[0]: pair for pair in (*remembered, *given)}
+    return tuple(found[key] for key in sorted(found))
+
+
+def lost_listeners(
+    pieces: list[ServiceFile], remembered: InstalledServices | None, filesystem: Filesystem
+) -> list[str]:
+    """Where clients can connect now, and could not any more after these files were written.
+
+    Without a record the files that are there tell it, as far as they name addresses.
+    """
+    if remembered is not None:
+        running = {socket.service for piece in pieces for socket in piece.values.sockets}
+        return [service for service in remembered.services if service not in running and service != "mta"]
+    after = {
+        place for piece in pieces for socket in piece.values.sockets for place in (*socket.addresses, socket.service)
+    }
+    lost: list[str] = []
+    for path in dict.fromkeys(piece.path for piece in pieces if piece.template):
+        state = snapshot(path, filesystem)
+        if state is not None and state.kind == "a file":
+            lost += [place for place in _listeners_in(state.content) if _bare(place) not in after]
+    return list(dict.fromkeys(lost))
+
+
+def _listeners_in(content: bytes) -> list[str]:
+    """The addresses and the socket units that a service file names."""
+    text = content.decode("utf-8", "replace")
+    return [shlex.split(word)[0] for word in _WORD.findall(text)] + _UNIT.findall(text)
+
+
+def _bare(place: str) -> str:
+    """A listen address without its role."""
+    word, colon, rest = place.partition(":")
+    return rest if colon and word.isalpha() and ":" in rest else place

@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 class Demo:
-    """The steps of the demonstration, each told to `say`; `site` is a fresh single-user installation."""
+    """The steps of the demonstration, each reported through `say`; `site` is a new single-user installation."""
 
     def __init__(self, site: Site, write_line: Say) -> None:
         self._site = site
@@ -77,7 +77,7 @@ class Demo:
         return port
 
     def send(self, port: int) -> None:
-        """Send four messages: over SMTP, by a program, to a program, and to nobody."""
+        """Send four messages: over SMTP, by a program, to a program, and to an unknown user."""
         write_line, ann = self._write_line, f"ann@{HOST}"
         write_line(f"\n1. over SMTP, 127.0.0.1:{port}, a message from nina@elsewhere.example to {ann}")
         date = formatdate(localtime=True)
@@ -179,7 +179,7 @@ class Demo:
 
 
 def free_port(first: int) -> int:
-    """The first port from `first` on at which nobody listens on this host."""
+    """The first free TCP port of this host from `first` on."""
     for port in range(first, first + 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -12,7 +12,7 @@ INTERNAL = 111
 
 
 class EqmailError(Exception):
-    """A command cannot do what it was asked; the text says what is wrong and what helps."""
+    """A command cannot do what was requested; the text names the problem and the remedy."""
 
     def __init__(self, text: str, code: int = FOUND) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""Rendering the packaged templates; a name that a template uses and nobody gives is an error.
+"""Rendering the packaged templates; a name that a template uses and that has no value is an error.
 
 In a wheel the templates are the package `eqmail_setup.templates`; in a checkout they lie beside this package, and
 installed programs, which run without `site`, know no other mapping.
@@ -63,7 +63,7 @@ def _environment(folder: str = "") -> Environment:
 
 
 def _for_unit(text: str) -> str:
-    """One word of a systemd unit; in commands, dollars have to be doubled as well."""
+    """One word of a systemd unit; in commands, dollar signs are doubled too."""
     text = text.replace("%", "%%")
     if text and not _UNSAFE_IN_UNIT.search(text):
         return text

@@ -1,7 +1,7 @@
 """The command `eqmail`: one group, its commands imported when they are called.
 
 Every failure is one line on standard error and an exit code of `eqmail_setup.errors`; so is a mistake of ours, whose
-whole story is told where the variable EQMAIL_DEBUG is set.
+traceback is printed where the variable EQMAIL_DEBUG is set.
 """
 
 import errno
@@ -125,15 +125,15 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 _RECOGNISED = 12
-"""Characters by which a word of the command line is known in what is said."""
+"""Length of the prefix by which an argument is recognized in an error text."""
 
 
 def _without_texts(said: str, words: list[str]) -> str:
-    """What is said, without the words of the command line that are whole texts: they may be keys."""
+    """An error text without the arguments that are whole texts: they may be keys."""
     for word in words:
         at = said.find(word[:_RECOGNISED]) if "\n" in word else -1
         if at >= 0:
-            # What is said may have its beginning only, as it is or as Python spells it.
+            # The error text may contain the beginning only, literally or as Python's repr.
             length = max(_in_common(said[at:], shown) for shown in (word, repr(word)[1:-1]))
             said = f"{said[:at]}(a text of several lines){said[at + length :]}"
     return said

@@ -1,4 +1,4 @@
-"""How commands tell of what they found: one line each for people, or a list of objects as JSON."""
+"""Output of findings: a line each as text, or a list of objects as JSON."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -9,11 +9,11 @@ import click
 Row = TypeVar("Row")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-"""The option of every command that tells of what it found."""
+"""The --json option of every command that prints rows."""
 
 
 def print_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], empty: str = "") -> None:
-    """Tell of rows, each a NamedTuple; where there is none, people are told `none`, beside standard output."""
+    """Print rows, each a NamedTuple; without rows, the text form prints `none` on standard error."""
     values: list[Any] = list(rows)
     if as_json:
         click.echo(json.dumps([value._asdict() for value in values], indent=1))

@@ -1,11 +1,11 @@
-"""A moving bar on the terminal while something takes its time; nothing where nobody watches."""
+"""A progress bar for long operations on a terminal; nothing elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ProgressCallback = Callable[[int], None]
-"""Hears how many things are done."""
+"""Receives the number of finished items."""
 
 
 def no_progress(count: int) -> None:
@@ -13,7 +13,7 @@ def no_progress(count: int) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches, so that a moving bar makes sense."""
+    """Whether standard error is a terminal, so that a progress bar is useful."""
     return sys.stderr.isatty()
 
 

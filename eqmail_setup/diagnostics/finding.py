@@ -1,4 +1,4 @@
-"""What the doctor finds: each finding has a name for ever, a weight, a fact, and what helps."""
+"""Findings of the doctor: each has a stable id, a severity, a fact, and a remedy."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ SEVERITY_ORDER = (ERROR, WARNING, NOTE)
 
 
 class Finding(NamedTuple):
-    """One fact that somebody should know. `id` is GROUP.WHAT and never changes its meaning."""
+    """One result of a check. `id` is GROUP.WHAT and never changes its meaning."""
 
     id: str
     severity: str
@@ -35,7 +35,7 @@ def is_selected(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:
 
 
 def going_on(group: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The same findings; where the check itself fails, one that says so, so that no other check is lost by it."""
+    """The same findings; when the check itself fails, one finding reports that, and the other checks go on."""
     try:
         yield from findings
     except Exception as surprise:

@@ -1,6 +1,6 @@
 """Everything that `eqmail check` looks at: each difference between an installation and what it should be.
 
-A difference with an action can be mended by `eqmail check --fix`; one without it needs a person, and says what to do.
+`eqmail check --fix` repairs a difference with an action; one without an action names what the administrator has to do.
 
 Fails: OSError where the caller may not look; Refusal for accounts that contradict the installation.
 """
@@ -64,7 +64,7 @@ def _change_from_problem(site: Site, filesystem: Filesystem, problem: SettingPro
 
 
 def of_finding(finding: Finding) -> Change:
-    """What the doctor has found, as check says it."""
+    """The findings of the doctor in the form of check."""
     path, _, fact = finding.message.partition(": ")
     weight = Severity.ERROR if finding.severity == ERROR else Severity.INFO
     return Change(path, fact, f"mended: {finding.hint}", None, weight)

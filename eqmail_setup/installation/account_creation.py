@@ -37,7 +37,7 @@ class NewUser(NamedTuple):
 
 
 class AccountTool(NamedTuple):
-    """How one system creates groups and users; `program` tells whether this is that system."""
+    """How one system creates groups and users; the system is recognized by `program`."""
 
     program: str
     group: Callable[[str, int], Command]
@@ -99,7 +99,7 @@ def find_account_tool() -> AccountTool:
 
 
 def nologin_shell() -> str:
-    """A shell with which nobody can log in."""
+    """A shell that permits no login."""
     return next((path for path in _NO_LOGIN if os.path.exists(path)), _NO_LOGIN[-1])
 
 
@@ -143,7 +143,7 @@ def sysusers_lines(site: Site, shell: str) -> list[str]:
 def create(command: Command) -> None:
     """Run one of the commands.
 
-    Fails: Refusal with what it said.
+    Fails: Refusal with its output.
     """
     environ = os.environ | {"PATH": _search_path()}
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=environ)
@@ -153,7 +153,7 @@ def create(command: Command) -> None:
 
 
 def _search_path() -> str:
-    """Where the tools lie: the folders of root's programs are not on everybody's path."""
+    """Where the tools are: the folders of root's programs are not on the path of every user."""
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS_OF_ROOT))
 
 

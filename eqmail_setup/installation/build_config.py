@@ -1,9 +1,9 @@
 """The choices of one installation: from options, conf-* files or a conf-build file, and what was chosen before.
 
-A choice that is made now beats the one that is kept in the home; what nobody chose keeps its default. The files are
+A value given now has precedence over the one stored in the home; a value never given has its default. The files are
 read, never run.
 
-Fails: Refusal (wrong usage) for a value that makes no sense, with the file and the remedy.
+Fails: Refusal (wrong usage) for an invalid value, with the file and the remedy.
 Source: control-files.md 2.8.
 """
 
@@ -92,10 +92,10 @@ def read_conf_files(folder: str) -> BuildOptions:
 def choices_around() -> tuple[BuildOptions, str]:
     """The choices in the current folder, and why they must not be used; "" where only the caller can have made them.
 
-    Whoever could write there could choose home, accounts and programs for root, who only happens to stand there.
+    Any account that can write there could choose home, accounts and programs for root, whose current folder it is.
     """
     if not os.access(".", os.X_OK):
-        return {}, ""  # whoever became another user stands in a folder that he cannot look into
+        return {}, ""  # after a change of user, the current folder may be unreadable
     found = _conf_files(".") or _conf_build(".")
     names = [conf.file for conf in CONF_FILES] + [CONF_BUILD]
     for name in [".", *names] if found else ():
@@ -117,7 +117,7 @@ def resolve_home(home: str | None, options: BuildOptions, environ: Mapping[str, 
 def load_site(home: str, root: str = "") -> Site | None:
     """What was chosen when the installation was set up; None where setup has not run yet.
 
-    Fails: Refusal when the file that keeps it makes no sense.
+    Fails: Refusal when the file that stores it is invalid.
     """
     path = f"{root.rstrip('/')}{home}/{SITE_FILE}"
     try:
@@ -154,7 +154,7 @@ def resolve_build_config(home: str, options: BuildOptions, saved: Site | None) -
 
 
 def default_delimiter(layout: Layout) -> bytes:
-    """The delimiter that a mail system of this layout has when nobody chose another."""
+    """The default delimiter of a mail system of this layout."""
     return b"-" if layout is NETQMAIL else DEFAULT_BREAK
 
 
@@ -172,7 +172,7 @@ def _value_of(options: BuildOptions, key: str, parse: Callable[[str], T], defaul
 
 
 def _conf_files(folder: str) -> BuildOptions:
-    """conf-qmail and its sisters: the first line is the value; conf-users and conf-groups have one name a line."""
+    """The conf-* files: the first line is the value; conf-users and conf-groups have one name a line."""
     found: BuildOptions = {}
     for conf in CONF_FILES:
         path = os.path.join(folder, conf.file)

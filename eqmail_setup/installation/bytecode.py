@@ -17,7 +17,7 @@ def _is_freshly_linked(source: str) -> bool:
 
 
 def compile_folder(folder: str) -> None:
-    """Compile what is stale; the results are readable for everybody.
+    """Compile stale modules; the results are readable for every account.
 
     Fails: OSError when the folder cannot be written; a source that does not compile is left to its importer.
     """

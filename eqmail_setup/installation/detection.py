@@ -27,7 +27,7 @@ def require_safe_change(old: Site | None, new: Site, root: str = "") -> None:
     """Refuse a change of choices that would lose mail or settings.
 
     Split, layout and accounts decide where queued mail lies and whose it is; they may change while the queue is
-    empty and nobody works in it. The folders of settings do not move at all.
+    empty and not in use. The folders of settings never move.
     Fails: Refusal.
     """
     if old is None:

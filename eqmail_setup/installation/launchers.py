@@ -24,7 +24,7 @@ MODES = {
     "qmail-newmrh": ROOT_ONLY_MODE,
 }
 
-# Programs that differ from a module of the suite in their name only, and those that are faces of the toolkit.
+# Programs whose names differ from their modules, and those that are entry points of the toolkit.
 ALIASES = {"qmail-shcfg": "qmail_showctl"}
 TOOLKIT_PROGRAMS = {
     "config": ("eqmail_setup.legacy.config", "main"),

@@ -1,7 +1,7 @@
 """Linking the programs that are started per message: the modules that each begins with, in a file beside its byte code.
 
 Such a file is believed only as long as every source in it is what it was (`eqmail_core.system.linked`), and a module
-that is not in it is imported as ever; so it can be missing, and it can be out of date, and costs nothing but time then.
+that is not in it is imported as usual; so it may be missing or out of date, and then costs only time.
 """
 
 import ast
@@ -26,7 +26,7 @@ LINKED_PROGRAMS = frozenset(
 """Modules of the programs that are linked."""
 
 _IMPORTED_LATER = f"{_PACKAGE}/smtpd/server/stdio_server.py"
-"""What qmail-smtpd needs only if nobody takes its client over is linked by itself."""
+"""What qmail-smtpd needs only when the service does not take its client over is linked separately."""
 
 
 def linked_path(source: str) -> str:
@@ -43,7 +43,7 @@ def is_linked(source: str) -> bool:
 
 
 def is_fresh(source: str) -> bool:
-    """Whether the linked form of a program is there, for everybody to read, and made of what the sources are now."""
+    """Whether the linked form of a program exists, is readable for every account, and matches the current sources."""
     try:
         with open(linked_path(source), "rb") as file:
             content = file.read()
@@ -107,7 +107,7 @@ class _ImportWalker:
         return name, source, int(found.st_mtime), found.st_size, folder, code
 
     def _source(self, name: str) -> str:
-        """The path of a module of the suite; "" for what is none."""
+        """The path of a module of eQmail; "" for any other name."""
         base = f"{self._root}/{name.replace('.', '/')}"
         if name.partition(".")[0] != _PACKAGE:
             return ""

@@ -1,4 +1,4 @@
-"""The seal on a generated file: it tells whether setup wrote a file and whether anybody changed it since.
+"""The checksum line of a generated file: shows whether setup wrote the file and whether it was edited.
 
 The seal is a comment on a line of its own that carries a digest of everything else in the file.
 """
@@ -8,7 +8,7 @@ from enum import Enum
 
 _CHECKSUM_MARK = b"# Written by eqmail setup, which replaces this file unless you edit it. Seal: "
 PLACE = b"# @SEAL@\n"
-"""What a template has in the place of the seal."""
+"""The placeholder of the checksum in a template."""
 
 
 class Origin(Enum):
@@ -27,7 +27,7 @@ def with_checksum(text: bytes) -> bytes:
 
 
 def origin_of(content: bytes) -> Origin:
-    """Tell whether setup wrote this, whether it was edited since, and else whether it is a compiled program."""
+    """Classify a file: written by setup, edited since, a compiled program, or foreign."""
     before, mark, rest = content.partition(_CHECKSUM_MARK)
     if mark:
         digest, _, after = rest.partition(b"\n")

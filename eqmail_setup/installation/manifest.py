@@ -30,7 +30,7 @@ _MANUAL_SECTIONS = "1578"
 
 
 class OwnershipPolicy:
-    """Says which account and group stand behind a role in one installation."""
+    """Maps a role to its account and group in one installation."""
 
     def __init__(self, site: Site, caller: tuple[str, str]) -> None:
         self._site = site
@@ -43,7 +43,7 @@ class OwnershipPolicy:
 
 
 def server_secret_permissions(site: Site, caller: tuple[str, str]) -> Permissions:
-    """The dress of a file that the SMTP server may read, and nobody else: its keys, its passwords."""
+    """Owner and mode of a file that only the SMTP server may read: its keys, its passwords."""
     return OwnershipPolicy(site, caller)("qmaild", 0o400)
 
 

@@ -26,7 +26,7 @@ class DirectorySpec(NamedTuple):
 
 
 class ManagedFileSpec(NamedTuple):
-    """A file that setup writes and seals; it is replaced while its seal is whole, and kept once somebody edited it.
+    """A file that setup writes with a checksum; it is replaced while the checksum matches, and kept once edited.
 
     What needs no flush of its own, because it can be made again, is on the disk when the run ends.
     """

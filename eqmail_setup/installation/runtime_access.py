@@ -1,7 +1,7 @@
-"""Whether everybody can run the programs, and nobody but root can change what root runs.
+"""Whether every account can run the programs, and only root can change what root runs.
 
-The programs are texts; each user who sends a message runs the interpreter and reads the packages with rights of his
-own. And what root imports must not be writable by anybody else, nor may any folder above it.
+The programs are scripts; each user who sends a message runs the interpreter and reads the packages with that user's
+rights. What root imports must be writable by root only, and so must every folder above it.
 """
 
 import os

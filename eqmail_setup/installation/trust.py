@@ -1,4 +1,4 @@
-"""What a caller may rely on: what nobody but root and the caller could have made, changed or put in another's place.
+"""Paths that a caller may trust: only root and the caller can have made, changed or replaced them.
 
 Fails: Refusal, with the path, what is wrong with it, and what helps.
 """
@@ -17,7 +17,7 @@ _OF_ADMINISTRATORS = "staff"
 
 
 def doubt_about(path: str) -> str:
-    """Why somebody else could have a say in what this file or folder itself holds; "" where nobody could."""
+    """Why another account could control the content of this file or folder; "" if none can."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def doubt_on_the_way_to(path: str) -> str:
 
 
 def demand_trusted(paths: Iterable[str], use: str) -> None:
-    """Refuse to go on where somebody else could have a say in what lies at one of these paths; `use` says what for."""
+    """Refuse to continue if another account could control one of these paths; `use` names their purpose."""
     for path in paths:
         doubt = doubt_on_the_way_to(path)
         if doubt:
@@ -66,7 +66,7 @@ def _doubt(found: os.stat_result, is_above: bool) -> str:
     if found.st_uid not in (0, os.geteuid()):
         return f"belongs to {user_name(found.st_uid)}"
     if is_above and found.st_mode & stat.S_ISVTX:
-        return ""  # as in /tmp: nobody can rename what belongs to another
+        return ""  # as in /tmp: files of other accounts cannot be renamed
     if found.st_mode & 0o002:
         return "everybody can write there"
     if found.st_mode & 0o020 and found.st_gid not in _own_groups(os.geteuid()):
@@ -76,7 +76,7 @@ def _doubt(found: os.stat_result, is_above: bool) -> str:
 
 @cache
 def _own_groups(uid: int) -> set[int]:
-    """Groups that are nobody else's: root's, the administrators', and the caller's own of the same name."""
+    """Groups without foreign members: root's, the administrators', and the caller's own of the same name."""
     own = {0}
     for name in (_OF_ADMINISTRATORS, user_name(uid)):
         try:

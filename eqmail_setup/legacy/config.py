@@ -1,4 +1,4 @@
-"""config: write the first control files from what the DNS says of this host: its name, and those of its addresses.
+"""config: write the first control files from DNS: the name of this host and the names of its addresses.
 
 `me` always follows the DNS; defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote are written where
 they are missing. locals gets the name of every address of this host; rcpthosts becomes a copy of locals. A host that

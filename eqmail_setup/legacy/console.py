@@ -14,7 +14,7 @@ def write_line(line: str) -> None:
 
 
 def run_to_exit_code(name: str, work: Callable[[], int]) -> int:
-    """Do the work of a program; its exit code, 111 with one line that tells the trouble where it could not be done."""
+    """Run the work of a program; its exit code, 111 with one line about the problem if it failed."""
     try:
         code = work()
     except EqmailError as refusal:
@@ -35,7 +35,7 @@ def fatal(name: str, text: str, code: int = EXIT_TEMPORARY) -> int:
 
 
 def flush() -> int:
-    """Make sure that everything was said; the exit code where nobody listens."""
+    """Flush all output; the exit code if the output is closed."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -71,7 +71,7 @@ def _request_path(site: Site) -> str:
 def _request(site: Site) -> bytes:
     """What openssl is to put into the certificate.
 
-    Fails: Refusal where nobody says it, nor what the name of this host is.
+    Fails: Refusal if neither the value nor the name of this host is known.
     """
     controls = read_controls(site)
     if controls.servercert_cnf is not None:

@@ -3,7 +3,7 @@
 A name is a local part; in the file name dots are colons and letters are small, as the delivery looks for it. A target
 is what one line of a .qmail file may be: an address, a local part, a Maildir, an mbox or a program.
 
-Fails: Refusal for what would not deliver: a loop, a target that nobody is, a line that means something else.
+Fails: Refusal for what would not deliver: a loop, an unknown target, a line with another meaning.
 Source: delivery.md 5.4, 5.10; dot-qmail(5).
 """
 
@@ -41,12 +41,12 @@ class Alias(NamedTuple):
 
 
 def alias_folder(site: Site) -> list[Change]:
-    """The account of the aliases says where their .qmail files are looked for, as ever."""
+    """The home of the alias account has the .qmail files of the aliases."""
     user, place = site.accounts.user("alias"), final_path(site, site.alias)
     try:
         lives = place if site.single_user else home_of(user)
     except KeyError:
-        return []  # that the account is missing is said elsewhere
+        return []  # the missing account is reported elsewhere
     if lives == place:
         return []
     found, expected = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
@@ -93,9 +93,9 @@ def _read(folder: str, file: str, filesystem: Filesystem) -> Iterator[Alias]:
 def plan_add(
     site: Site, filesystem: Filesystem, name: str, targets: Iterable[str], replace: bool, checked: bool = True
 ) -> list[Change]:
-    """What has to be done so that mail for `name` goes to the targets; unless `checked`, they may not be there yet.
+    """Actions after which mail for `name` goes to the targets; unless `checked`, they may not be there yet.
 
-    Fails: Refusal, unless `replace`, where the alias exists and says something else.
+    Fails: Refusal, unless `replace`, if the alias exists with other targets.
     """
     lines = [_line(target) for target in targets]
     if checked:
@@ -105,7 +105,7 @@ def plan_add(
 
 
 def plan_required_aliases(site: Site, filesystem: Filesystem, target: str, checked: bool = True) -> list[Change]:
-    """What has to be done so that every address exists that a host must have; what exists is kept.
+    """Actions after which every address exists that a host must have; what exists is kept.
 
     The aliases are root, postmaster, mailer-daemon and abuse: all go the way of root, and root's mail to `target`.
     """
@@ -128,7 +128,7 @@ def plan_required_aliases(site: Site, filesystem: Filesystem, target: str, check
 
 
 def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
-    """What has to be done so that an alias is gone; links to it would dangle, so they go first.
+    """Actions after which an alias is gone; links to it would dangle, so they go first.
 
     Fails: Refusal where other aliases are links to it.
     """
@@ -210,7 +210,7 @@ def examined(site: Site, filesystem: Filesystem) -> Iterator[Change]:
 
 
 def _require_deliverable(site: Site, name: str, targets: list[str]) -> None:
-    """Refuse targets that nobody is here, and ways that come back to the alias itself."""
+    """Refuse targets that are unknown here, and loops back to the alias itself."""
     waiting, known = [(target, name) for target in targets], {file_of(name)}
     for _ in range(_MAX_STEPS):
         if not waiting:

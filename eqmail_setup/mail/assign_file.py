@@ -122,7 +122,7 @@ class Assignments:
 
 
 def read_assignments(path: str) -> Assignments:
-    """The assign file of an installation; one with no entries where there is none."""
+    """The assign file of an installation; an empty one if the file is missing."""
     return Assignments(path, read_file(path))
 
 
@@ -149,7 +149,7 @@ def require_entries(path: str, content: bytes, bad: BadAssign) -> EqmailError:
 
 
 def compile_assign(content: bytes, on_progress: Callable[[int], None] = lambda count: None) -> bytes:
-    """The database that a text compiles to, byte for byte what qmail-newu makes; `watch` hears of every 1000 lines.
+    """The database that a text compiles to, byte for byte what qmail-newu makes; `watch` is called every 1000 lines.
 
     Fails: OSError; BadAssign.
     """

@@ -1,6 +1,6 @@
 """The key and the certificate of the SMTP server: one file, which its account alone can read.
 
-A certificate that nobody vouches for is enough for mail from other servers, which do not look; mail programs of people
+A self-signed certificate is enough for mail from other servers, which do not verify it; mail programs of users
 want one of a public authority in its place. Time comes from the caller.
 
 Fails: ValueError for a text that holds no certificate; Refusal for what cannot be done with one.
@@ -127,7 +127,7 @@ def path_in(site: Site) -> str:
 def plan_new_certificate(
     site: Site, filesystem: Filesystem, names: Sequence[str], kind: str, days: int, replace: bool
 ) -> list[Change]:
-    """What has to be done so that there is a certificate for these names, with a new key.
+    """Actions after which there is a certificate for these names, with a new key.
 
     Fails: Refusal, unless `replace`, where there is one.
     """
@@ -141,10 +141,10 @@ def plan_new_certificate(
 
 
 def plan_renewal(site: Site, filesystem: Filesystem, days: int, within_days: int, changes_key: bool) -> list[Change]:
-    """What has to be done so that the certificate lasts; nothing while it lasts longer than `within_days`.
+    """Actions after which the certificate lasts; none while it is valid longer than `within_days`.
 
     Its names stay, and so does its key, to which TLSA records and people may hold on, unless `changes_key`.
-    Fails: Refusal where there is none, or where an authority made it.
+    Fails: Refusal if there is none, or if an authority made it.
     """
     show, state = filesystem.display_path(path_in(site)), snapshot(path_in(site), filesystem)
     if state is None:
@@ -163,7 +163,7 @@ def plan_renewal(site: Site, filesystem: Filesystem, days: int, within_days: int
 
 
 def installing(site: Site, filesystem: Filesystem, chain: bytes, key: bytes, now: datetime) -> list[Change]:
-    """What has to be done so that the server shows this chain, the certificate of this host first, with its key.
+    """Actions after which the server shows this chain, the certificate of this host first, with its key.
 
     Fails: Refusal for what no client would take: another key, a broken chain, a certificate that is over.
     """

@@ -74,7 +74,7 @@ def hashed(password: bytes, scheme: str) -> bytes:
 
 
 def require_valid_secret(secret: bytes) -> None:
-    """Refuse a hash that nobody here can check.
+    """Refuse a hash that this host cannot verify.
 
     Fails: Refusal (wrong usage).
     """
@@ -87,7 +87,7 @@ def require_valid_secret(secret: bytes) -> None:
 
 
 def plan_set_credential(site: Site, filesystem: Filesystem, login: str, secret: bytes) -> list[Change]:
-    """What has to be done so that this secret, and no other, is that of a login."""
+    """Actions after which this secret, and no other, is that of a login."""
     name = _name(login)
     line = name + b":" + secret
     made, done = [], False
@@ -104,7 +104,7 @@ def plan_set_credential(site: Site, filesystem: Filesystem, login: str, secret: 
 
 
 def plan_remove(site: Site, filesystem: Filesystem, login: str) -> list[Change]:
-    """What has to be done so that a login can no longer be used."""
+    """Actions after which a login can no longer be used."""
     name = _name(login)
     lines = _content(site, filesystem).split(b"\n")
     kept = [line for line in lines if not _belongs_to(line, name)]
@@ -115,7 +115,7 @@ def plan_remove(site: Site, filesystem: Filesystem, login: str) -> list[Change]:
 
 
 def plan_secrets_file(site: Site, filesystem: Filesystem) -> list[Change]:
-    """What has to be done so that the file is there, for the server alone; what it says stays."""
+    """Actions after which the file exists, readable for the server only; its content stays."""
     state = snapshot(path_in(site), filesystem)
     return list(_plan_write(site, filesystem, _HEAD)) if state is None else []
 
@@ -137,7 +137,7 @@ def _belongs_to(line: bytes, name: bytes) -> bool:
 
 
 def _plan_write(site: Site, filesystem: Filesystem, content: bytes) -> Iterator[Change]:
-    """The file with this content, closed to everybody else whatever it was before."""
+    """The file with this content, unreadable for others whatever its mode was before."""
     path = path_in(site)
     state, permissions = snapshot(path, filesystem), server_secret_permissions(site, caller())
     if state is None or state.content != content or state.permissions.mode & 0o077:

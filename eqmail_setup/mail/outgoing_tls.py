@@ -12,7 +12,7 @@ from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, ClientTlsFiles, tls
 
 
 def tls_with(site: Site, host: str, port: int) -> str:
-    """The wish for one server, in words."""
+    """The TLS requirement for one server as text."""
     places = (os.fsencode(f"{site.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
     dsn = tls_policy(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
     if dsn.demanded_by:

@@ -49,7 +49,7 @@ Instruction = tuple[str, str]
 
 
 class AddressRoute(NamedTuple):
-    """The way of one address. `trouble` is what a delivery would report; "" for none.
+    """The way of one address. `trouble` is the error that a delivery would report, or "".
 
     `tried` are the .qmail files in order, each with what was found; `file` is the one that counts, "" for none.
     `servers` are names and ports that a route names; where none does, the mail exchangers of `exchangers_of` count.
@@ -105,7 +105,7 @@ def route_address(site: Site, address: bytes, default: bytes | None = None) -> A
 
 
 def find_owner(site: Site, local: bytes) -> tuple[str, User]:
-    """Who gets mail for a local part, and what says so.
+    """The user that gets mail for a local part, and the source of the answer.
 
     Fails: LookupFailed.
     """

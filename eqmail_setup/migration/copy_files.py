@@ -1,7 +1,7 @@
 """Carrying the settings, the user database and the aliases of one home into another, whatever the two layouts are.
 
-Files go over byte for byte with their modes, and belong to whoever plays the same role there. What lies there already
-with another content is kept and named, unless it is to be replaced. The source is only read, and
+Files go over byte for byte with their modes, and belong to the account of the same role there. What is there already
+with another content is kept and named, unless replacing was requested. The source is only read, and
 no link in it is followed.
 
 Fails: OSError where the source cannot be read.
@@ -58,7 +58,7 @@ class SourceEntry(NamedTuple):
 
 
 def plan_copy(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
-    """What has to be done, and what has to be said, so that the target has what the source has."""
+    """Actions and notes after which the target has what the source has."""
     yield from _settings(route, filesystem)
     yield from _users(route, filesystem)
     yield from _aliases(route, filesystem)
@@ -101,7 +101,7 @@ def _users(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
 
 
 def _compiled(route: CopyContext, text: SourceEntry, filesystem: Filesystem) -> Iterator[Change]:
-    """The database is made of its text anew, with the dress of the old one."""
+    """The database is rebuilt from its text, with owner and mode of the old one."""
     database = database_path(route.source)
     try:
         content = compile_assign(text.state.content)
@@ -141,7 +141,7 @@ def _aliases(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
 
 
 def _programs(path: str, state: PathSnapshot) -> Iterator[Change]:
-    """Whoever could write the old aliases says what runs as the user of the new ones: a person has to know."""
+    """Any account that could write the old aliases decides what runs as the user of the new ones."""
     lines = state.content.splitlines() if state.kind == "a file" else []
     for line in lines:
         if line.startswith(b"|"):
@@ -150,7 +150,7 @@ def _programs(path: str, state: PathSnapshot) -> Iterator[Change]:
 
 
 def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, filesystem: Filesystem) -> Iterator[Change]:
-    """A Maildir is made anew, so that mail can come; what is in the old one stays there."""
+    """A new empty Maildir for new mail; the messages of the old one stay there."""
     permissions = _target_permissions(route, state.permissions)
     for part in PARTS:
         place = f"{route.base}{route.target.layout.alias}/{name}{part}"

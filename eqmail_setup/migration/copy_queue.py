@@ -28,7 +28,7 @@ _OVERHEAD = 4 * 4096
 
 
 class TransferQueue(NamedTuple):
-    """Copy messages from one queue into another, and, if they are to be moved, remove the originals."""
+    """Copy messages from one queue into another, and for a move remove the originals."""
 
     source: Site
     target: Site
@@ -59,7 +59,7 @@ class TransferQueue(NamedTuple):
 
 
 def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> Iterator[Change]:
-    """What has to be done so that every message of the source is in the target; `home` keeps the books.
+    """Actions after which every message of the source is in the target; the list of copied messages is in `home`.
 
     Fails: Refusal where a scheduler runs, where the disk is too small, and where it would bring messages back to a
     home that still has the originals.

@@ -64,7 +64,7 @@ def programs_among(differences: list[Change]) -> list[str]:
 def plan_migration(
     books: str, source: Site, target: Site, base: str, load: MigrationOptions, filesystem: Filesystem
 ) -> Iterator[Change]:
-    """What has to be done so that the target has what the source has; `books` is the home that remembers messages."""
+    """Actions after which the target has what the source has; `books` is the home with the list of copied messages."""
     yield from plan_copy(CopyContext(source, final_site(target), base, load.replace), filesystem)
     if not load.no_queue:
         yield from plan_queue_transfer(books, source, target, load.move)

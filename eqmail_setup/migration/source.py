@@ -30,7 +30,7 @@ LAYOUT_NAMES = {"netqmail": NETQMAIL, "notqmail": NETQMAIL, EQMAIL_109.name: EQM
 def layout_of(kind: str) -> Layout:
     """The layout of a kind of qmail.
 
-    Fails: Refusal (wrong usage) for a name that is none.
+    Fails: Refusal (wrong usage) for an unknown name.
     """
     try:
         return LAYOUT_NAMES[kind]
@@ -76,7 +76,7 @@ def demand_harmless_source(site: Site) -> None:
     """Refuse to have root read a home that others could make lead elsewhere: to files that only root may read.
 
     Its folders belong to root or to its accounts, which the choices that root made name; a link counts where root made
-    it.  Nobody but root is root.  Fails: Refusal.
+    it.  The role of root maps to root only.  Fails: Refusal.
     """
     if os.geteuid() != 0:
         return

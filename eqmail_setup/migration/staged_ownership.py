@@ -15,7 +15,7 @@ from eqmail_setup.transaction.filesystem import Filesystem
 
 
 def record_message_ownership(site: Site, filesystem: Filesystem, log: str) -> None:
-    """Note owner and mode of every file of a message, and of the book that says what was brought; on a stage only."""
+    """Record owner and mode of every file of a message and of the list of copied messages; when staging only."""
     if not isinstance(site, StagedSite):
         return
     wear = OwnershipPolicy(site, caller())

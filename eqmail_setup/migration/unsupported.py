@@ -54,4 +54,4 @@ UNSUPPORTED = {
     "virtualdomains.lock": "lock of vpopmail",
     "morercpthosts.lock": "lock of vpopmail",
 }
-"""Name of the other's file or folder, and what is to be done instead."""
+"""Name of the foreign file or folder, and what to do instead."""

@@ -14,7 +14,7 @@ _LONGEST_NAME = 253
 
 
 def host_name_of(host: str) -> str:
-    """The canonical name of this host, as `hostname -f` tells it; the bare name where nothing knows more."""
+    """The canonical name of this host, as `hostname -f` prints it; the bare name if there is no other."""
     try:
         found = socket.getaddrinfo(host, None, flags=socket.AI_CANONNAME)
     except OSError:

@@ -1,4 +1,4 @@
-"""Who listens on which TCP port of this host, as Linux tells it in /proc; elsewhere nobody is seen.
+"""Listening TCP ports of this host and their processes, from /proc of Linux; empty elsewhere.
 
 Fails: never; what may not be looked at stays without a name.
 Source: proc(5): /proc/net/tcp, /proc/PID/fd.

@@ -61,7 +61,7 @@ class Selection(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one message; `text` is empty where nothing is to be said."""
+    """The result for one message; `text` is empty if there is nothing to report."""
 
     number: int
     is_done: bool

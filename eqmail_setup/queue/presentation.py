@@ -17,7 +17,7 @@ _CLASSES = [*(name for _, name in AGES), _OLDER]
 
 
 def display(text: bytes) -> str:
-    """Text of strangers on a terminal."""
+    """Untrusted text, made printable for a terminal."""
     words = text.decode("utf-8", "replace")
     if words.isprintable():
         return words

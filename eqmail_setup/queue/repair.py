@@ -1,8 +1,8 @@
-"""Putting the files of messages in order: what is wrong with them, and the action that mends it.
+"""Faults of message files, each with the action that repairs it.
 
 A file in a wrong folder is moved to its own, a wrong dress is changed, and a message whose number is not the inode
 number of its file, as in a queue that was copied or restored, gets a new number as if it came from elsewhere. The
-services must be stopped for that. There is no way back, as nobody wants it.
+services must be stopped for that. A repair cannot be rolled back.
 
 Fails: Refusal; OSError.
 """
@@ -44,7 +44,7 @@ class RepairQueue(NamedTuple):
         return f"put {self.site.queue.root} in order: " + ", ".join(f"{count} {what}" for count, what in parts if count)
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
-        """Nothing that anybody would want back."""
+        """Nothing to restore."""
         yield from ()
 
     def apply(self, filesystem: Filesystem) -> None:
@@ -59,7 +59,7 @@ class RepairQueue(NamedTuple):
 
 
 def plan_repair(site: Site) -> Iterator[Change]:
-    """What is wrong with the files of messages, with the action that mends it where it can be mended now."""
+    """Faults of message files, with the action that repairs each where that is possible now."""
     found = find_faults(path_on_disk(site))
     action: RepairQueue | None = None
     remedy = ""

@@ -49,7 +49,7 @@ class ServiceBundle(NamedTuple):
 class QuickstartPlan(NamedTuple):
     """What the newcomer wants: this installation, this host name, mail for root to go there, and these services.
 
-    `target` is the line of .qmail-root, `maildir` a Maildir that has to be there, `dress` its owner and mode.
+    `target` is the line of .qmail-root, `maildir` a required Maildir, `dress` its owner and mode.
     """
 
     site: Site
@@ -101,7 +101,7 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
 
 
 def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
-    """What has to be done, folders before what lies in them."""
+    """The actions, folders before their content."""
     site = expected.site
     found = compare_with_manifest(installation_manifest(site, caller(), expected.staged), filesystem)
     made = {item.operation.path for item in found if isinstance(item.operation, CreateNode)}
@@ -119,7 +119,7 @@ def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Chang
 
 
 def plan_service_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
-    """What has to be done about service files."""
+    """The actions on service files."""
     found: list[Change] = []
     for bundle in expected.bundles:
         found += compare_with_manifest(in_place(bundle.pieces, "", expected.site, filesystem), filesystem)

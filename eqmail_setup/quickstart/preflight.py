@@ -17,7 +17,7 @@ from eqmail_setup.settings.reload import running_pid
 
 
 def require_root() -> None:
-    """Refuse whoever cannot give files to other accounts."""
+    """Refuse a caller that cannot give files to other accounts."""
     if os.geteuid() != 0:
         raise permission_required(
             "quickstart needs root, because it makes accounts and services; without root: eqmail demo shows all of "
@@ -52,7 +52,7 @@ def addresses_of(bundles: Iterable[ServiceBundle]) -> list[tuple[str, str, int]]
 
 
 def require_free_ports(site: Site, bundles: Iterable[ServiceBundle]) -> None:
-    """Refuse ports at which somebody else listens, and name who it is."""
+    """Refuse ports where another process listens, and name that process."""
     own = descendants(running_pid(site)) if running_pid(site) else set()
     for service, host, port in addresses_of(bundles):
         if not holder_of(host, port):

@@ -1,6 +1,6 @@
 """Which services a new server runs, and how: from the words of the command line to rendered pieces.
 
-Fails: Refusal for words that make no sense.
+Fails: Refusal for invalid arguments.
 """
 
 import socket

@@ -1,6 +1,6 @@
 """A new server on trial: a message is sent over SMTP and looked for where it has to arrive.
 
-Fails: Refusal, with what the server said or did not do.
+Fails: Refusal, with the reply of the server or what is missing.
 """
 
 import os

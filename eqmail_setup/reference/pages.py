@@ -117,7 +117,7 @@ def _programs() -> Iterator[str]:
 
 
 def described(program: Launcher) -> str:
-    """What the module of a program says of it."""
+    """The docstring of the module of a program."""
     with open(module_file(program), encoding="utf-8") as file:
         tree = ast.parse(file.read())
     for node in tree.body:

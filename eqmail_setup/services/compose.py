@@ -1,4 +1,4 @@
-"""From wishes to files: which services, with which settings, make which files of one flavour.
+"""Compose service files: the selected services and settings determine the files of a service manager.
 
 Fails: Refusal for a service that a flavour cannot run or that is not installed, and for settings that contradict.
 """

@@ -18,7 +18,7 @@ SMTP_PROGRAM, OWN_CHECKER = "qmail-smtpd", "qmail-chkpw"
 class ServiceDefinition(NamedTuple):
     """One service. `resident`: the SMTP service below qmail-start can serve it, too, in the role `listener`.
 
-    `name` is what an administrator says, `daemon` the name of its process; `programs` start each other in this order,
+    `name` is its name in commands, `daemon` the name of its process; `programs` start each other in this order,
     `checker` is the usual checkpassword program between them; `role` whose account serves, "" for root.
     """
 
@@ -39,7 +39,7 @@ class ServiceDefinition(NamedTuple):
         return ROLES[self.listener].is_tls
 
 
-# Passwords, but for the digests of CRAM-MD5, are taken below TLS only.
+# Passwords, except the digests of CRAM-MD5, are accepted under TLS only.
 _CAREFUL = ("TLSREQUIRED", "1")
 _PWRAP = "{bin}/qmail-pwrap /bin/true"
 SERVICES = {

@@ -3,7 +3,7 @@
 `Settings` is what an administrator can set, for all services or, as SERVICE.KEY, for one; `TemplateContext` is all
 that a template sees.
 
-Fails: Refusal (wrong usage) for a key or a value that makes no sense.
+Fails: Refusal (wrong usage) for an invalid key or value.
 """
 
 import shlex

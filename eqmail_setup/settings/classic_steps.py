@@ -1,4 +1,4 @@
-"""Steps of the classic configuration programs: what C says, each line with what is then done.
+"""Steps of the classic configuration programs: the output of C, each line with its action.
 
 They are performed as one run, so that it is on record and can be taken back.
 """
@@ -17,7 +17,7 @@ ClassicStep = tuple[str, Operation | None]
 
 
 def steps_to_run(site: Site, steps: Iterable[ClassicStep]) -> list[Change]:
-    """What has to be done, for the engine."""
+    """The actions for the engine."""
     return [Change(site.control, "other", "written", action) for _, action in steps if action]
 
 

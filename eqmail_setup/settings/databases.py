@@ -1,4 +1,4 @@
-"""The databases that are made of texts: which they are, and what has to be done so that each says what its text says.
+"""The databases that are compiled from texts, and the actions that bring each up to date.
 
 What counts is the content: a text that was only touched makes no database stale.
 
@@ -28,7 +28,7 @@ TCP_RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 
 
 def plan_databases(site: Site, filesystem: Filesystem) -> Iterator[Change]:
-    """What has to be done so that no database is older than its text."""
+    """Actions after which no database is older than its text."""
     control = site.layout.control
     users = assign_path(site).removeprefix(f"{site.home}/"), database_path(site).removeprefix(f"{site.home}/")
     yield from _plan_database(site, filesystem, *users, partial(_users, filesystem.display_path(users[0])))

@@ -1,4 +1,4 @@
-"""How a setting and its value are told, to people and as JSON."""
+"""Display of a setting and its value, as text and as JSON."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -24,7 +24,7 @@ from eqmail_setup.transaction.plan import Change
 def declaration(name: str) -> Control[Any]:
     """The setting of this file name.
 
-    Fails: Refusal where there is none, with the nearest name.
+    Fails: Refusal for an unknown name, with the nearest one.
     """
     controls = {control.file: control for control in Controls.declared().values()}
     if name in controls:
@@ -52,7 +52,7 @@ def content_of(site: Site, filesystem: Filesystem, control: Control[Any]) -> byt
 
 
 def plan_write(site: Site, filesystem: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
-    """What has to be done so that a control file has this content."""
+    """Actions after which a control file has this content."""
     require_valid(site, control, content)
     path = path_of(site, control)
     state = snapshot(path, filesystem)
@@ -66,7 +66,7 @@ def plan_write(site: Site, filesystem: Filesystem, control: Control[Any], conten
 
 
 def plan_unset(site: Site, filesystem: Filesystem, control: Control[Any]) -> list[Change]:
-    """What has to be done so that the default of a setting is in force."""
+    """Actions after which the default of a setting is in force."""
     path = path_of(site, control)
     if snapshot(path, filesystem) is None:
         return []
@@ -74,7 +74,7 @@ def plan_unset(site: Site, filesystem: Filesystem, control: Control[Any]) -> lis
 
 
 def plan_compile(site: Site, filesystem: Filesystem, text: bytes) -> list[Change]:
-    """What has to be done so that morercpthosts.cdb is what qmail-newmrh makes of this text."""
+    """Actions after which morercpthosts.cdb is what qmail-newmrh makes of this text."""
     path, content = path_of(site, Controls.morercpthosts_cdb), database_bytes(domain_records(text))
     state = snapshot(path, filesystem)
     if state is not None and state.content == content:

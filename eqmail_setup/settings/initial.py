@@ -31,7 +31,7 @@ _SCRIPTS = (
 
 
 def plan_initial_settings(site: Site, name: str, filesystem: Filesystem) -> list[ClassicStep]:
-    """What C says, each with what is then to be done; what is as it should be already is only said."""
+    """The lines of C, each with its action; what is correct already has a line only."""
     domain, plus = domains_of(name)
     return [
         *folder(site.layout.control, filesystem),
@@ -84,7 +84,7 @@ def scripts(site: Site, filesystem: Filesystem) -> Iterator[ClassicStep]:
 def plan_initial_file(
     site: Site, filesystem: Filesystem, file: str, sentence: str, content: bytes, permissions: Permissions
 ) -> ClassicStep:
-    """A whole control file, with a sentence; only the sentence where it is there as it should be."""
+    """A whole control file with its line of output; only the line if the file is correct already."""
     path = f"{site.layout.control}/{file}"
     state = snapshot(path, filesystem)
     if (

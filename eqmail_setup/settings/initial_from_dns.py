@@ -1,4 +1,4 @@
-"""The first control files of an installation as C's config makes them: from what the DNS says of this host.
+"""The first control files of an installation as C's config makes them, from the DNS names of this host.
 
 C's config of 1.09 asks for plusdomain where it means locals, and so never writes them; here they are written.
 
@@ -29,7 +29,7 @@ def local_names(name: str, own: Iterable[str]) -> dict[str, str]:
 
 
 def _name(address: str) -> str:
-    """The name; where nobody answers for an address there is none, as with the private ones of many networks."""
+    """The name; "" for an address without one, such as the private ones of many networks."""
     try:
         found = names_of(address)
     except DnsLookupFailed:
@@ -39,7 +39,7 @@ def _name(address: str) -> str:
 
 
 def plan_settings_from_dns(site: Site, name: str, names: dict[str, str], filesystem: Filesystem) -> list[ClassicStep]:
-    """What C says, each with what is then to be done; `names` is what `local_names` found."""
+    """The lines of C, each with its action; `names` is the result of `local_names`."""
     domain, plus = domains_of(name)
     return [
         *folder(site.layout.control, filesystem),

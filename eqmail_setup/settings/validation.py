@@ -1,4 +1,4 @@
-"""The settings as a pydantic model, made from the declarations that the programs read; and what check says of them.
+"""The settings as a pydantic model, made from the declarations that the programs read; and their findings in check.
 
 A program reads leniently, as C does; here the same parser is strict: every remark is an error of its field. Relations
 between files are checked on the lenient values, so that one mistake does not hide another.
@@ -40,10 +40,10 @@ _JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
 
 
 UNREADABLE = "unreadable"
-"""Name of the finding about files that somebody who has to read them cannot read."""
+"""Name of the finding about files that an account needs and cannot read."""
 
 MAX_SAID = 5
-"""How much is said about one file; the rest is counted."""
+"""How many remarks one file gets; the rest is counted."""
 
 
 class SettingProblem(NamedTuple):
@@ -113,7 +113,7 @@ def check_settings(site: Site) -> list[SettingProblem]:
 
 
 def _unreadable(site: Site, names: list[str]) -> Iterator[SettingProblem]:
-    """Files that those who have to read them cannot read; that the caller cannot is no trouble where others read."""
+    """Files that the accounts that need them cannot read; the rights of the caller do not count."""
     for control in Controls.declared().values():
         path = f"{site.control}/{control.file}"
         if control.file not in names:
@@ -145,7 +145,7 @@ def _known_files() -> set[str]:
 
 
 def unknown_files(site: Site, names: list[str]) -> Iterator[SettingProblem]:
-    """What is to be said of files that no program of ours reads: whose they are, if that is known."""
+    """Findings about files that no program of ours reads, with their owner if known."""
     unknown = [name for name in names if name not in {*_known_files(), *FOLDERS, *_COMPANIONS}]
     readers = readers_of_settings(site, unknown)
     for name in unknown:
@@ -189,7 +189,7 @@ def _check_across_files(site: Site) -> Iterator[SettingProblem]:
 
 
 def _plainly(path: str) -> bytes | None:
-    """The text of a file as it is meant, so that what is odd about it is said once."""
+    """The text of a file without its line-end faults, so that each is reported once."""
     text = read_file(path)
     return text if text is None or path.endswith((".pem", ".cdb")) else cleaned(text)
 

@@ -3,7 +3,7 @@
 No step follows a symbolic link that one of them could have made, and a file with a second name elsewhere is left
 alone. Every file is put in place as a whole.
 
-Fails: OSError as the system says it; `Distrusted` for a link that must not be followed; KeyError for a missing account.
+Fails: OSError of the system; `Distrusted` for a link that must not be followed; KeyError for a missing account.
 """
 
 import os
@@ -67,7 +67,7 @@ class DiskFilesystem:
         return PathInfo(kind, permissions, found.st_size, linked)
 
     def read(self, path: str) -> bytes:
-        """The content of a file; one that somebody else may write to is read only where it is not long."""
+        """The content of a file; one writable for other accounts is read only up to a size."""
         fd, _ = self._open(path, _OPEN)
         with os.fdopen(fd, "rb", CHUNK) as file:
             found = os.fstat(fd)
@@ -216,7 +216,7 @@ class DiskFilesystem:
             os.close(fd)
 
     def _open(self, path: str, flags: int) -> tuple[int, bool]:
-        """Walk from the home to `path`, one component at a time; also tell whether the last one is a link."""
+        """Walk from the home to `path`, one component at a time; also return whether the last one is a link."""
         base = f"{self._root}/" if path.startswith("/") else self._base
         parts = [part for part in path.split("/") if part]
         fd = os.open(base, _TRAVERSE_FLAGS if parts else flags)
@@ -235,7 +235,7 @@ class DiskFilesystem:
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             return os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd), False
-        # A link is followed only where nobody but root or the caller can have made it or could swap it now.
+        # A link is followed only if root or the caller made it and no other account can replace it now.
         folder = os.fstat(fd)
         if found.st_uid not in self._trusted or folder.st_uid not in self._trusted or folder.st_mode & 0o022:
             raise UntrustedPathError("a symbolic link in a place that others can write")

@@ -17,7 +17,7 @@ NO_PERMISSIONS = Permissions("", "", 0)
 
 
 class UntrustedPathError(OSError):
-    """A symbolic link, or a second name, that somebody without the right to it made."""
+    """A symbolic or hard link that an account without that right made."""
 
     def __init__(self, what: str, path: str = "") -> None:
         super().__init__(EPERM, what, path or None)

@@ -5,10 +5,10 @@ there after; HOME/history/blobs holds the old contents by their digest. Only the
 either, because settings may hold passwords.
 
 *Invariant.* Before a run touches anything its record and all old contents are on the disk, with the state BEGUN. Each
-path of a BEGUN run holds what was there before, what the run wanted, or somebody's edit since; `mend` puts the first
+path of a BEGUN run holds the old content, the new content, or a later edit; `mend` puts the first
 back for the second and leaves the third.
 
-Fails: OSError; Refusal for a record that makes no sense.
+Fails: OSError; Refusal for an invalid record.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ MAX_BYTES = 1 << 30
 
 
 class PathDigest(NamedTuple):
-    """A state without its content; `digest` tells contents apart and finds them, "" where there is none."""
+    """A state without its content; `digest` identifies the content, "" if there is none."""
 
     kind: str
     permissions: Permissions
@@ -79,7 +79,7 @@ class TransactionRecord(NamedTuple):
 
 
 class History:
-    """The runs of one installation. Whoever writes holds the lock of the installation."""
+    """The runs of one installation. A writer holds the lock of the installation."""
 
     def __init__(self, home: str) -> None:
         self._folder = f"{home}/{HISTORY_FOLDER}"
@@ -94,7 +94,7 @@ class History:
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
     def record(self, number: int) -> TransactionRecord | None:
-        """One run; None where there is none of this number (any more)."""
+        """One run; None if the number is unknown or expired."""
         text = read_file(self._path(number))
         if text is None:
             return None
@@ -122,7 +122,7 @@ class History:
         return taken
 
     def prepare(self) -> None:
-        """Make the folders, for nobody but their owner."""
+        """Make the folders with mode 0700."""
         for folder in (self._folder, self._blobs):
             try:
                 os.mkdir(folder, 0o700)
@@ -162,7 +162,7 @@ class History:
         return data
 
     def interrupted(self) -> list[TransactionRecord]:
-        """Runs that somebody or something ended before they were done."""
+        """Runs that ended before they were complete."""
         return [run for run in self.records() if run.state == BEGUN]
 
     def restore_operations(self, step: PathChange, filesystem: Filesystem) -> list[Operation]:

@@ -1,7 +1,7 @@
 """What setup can do to an installation: each action is a value with a sentence, and harmless when done twice.
 
 `leaves` foretells the paths that an action changes, with what will lie there; so a run can be written down before it.
-Before one that is `final` somebody on a terminal is asked, because it cannot be put back.
+A `final` one is confirmed on a terminal first, because it cannot be rolled back.
 """
 
 import os
@@ -146,7 +146,7 @@ class CompileBytecode(NamedTuple):
         return f"byte-compile {self.modules} modules in {self.path}"
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
-        """Nothing that has to be put back."""
+        """Nothing to restore."""
         yield from ()
 
     def apply(self, filesystem: Filesystem) -> None:
@@ -201,7 +201,7 @@ class RemoveTree(NamedTuple):
         return f"remove {filesystem.display_path(self.path)} with everything in it, for good"
 
     def irreversible_effect(self) -> bool:
-        """Whether it is for good."""
+        """Whether it cannot be undone."""
         return True
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:

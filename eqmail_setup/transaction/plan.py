@@ -1,4 +1,4 @@
-"""The one engine behind `setup` and `check`: look at every node of a table, name each difference, know what mends it.
+"""The one engine behind `setup` and `check`: compare every node of a manifest, name each difference, plan its repair.
 
 `observe` only looks. What it returns is printed by `check`, and by `setup --dry-run`; `setup` performs the actions in
 this order. After that, `observe` returns nothing more that has an action.
@@ -50,9 +50,9 @@ _WEIGHTS = {Severity.ERROR: "wrong", Severity.WARNING: "kept", Severity.INFO: "a
 
 
 class Change(NamedTuple):
-    """One thing that is not as it should be. `action` mends it; without one, a person has to look.
+    """One difference from the expected state. `action` repairs it; without one, the administrator has to act.
 
-    What an administrator changed on purpose is a WARNING: said, but neither mended nor counted as wrong. So is INFO.
+    An intended change of the administrator is a WARNING: reported, but neither repaired nor counted. So is INFO.
     """
 
     path: str
@@ -72,7 +72,7 @@ def compare_with_manifest(nodes: Iterable[NodeSpec], filesystem: Filesystem) -> 
 
 
 def apply_changes(changes: Iterable[Change], filesystem: Filesystem, on_operation: Callable[[Operation], None]) -> int:
-    """Perform the actions in order, each once, telling of each one; their number.
+    """Perform the actions in order, each once, reporting each; their number.
 
     Fails: Refusal at the first one that the system refuses, or that lacks an account.
     """

@@ -12,7 +12,7 @@ _MOVED = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIS
 
 
 def recover_interrupted(history: History, filesystem: Filesystem) -> list[str]:
-    """Undo every run that broke off; one line for each, and one for each path that somebody has edited since.
+    """Undo every interrupted run; a line for each, and one for each path that was edited since.
 
     Where a path leads elsewhere now, or something else lies in the way, it counts as edited.
     Harmless when it breaks off itself: the run is still on record, and what was put back is found to be so.
@@ -33,7 +33,7 @@ def recover_interrupted(history: History, filesystem: Filesystem) -> list[str]:
 
 
 def _was_moved_meanwhile(error: OSError) -> bool:
-    """Whether somebody has put something else in the way, who may do that for ever: it must not block every command."""
+    """Whether another account put an obstacle there; since that can be repeated, it must not block every command."""
     return isinstance(error, UntrustedPathError) or error.errno in _MOVED
 
 
@@ -56,7 +56,7 @@ def _folder_exists(path: str, filesystem: Filesystem) -> bool:
 
 
 def plan_rollback(history: History, run: TransactionRecord, filesystem: Filesystem, force: bool) -> list[Change]:
-    """What has to be done to put back what was there before a run.
+    """Actions that restore the state before a run.
 
     Fails: Refusal, unless forced, where something was changed since.
     """

@@ -1,6 +1,6 @@
 """A home below a staging root: its files are real, its owners and modes are written into a manifest.
 
-Fails: OSError as the system says it.
+Fails: OSError of the system.
 """
 
 import os

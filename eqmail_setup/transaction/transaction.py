@@ -34,7 +34,7 @@ _SECRETS = {"hash"}
 """Options whose values no record may hold."""
 
 LOCK = ".setup.lock"
-"""Below the home; whoever changes an installation holds its lock."""
+"""Below the home; every command that changes an installation holds its lock."""
 
 
 class ChangeOptions(NamedTuple):
@@ -180,8 +180,8 @@ def execute(
 ) -> int:
     """Plan under the lock, then say or do it; the number of the run, 0 where nothing was done.
 
-    What nobody can mend makes the whole run impossible, unless it may be left; then the caller tells of it. With
-    `quiet` the plan has told what is done.
+    A difference without a repair makes the whole run impossible, unless it may remain; then the caller reports it. With
+    `quiet` the plan has reported the actions already.
 
     Fails: Refusal.
     """
@@ -213,7 +213,7 @@ def execute(
 
 
 def confirm_irreversible(differences: list[Change], filesystem: Filesystem, change: ChangeOptions) -> None:
-    """Ask whoever sits at the terminal before anything that no rollback can bring back.
+    """Ask on the terminal before anything that no rollback can restore.
 
     Fails: Refusal for an answer that is not yes.
     """
@@ -226,7 +226,7 @@ def confirm_irreversible(differences: list[Change], filesystem: Filesystem, chan
 
 
 def demand_consent_to(sentences: list[str], question: str, change: ChangeOptions) -> None:
-    """Ask whoever sits at the terminal about what these sentences say.
+    """Ask on the terminal for confirmation of these sentences.
 
     Fails: Refusal for an answer that is not yes.
     """

@@ -1,4 +1,4 @@
-"""`eqmail check`: compare an installation with what it should be, and mend what can be mended."""
+"""`eqmail check`: compare an installation with its expected state, and repair it."""
 
 import json
 import os

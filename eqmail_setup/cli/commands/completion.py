@@ -23,6 +23,6 @@ def command(shell: str) -> int:
     made = get_completion_class(shell)
     assert made is not None
     completion = made(cli, {}, "eqmail", _VARIABLE)
-    # Not `source`: for bash it asks which bash is installed, and fails where there is none to ask.
+    # Not `source`: for bash it runs the installed bash to find its version, and fails without one.
     click.echo(completion.source_template % completion.source_vars())
     return 0

@@ -81,4 +81,4 @@ def command(context: click.Context, folder: str) -> int:
 
 
 def _silently(action: Operation) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -15,7 +15,7 @@ from eqmail_setup.mail.outgoing_tls import tls_with
 from eqmail_setup.mail.routing import AddressRoute, is_accepted_from_anyone, route_address
 
 _NO_MAIL = "0"
-"""What is left of `MX 0 .`, by which a domain says that it takes no mail."""
+"""The target of `MX 0 .`, by which a domain declares that it accepts no mail."""
 
 _DOES = {
     "maildir": "into the Maildir {}",

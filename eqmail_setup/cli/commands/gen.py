@@ -1,4 +1,4 @@
-"""What `eqmail gen-xinetd` and its sisters share: choose services, render their files, show or write them."""
+"""Shared parts of the gen-* commands: choose services, render their files, print or write them."""
 
 import json
 import os
@@ -158,7 +158,7 @@ def generate(
 
 
 def _found(context: click.Context, root: str) -> "tuple[Site, str]":
-    """The installation, and the root below which it lies: the stage, if it is there, else the real one."""
+    """The installation and its root: the staging root if it has one, else the real one."""
     for place in dict.fromkeys((root, "")):
         opened = load_or_propose(context, root=place)
         if opened.before is not None:

@@ -132,7 +132,7 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
 
 
 def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOptions) -> int:
-    """Make accounts, write everything in one run, start it, try it, and tell what is left."""
+    """Create accounts, write all files in one transaction, start the services, test them, and report what remains."""
     from eqmail_setup.cli.progress import progress
     from eqmail_setup.installation.account_creation import create
     from eqmail_setup.quickstart.plan import plan_changes

@@ -55,7 +55,7 @@ def _demand_still(site: Site, run: TransactionRecord) -> None:
 def _last(history: History) -> int:
     """The newest run that stands and is no rollback itself.
 
-    Fails: Refusal where there is none.
+    Fails: Refusal if there is none.
     """
     undone = history.rolled_back()
     standing = [run.number for run in history.records() if run.state == DONE and not run.undoes]

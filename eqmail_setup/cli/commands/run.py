@@ -65,6 +65,6 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
 def service_environ(site: "Site", environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the services: a PATH, the home, and what the caller sets of the variables that they know."""
     found = {"PATH": f"{site.bin}:/usr/local/bin:/usr/bin:/bin", os.fsdecode(HOME_VARIABLE): site.home}
-    # As in all service files: passwords under TLS only, unless the caller says otherwise.
+    # As in all service files: passwords under TLS only, unless the caller sets it otherwise.
     found["TLSREQUIRED"] = "1"
     return found | {name: environ[name] for name in service_variables() if name in environ and name != RELAYCLIENT}

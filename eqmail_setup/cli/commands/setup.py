@@ -1,4 +1,4 @@
-"""`eqmail setup`: make an installation what its table says, once or again."""
+"""`eqmail setup`: bring an installation to the state of its manifest; safe to repeat."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def command(
 
 
 def _tell_of_patches(site: Site) -> None:
-    """What became of the settings of a qmail that was taken over where it is, as import says it."""
+    """What happened to the settings of a qmail converted in place, in the form of the import report."""
     from eqmail_setup.settings.validation import unknown_files
 
     for problem in unknown_files(site, sorted(os.listdir(site.control))):
@@ -143,7 +143,7 @@ def _stuck(differences: list[Change]) -> int:
 def _reporter(
     differences: list[Change], filesystem: DiskFilesystem, verbose: bool
 ) -> Iterator[Callable[[Operation], None]]:
-    """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""
+    """The reporter of each action: a line each, a progress bar on a terminal, or none."""
     if verbose:
         yield lambda action: click.echo(action.describe(filesystem))
     elif len(differences) < _WORTH_A_BAR:

@@ -247,7 +247,7 @@ def _compiling(
     change: ChangeOptions,
     plan: Callable[[Filesystem, ProgressCallback], list[Change]],
 ) -> int:
-    """Carry out a change of users, which is watched; the bar has gone before anything is said."""
+    """Execute a change of users with a progress bar, which is removed before any output."""
 
     def watched(filesystem: Filesystem) -> list[Change]:
         with _bar(assign_path(site)) as watch:
@@ -259,7 +259,7 @@ def _compiling(
 
 @contextmanager
 def _bar(path: str) -> Iterator[ProgressCallback]:
-    """A moving bar where somebody watches a large file being compiled."""
+    """A progress bar for compiling a large file on a terminal."""
     if not on_terminal() or not os.path.exists(path) or os.path.getsize(path) < _WORTH_A_BAR:
         yield no_progress
         return

@@ -1,6 +1,6 @@
 """What is damaged in the queue's journal, and what is kept of earlier damage.
 
-While the services run the journal changes all the time, and their log says what they found at their start.
+While the services run the journal changes all the time; their log has the result of the check at their start.
 
 Fails: OSError where the caller may not look.
 """

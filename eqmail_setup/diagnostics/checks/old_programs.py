@@ -1,6 +1,6 @@
 """Ways that still lead to the programs of another qmail on this host, into a queue where nothing runs any more.
 
-Mail that is injected there is taken, exit code 0, and lies for ever. A qmail whose scheduler runs is no such trap.
+Mail injected there is accepted with exit code 0 and never delivered. A qmail whose scheduler runs is not reported.
 
 Fails: never; what cannot be read is passed over.
 """
@@ -96,7 +96,7 @@ def _imported(site: Site) -> Iterator[str]:
 
 
 def _home_behind(link: str) -> str:
-    """The home of the qmail whose program this is; "" where it is none."""
+    """The home of the qmail that this program belongs to; "" for any other program."""
     folder = os.path.dirname(os.path.realpath(link))
     is_there = os.path.exists(link) and os.path.exists(f"{folder}/qmail-queue")
     return os.path.dirname(folder) if is_there and os.path.basename(folder) == "bin" else ""

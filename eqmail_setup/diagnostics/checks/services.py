@@ -48,7 +48,7 @@ _AUTHENTICATION_REQUIRED = 530
 _AUTH_REFUSED = 535
 _REFUSALS = 400
 _NOBODY = b64encode(b"\0doctor-test@relay-test.invalid\0doctor-test").decode()
-"""A login that nobody has, as AUTH PLAIN wants it."""
+"""The credentials of a login that does not exist, in the form of AUTH PLAIN."""
 
 
 def check_listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
                 client.ehlo()
                 yield from _secured(site, client, address)
                 if client.mail(UNUSED_RECIPIENT)[0] == _AUTHENTICATION_REQUIRED:
-                    continue  # a port of submission, where strangers have nothing to say
+                    continue  # a submission port, which takes no mail from clients without a login
                 foreign, _ = client.rcpt("nobody@relay-test.invalid")
                 own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
         except (OSError, smtplib.SMTPException) as error:
@@ -234,7 +234,7 @@ def _domain(domain: str) -> Iterator[Finding]:
 
 
 def skip_unanswered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The same findings; where DNS ends giving answers, one that says so."""
+    """The same findings; when DNS stops answering, one finding reports it."""
     try:
         yield from findings
     except DnsLookupFailed as silence:

@@ -1,6 +1,6 @@
 """What the doctor looks at on this host: files, queue, settings, users, aliases, relaying, certificates.
 
-Nothing is changed. Each check yields findings; a check that cannot look says so.
+Nothing is changed. Each check yields findings; a check that cannot run yields a finding about that.
 
 Fails: OSError, where the caller may not look.
 """
@@ -86,7 +86,7 @@ def check_setting_files(site: Site) -> Iterator[Finding]:
     is_missing = not os.path.lexists(f"{site.control}/{Controls.rcpthosts.file}")
     for problem in check_settings(site):
         if is_missing and problem.file == Controls.rcpthosts.file:
-            continue  # `relaying` says it
+            continue  # `relaying` reports it
         fact = f"{site.control}/{problem.file}: {problem.found}"
         weight = _WEIGHTS[problem.severity]
         yield Finding(
@@ -95,7 +95,7 @@ def check_setting_files(site: Site) -> Iterator[Finding]:
 
 
 def check_users(site: Site) -> Iterator[Finding]:
-    """Whether the user database says what its text says."""
+    """Whether the user database matches its text."""
     assign, database = read_file(assign_path(site)), read_file(database_path(site))
     if assign is None:
         if database is not None:
@@ -134,7 +134,7 @@ def check_aliases(site: Site) -> Iterator[Finding]:
 
 
 def check_relaying(site: Site) -> Iterator[Finding]:
-    """Whether strangers may send mail anywhere."""
+    """Whether unknown clients may relay."""
     controls = read_controls(site)
     try:
         is_open = controls.rcpthosts is None

@@ -42,7 +42,7 @@ _CHECKER = re.compile(rb"\bqmail-smtpd[ \t\\\n]+(?![\w./-]*/)([\w-]+(?:\.[\w-]+)
 
 
 class _Limit(NamedTuple):
-    """How a script says how much memory a program may have: number and unit in a text, and the factor of no unit."""
+    """How a script limits the memory of a program: number and unit in a text, and the factor without a unit."""
 
     pattern: re.Pattern[bytes]
     factor: int

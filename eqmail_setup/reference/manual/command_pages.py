@@ -1,4 +1,4 @@
-"""A manual page for each command of `eqmail`, with its subcommands, made of what --help says."""
+"""A manual page for each command of `eqmail`, with its subcommands, made from its --help."""
 
 import inspect
 from collections.abc import Iterator

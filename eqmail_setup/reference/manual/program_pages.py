@@ -1,4 +1,4 @@
-"""A manual page for each program in bin/: what its module says of it, with the settings and variables that it reads.
+"""A manual page for each program in bin/: the docstring of its module, with the settings and variables that it reads.
 
 The docstring of a program begins `NAME ARGUMENTS: purpose.`; `Exits:` begins its exit codes, `Source:` its sources.
 """

@@ -44,7 +44,7 @@ class Page:
         self._lines += [".PP", f"\\fB{_safe(name)}\\fR {_safe(rest)}".rstrip()]
 
     def text(self, text: str) -> None:
-        """Paragraphs, and what is to be shown as it stands."""
+        """Paragraphs and preformatted text."""
         for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
             lines = paragraph.split("\n")
             if all(line.startswith(" ") for line in lines):

@@ -1,4 +1,4 @@
-"""What every change of a setting has in common: is it taken, is it made, and who has to hear of it.
+"""Shared parts of every change of a setting: validation, the change, and the reload of services.
 
 Fails: Refusal for what no program would take.
 """
@@ -42,7 +42,7 @@ def carry_out_changes(
 
 
 def written(site: Site, filesystem: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
-    """What has to be done so that a control file has this content, and its database, if it has one, the same."""
+    """Actions after which a control file has this content, and its database, if it has one, the same."""
     require_settable(control)
     found = plan_write(site, filesystem, control, content)
     if control is Controls.morercpthosts:

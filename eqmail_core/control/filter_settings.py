@@ -1,7 +1,14 @@
-"""The control files that name filters of the SMTP server; without them nothing is asked, and nothing is slower."""
+"""The control files of filters and of mail authentication.
+
+Without them nothing is asked, and nothing is slower.
+"""
 
 from eqmail_core.control.filter_entries import FilterList, Milters
+from eqmail_core.control.kinds import Lines, Word
 from eqmail_core.control.setting import SMTPD, ControlSet, Line
+
+OFF, MARK, ENFORCE = b"off", b"mark", b"enforce"
+WALK, PSL = b"walk", b"psl"
 
 
 class FilterSettings(ControlSet):
@@ -29,6 +36,38 @@ class FilterSettings(ControlSet):
     quarantineto = Line(
         "Address that gets the messages that milters set aside (quarantine), in place of their recipients, with the "
         "reason, the sender and the recipients in its header. Without it such messages are refused for now (451).",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+
+
+class MailAuthSettings(ControlSet):
+    """Settings of SPF, DKIM, DMARC and ARC."""
+
+    authcheck = Word(
+        "Whether the SMTP server checks messages by SPF, DKIM, DMARC and ARC: off; mark, it writes what it found into "
+        "a field Authentication-Results and removes fields of others that claim to come from this host; enforce, it "
+        "also refuses what fails the DMARC policy of its author's domain where that is reject (550), and defers it "
+        "where the DNS does not answer (451). Clients that may relay and those that have logged in are not checked. "
+        "See mail-authentication.md.",
+        words=(OFF, MARK, ENFORCE),
+        default=OFF,
+        env="AUTHCHECK",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    dmarcwalk = Word(
+        "How the organization of a domain is found for DMARC: walk, by questions to the DNS from the name upwards "
+        "(RFC 9989); psl, by the list of public suffixes that is installed.",
+        words=(WALK, PSL),
+        default=WALK,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    arctrust = Lines(
+        "Domains of forwarders and mailing lists whose ARC seals are believed: what they found in order on arrival "
+        "does not fail DMARC here for what they have changed.",
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",

@@ -5,6 +5,10 @@ Source: RFC 5322 section 2.2; libmilter of Sendmail 8.17 (smfi_addheader, smfi_c
 
 from eqmail_core.mail.header import field_name, is_field
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # A line that mail programs put before a message in an mbox. It is not a field, and no field may precede it.
 _MBOX_LINES = (b"From ", b">From ")
 
@@ -53,6 +57,13 @@ class EditedHeader:
         """
         self._has_changed = True
         self.fields.insert(max(0, index - 1), _field(name, value))
+
+    def remove(self, is_unwanted: "Callable[[bytes], bool]") -> None:
+        """Remove every field for which `is_unwanted` holds."""
+        kept = [field for field in self.fields if not is_unwanted(field)]
+        if len(kept) < len(self.fields):
+            self._has_changed = True
+            self.fields = kept
 
     def change(self, index: int, name: bytes, value: bytes) -> None:
         """Replace the value of the `index`th field of this name (from 1); b"" deletes the field.

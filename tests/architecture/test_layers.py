@@ -30,7 +30,7 @@ RANK = {package: rank for rank, packages in RANKS.items() for package in package
 PURE = """
 outcome text/* mail/* site/site site/layout site/accounts site/site_file
 control/* auth/client auth/checkpassword auth/secrets_file auth/verify auth/credentials
-dns/query dns/mx dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
+dns/query dns/mx dns/parallel dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
 mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/protocol
 tls/client_policy tls/session_info mail_auth/* tcpserver/rules tcpserver/options
 queue/routing queue/format/* queue/admin/filter queue/postgres/homes queue/postgres/stored_message scheduler/destination
@@ -54,7 +54,7 @@ THIRD_PARTY = {
     "cryptography": "auth mail_auth tls smtp",
     "idna": "text mail dns",
     "psycopg": "queue",
-    "publicsuffixlist": "scheduler",
+    "publicsuffixlist": "dns",
 }
 TOOLKIT_MAY_USE = set(RANK) - {"programs"}
 # What people see is made in one place.

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from eqmail_core.access.badmailfrom import BadSenders
     from eqmail_core.access.rcpthosts import RcptHosts
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
+    from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
     from eqmail_core.smtpd.protocol.options import ServerOptions
 
@@ -59,10 +60,12 @@ class PolicyConfig:
     `plugins`: by section; None: no plugins.  `says_esmtp`: Received lines say ESMTP after EHLO.
     `delays`: of greetings and recipients.  `tls_clients`: addresses in client certificates, in lower case, whose owners
     may relay.  `recipient_check`: recipients to look up before they are accepted.
+    `auth_check`: how messages are authenticated; None: not at all.
     `dnsbl`: DNS lists that count against clients.  `logs_all`: log more than C does.
     """
 
     __slots__ = (
+        "auth_check",
         "bad_senders",
         "delays",
         "dnsbl",
@@ -87,8 +90,10 @@ class PolicyConfig:
         recipient_check: "RecipientCheck | None" = None,
         dnsbl: "DnsblConfig | None" = None,
         logs_all: bool = True,
+        auth_check: "AuthCheckConfig | None" = None,
     ) -> None:
         self.logs_all = logs_all
+        self.auth_check = auth_check
         self.rules = rules
         self.recipient_hosts = recipient_hosts
         self.bad_senders = bad_senders

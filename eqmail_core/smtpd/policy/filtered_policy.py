@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from eqmail_core.filters.message import FilteredMessage
     from eqmail_core.filters.verdict import FilterPanel, FilterPort
     from eqmail_core.smtpd.policy.authority import ClientAuthority
+    from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.tls.session_info import TlsSessionInfo
@@ -63,12 +64,31 @@ def _closes_session(verdict: FilterVerdict) -> bool:
 class FilteredSmtpPolicy:
     """The filters of `panel` around the server's `own` policy for `client`; `own_name`: the name of this host.
 
+    `auth_check`: how messages are authenticated; None: not at all.
     `decide_message` decides on a complete message; the rest is as in `SmtpPolicy`.
     """
 
-    __slots__ = ("_client", "_has_relayed", "_headers", "_info", "_is_discarded", "_own", "_panel", "_rejection")
+    __slots__ = (
+        "_auth_check",
+        "_client",
+        "_has_relayed",
+        "_headers",
+        "_info",
+        "_is_discarded",
+        "_own",
+        "_panel",
+        "_rejection",
+    )
 
-    def __init__(self, own: "SmtpPolicy", client: "ClientAuthority", own_name: bytes, panel: "FilterPanel") -> None:
+    def __init__(
+        self,
+        own: "SmtpPolicy",
+        client: "ClientAuthority",
+        own_name: bytes,
+        panel: "FilterPanel",
+        auth_check: "AuthCheckConfig | None" = None,
+    ) -> None:
+        self._auth_check = auth_check
         self._own = own
         self._client = client
         self._panel = panel
@@ -100,7 +120,11 @@ class FilteredSmtpPolicy:
         return self._consult(event)
 
     def decide_message(self, message: "FilteredMessage") -> "PendingDecision":
-        """Decide on a complete message, and apply the filters' changes."""
+        """Authenticate a complete message, decide on it, and apply the filters' changes."""
+        if self._auth_check is not None and not self._is_discarded:
+            refusal = yield from self._auth_check.authenticate(self._info, message)
+            if refusal is not None:
+                return refusal
         question = FilterQuery(MESSAGE, self._info, message)
         message.is_discarded = self._is_discarded
         for filters in (self._panel.before, self._panel.after):
@@ -154,6 +178,8 @@ class FilteredSmtpPolicy:
             return self._refusal(stage, filter_verdict)
         self._is_discarded = filter_verdict.kind == DISCARD
         self._record_accepted(stage)
+        if stage == MAIL and self._auth_check is not None:
+            yield from self._auth_check.ask_ahead(self._info)
         return verdict
 
     def _own_decision(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":

@@ -7,15 +7,18 @@ the Decision.  The session's driver runs the requests (`smtpd.server.blocking_re
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from eqmail_core.auth.credentials import Credentials
     from eqmail_core.dns import query as lookup
+    from eqmail_core.dns.mx import Search
     from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.filters.verdict import FilterPort, FilterQuery, FilterVerdict
+    from eqmail_core.mail_auth.message_check import CheckedMessage
     from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
     from eqmail_core.smtpd.protocol.events import Decision
 
-    RequestResult = PluginResult | FilterVerdict | list[DnsAnswer] | bytes | int | None
+    RequestResult = PluginResult | FilterVerdict | CheckedMessage | list[DnsAnswer] | bytes | int | None
     """The result of a request; each class of request states its type."""
 
     PendingDecision = Generator["Request", RequestResult, Decision]
@@ -27,6 +30,10 @@ CHECKER_S, PLUGIN_S = 60.0, 300.0
 
 A child that exceeds it is killed: a temporary error.
 """
+
+
+SEARCH_S = 10.0
+"""Time limit of a search in the DNS about one message, in seconds."""
 
 
 class Request:
@@ -89,6 +96,19 @@ class QueryDns(Request):
 
     def __init__(self, questions: "list[lookup.DnsQuestion]", ahead: bool = False) -> None:
         self.questions = questions
+        self.ahead = ahead
+
+
+class RunSearch(Request):
+    """Run a search in the DNS to its end, within `SEARCH_S`; the result is what it found.
+
+    `ahead`: its answers are needed later; the result is None, and a runner that cannot prefetch may skip it.
+    """
+
+    __slots__ = ("ahead", "search")
+
+    def __init__(self, search: "Search[Any]", ahead: bool = False) -> None:
+        self.search = search
         self.ahead = ahead
 
 

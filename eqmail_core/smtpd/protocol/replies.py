@@ -30,6 +30,7 @@ NO_QUARANTINE = b"451 sorry, there is no place for quarantine (#4.3.5)"
 LOOPING = b"554 too many hops, this message is looping (#5.4.6)"
 BAD_SENDER = b"553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)"
 NO_RELAY = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
+UNAUTHENTICATED_NOW = b"451 sorry, that message cannot be authenticated now (#4.7.5)"
 NO_MAILBOX = b"550 sorry, no mailbox here by that name (#5.1.1)"
 MAILBOX_AWAY = b"451 sorry, that mailbox cannot be looked up now (#4.3.0)"
 TOO_MANY_RECIPIENTS = b"452 too many recipients (#4.5.3)"
@@ -63,6 +64,11 @@ AUTH_CHILD_PROBLEM = b"454 oops, problem with child and I can't auth (#4.3.0)"
 AUTH_NO_CHILD = b"454 oops, child won't start and I can't auth (#4.3.0)"
 AUTH_NO_PIPE = b"454 oops, unable to open pipe and I can't auth (#4.3.0)"
 AUTH_NO_WRITE = b"454 oops, unable to write pipe and I can't auth (#4.3.0)"
+
+
+def unauthenticated(domain: bytes) -> bytes:
+    """A message that fails the policy of its author's domain."""
+    return b"550 sorry, %b asks to reject mail that it does not authenticate (DMARC p=reject) (#5.7.1)" % domain
 
 
 def with_status(line: bytes) -> bytes:

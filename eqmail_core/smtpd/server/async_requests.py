@@ -26,10 +26,12 @@ from eqmail_core.smtpd.policy.requests import (
     QueryFilter,
     Request,
     RunPlugin,
+    RunSearch,
 )
 from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
+from eqmail_core.text.sanitize import plain
 
 if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
@@ -193,6 +195,22 @@ class AsyncRequestRunner:
         else:
             answering.add_done_callback(lambda task: self._resume([] if task.cancelled() else task.result()))
 
+    def _run_search(self, request: RunSearch) -> None:
+        searching = self._context.run_search(request.search)
+        if request.ahead:
+            self._resume_soon(None)
+        else:
+            searching.add_done_callback(self._found)
+
+    def _found(self, task: "asyncio.Task[Any]") -> None:
+        """Resume with what a search found, None after a bug in it, so that the client gets an answer."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._context.log(b"qmail-smtpd: error: a search failed: %b\n" % plain(repr(error).encode()))
+        self._resume(None if error is not None else task.result())
+
     def _await_silence(self, request: AwaitEarlyTalker) -> None:
         self._context.loop.call_later(request.seconds, lambda: self._resume(int(self._client.speaks)))
 
@@ -214,4 +232,5 @@ _WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {
     LookupRecipient: AsyncRequestRunner._look_up,
     Delay: AsyncRequestRunner._pause,
     RunPlugin: AsyncRequestRunner._run_plugin,
+    RunSearch: AsyncRequestRunner._run_search,
 }

@@ -122,7 +122,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         filters = context.config.filters
         own = SmtpPolicy(policy_config, client, context.date)
         self._policy: Policy = own
-        if filters is None:
+        if filters is None and policy_config.auth_check is None:
             self._message: MessageReceiverProtocol = MessageReceiver(queue_client, policy_config.rules.size_limit)
         else:
             self._policy, self._message = receive_filtered(context, self, own, config, filters, queue_client)

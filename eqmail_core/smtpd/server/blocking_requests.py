@@ -16,6 +16,7 @@ from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginR
 from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
     PLUGIN_S,
+    SEARCH_S,
     AwaitEarlyTalker,
     CheckPassword,
     Delay,
@@ -23,6 +24,7 @@ from eqmail_core.smtpd.policy.requests import (
     QueryDns,
     QueryFilter,
     RunPlugin,
+    RunSearch,
 )
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 from eqmail_core.system.files import CHUNK
@@ -140,6 +142,15 @@ def _ask_dns(runner: BlockingRequestRunner, request: QueryDns) -> "list[DnsAnswe
     return answers
 
 
+def _run_search(runner: BlockingRequestRunner, request: RunSearch) -> "Any":
+    if request.ahead:
+        return None
+    # Imported here: few servers check messages, and every process would pay for it.
+    from eqmail_core.dns.search import run_search_blocking
+
+    return run_search_blocking(runner.resolver, request.search, SEARCH_S)
+
+
 def _await_silence(runner: BlockingRequestRunner, request: AwaitEarlyTalker) -> int:
     return int(runner.speaks_within(request.seconds))
 
@@ -170,4 +181,5 @@ _WAYS: "dict[type[Request], Callable[[BlockingRequestRunner, Any], RequestResult
     LookupRecipient: _look_up,
     Delay: _pause,
     RunPlugin: _run_plugin,
+    RunSearch: _run_search,
 }

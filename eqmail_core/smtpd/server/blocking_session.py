@@ -71,7 +71,7 @@ class BlockingSmtpSession:
         self._policy: Policy
         self._message: BlockingReceiverPort
         own = SmtpPolicy(config, client, _date)
-        if filters is None:
+        if filters is None and config.auth_check is None:
             self._policy, self._message = own, BlockingReceiver(site, client, config.rules.size_limit)
         else:
             # Imported here: few servers have filters, and every process would pay for it.

@@ -6,11 +6,13 @@ Source: smtp-server.md 4.1; control-files.md 2.9.
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
 
 from eqmail_core.access.badmailfrom import BadSenders
 from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.filter_settings import ENFORCE, OFF, PSL
 from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import SMTPD, ControlError
@@ -26,8 +28,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.mail_auth.dmarc import PublicSuffix
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
+    from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
 
@@ -80,7 +84,23 @@ def read_policy_config(
         _recipient_check(controls),
         _dnsbl_config(controls),
         controls.smtplogformat != AS_C,
+        _auth_check(controls),
     )
+
+
+def _auth_check(controls: Controls) -> "AuthCheckConfig | None":
+    """Read how messages are authenticated; None where they are not, so that its code is not imported."""
+    if controls.authcheck in (None, OFF):
+        return None
+    from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
+
+    public_suffix: PublicSuffix | None = None
+    if controls.dmarcwalk == PSL:
+        from eqmail_core.dns.public_suffix import organization
+
+        public_suffix = organization
+    sealers = frozenset(domain.lower() for domain in controls.arctrust or ())
+    return AuthCheckConfig(controls.authcheck == ENFORCE, time.time, sealers, public_suffix)
 
 
 def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":

@@ -6,20 +6,29 @@ Source: smtp-server.md 4.1.
 import asyncio
 import os
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eqmail_core.access.client_network import client_network
 from eqmail_core.dns.query import CLIENT_TIMEOUT_S, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import AsyncResolver
+from eqmail_core.dns.search import run_search
 from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import left_out
+from eqmail_core.smtpd.policy.requests import SEARCH_S
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.async_recipient_lookup import NoRecipientLookup, RecipientLookup
 from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 from eqmail_core.smtpd.server.message_receiver import QueueClient
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from eqmail_core.dns.mx import Search
+
+Found = TypeVar("Found")
 
 # Maximum delay of a log line: one write per line would be a large part of the work for a message.
 _LOG_DELAY_S = 0.01
@@ -68,7 +77,7 @@ class ServerContext:
         self.counts = counters or SharedCounters().counters_of()
         self.counts.begin()
         self._resolver: AsyncResolver | None = None
-        self._dns: set[asyncio.Task[list[DnsAnswer]]] = set()
+        self._dns: set[asyncio.Task[Any]] = set()
         self.sessions: set[SessionHandle] = set()
         self.checkers = ChildSlots(settings.limits.checkers)
         self.plugins = ChildSlots(settings.limits.plugins)
@@ -120,9 +129,19 @@ class ServerContext:
 
     def ask_dns(self, questions: list[DnsQuestion]) -> "asyncio.Task[list[DnsAnswer]]":
         """Query the DNS; the task returns the answers, and is cancelled when the service ends."""
+        return self._dns_task(self._known_resolver().answers(questions, CLIENT_TIMEOUT_S))
+
+    def run_search(self, search: "Search[Any]") -> "asyncio.Task[Any]":
+        """Run a search in the DNS; the task returns what it found, see `ask_dns`."""
+        return self._dns_task(run_search(self._known_resolver(), search, SEARCH_S))
+
+    def _known_resolver(self) -> AsyncResolver:
         if self._resolver is None:
             self._resolver = AsyncResolver(*self.config.name_servers, CLIENT_TIMEOUT_S)
-        task = self.loop.create_task(self._resolver.answers(questions, CLIENT_TIMEOUT_S))
+        return self._resolver
+
+    def _dns_task(self, work: "Coroutine[Any, Any, Found]") -> "asyncio.Task[Found]":
+        task = self.loop.create_task(work)
         self._dns.add(task)
         task.add_done_callback(self._dns.discard)
         return task

@@ -5,17 +5,19 @@ Source: smtp-server.md 4.1, 4.5.
 
 import time
 
+from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.outcome import conclude
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
+from eqmail_core.system.log import write_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.dsn.parameters import DsnParameters
-    from eqmail_core.filters.chain import FilterChain, FilterConfig
+    from eqmail_core.filters.chain import FilterChain
     from eqmail_core.filters.message import FilteredMessage
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.authority import ClientAuthority
@@ -29,12 +31,14 @@ def receive_filtered(
     client: "ClientAuthority",
     own: "SmtpPolicy",
     config: "PolicyConfig",
-    filters: "FilterConfig",
+    filters: "FilterConfig | None",
     runner: "BlockingRequestRunner",
 ) -> "tuple[FilteredSmtpPolicy, FilteredBlockingReceiver]":
     """Create the policy and the message receiver for one client, with filters around the server's `own` policy."""
+    if filters is None:
+        filters = FilterConfig((), (), None, write_stderr)
     chain = filters.blocking_chain(client.has_milters)
-    policy = FilteredSmtpPolicy(own, client, config.rules.host_name, chain)
+    policy = FilteredSmtpPolicy(own, client, config.rules.host_name, chain, config.auth_check)
     size_limit, quarantine_to = config.rules.size_limit, filters.quarantine_to
     return policy, FilteredBlockingReceiver(site, client, policy, chain, runner, size_limit, quarantine_to)
 

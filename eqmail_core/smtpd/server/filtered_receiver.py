@@ -28,13 +28,15 @@ def receive_filtered(
     client: Client,
     own: SmtpPolicy,
     config: SessionConfig,
-    filters: FilterConfig,
+    filters: FilterConfig | None,
     queue_client: QueueClient,
 ) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
     """Create the policy and the message receiver for one client, with filters around the server's `own` policy."""
     rules = config.policy.rules
+    if filters is None:
+        filters = FilterConfig((), (), None, context.log)
     chain = filters.async_chain(context.loop, config.client.has_milters)
-    policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain)
+    policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain, config.policy.auth_check)
     messages = FilteredReceiver(context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit)
     return policy, messages
 

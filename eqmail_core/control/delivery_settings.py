@@ -126,6 +126,12 @@ class DeliverySettings(ControlSet):
         used_by=(QUEUE,),
         since="eqmail 2",
     )
+    queuenode = Text(
+        "Name of this node among those that share a queue in a database. Default: the host name.",
+        default=b"",
+        used_by=(QUEUE,),
+        since="eqmail 2",
+    )
     logformat = Text(
         "Grammar of the log of qmail-send: 1.09 (as every qmail, the default) or head (as eQmail after 1.09).",
         default=b"1.09",

@@ -12,7 +12,8 @@ The scheduler connects and sends H first.
                                     deferred: the next attempt of each channel, 0 where no recipient is left; of a
                                     shared queue only
     queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope   a message and its descriptor
-               W serial u64, ok u8  answer to W: mess/N exists and is on the disk
+               W serial u64, ok u8  answer to W: mess/N exists and is on the disk; answer to D: it is given back (1), or
+                                    is not this node's (0)
                X answer u8          qmail-clean's answer: + ! x, in the order of the requests
                R serial u64, number u64, size u64, birth u32, uid u32, qp u32, attempts u32, due u64 u64, length u32,
                  length u32, done, replies, envelope
@@ -37,6 +38,7 @@ Source: docs/adr/0003-journal-first.md; queue.md 3.6.
 """
 
 import struct
+from collections.abc import Collection
 from typing import NamedTuple
 
 HELLO, FINISHED, WAITS, PLACED, CLEAN, ADMIT = b"H", b"F", b"W", b"P", b"X", b"N"
@@ -89,6 +91,19 @@ class Admission:
         self.qp = qp
         self.envelope = envelope
         self.earlier: EarlierAttempts | None = None
+
+
+def pack_done(indexes: Collection[int]) -> bytes:
+    """Return the bits of finished recipients; empty if there are none."""
+    bits = bytearray((max(indexes, default=-1) + 8) // 8)
+    for index in indexes:
+        bits[index >> 3] |= 1 << (index & 7)
+    return bytes(bits)
+
+
+def unpack_done(bits: bytes) -> Collection[int]:
+    """Return the indexes of finished recipients."""
+    return {index for index in range(len(bits) * 8) if bits[index >> 3] >> (index & 7) & 1}
 
 
 def resumption(admission: Admission, earlier: EarlierAttempts) -> bytes:

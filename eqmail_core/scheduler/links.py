@@ -91,7 +91,9 @@ class QueueLink:
         on_greeted: Callable[[], None],
         on_change: Callable[[], None],
         on_nonsense: Callable[[], None],
+        on_lease: Callable[[bytes], None] = lambda state: None,
     ) -> None:
+        self._on_lease = on_lease
         self._on_greeted = on_greeted
         self._on_nonsense = on_nonsense
         self._on_admission = on_admission
@@ -127,6 +129,14 @@ class QueueLink:
         self.flush()
         self._cleaning.append(then)
         self.channel.channel.send(admission.CLEAN + name + b"\0")
+
+    def defer(self, deferred: admission.Deferred, reports: bytes) -> None:
+        """Give a message of a shared queue back; without a connection `on_greeted` repeats it."""
+        channel = self.channel.channel
+        if channel is not None:
+            for packet in admission.reports(deferred.serial, reports):
+                channel.send(packet)
+            channel.send(admission.deferral(deferred))
 
     def flush(self) -> None:
         """Send the notices collected since the last call."""
@@ -164,6 +174,12 @@ class QueueLink:
                 it = admission.split_admission(packet)
                 taken, fd = fd, -1
                 self._on_admission(it, taken)
+            elif kind == admission.RESUME:
+                it = admission.split_resumption(packet)
+                taken, fd = fd, -1
+                self._on_admission(it, taken)
+            elif kind == admission.LEASE:
+                self._on_lease(packet[1:2])
             elif kind == admission.WAITS:
                 self._on_answer(*admission.split_spill_request(packet))
             elif kind == admission.CLEAN and self._cleaning:

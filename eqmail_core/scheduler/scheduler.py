@@ -142,11 +142,11 @@ class Scheduler:
                 job.retry = min(job.retry, self.now)
                 self.release(job)
 
-    def pause(self, paused: bool) -> None:
-        """Suspend or resume the start of deliveries; running ones continue."""
-        if paused != self.paused:
-            self.paused = paused
-            self.log.warning(b"qmail-start is stopped, so no delivery starts" if paused else b"qmail-start goes on")
+    def pause(self, reason: bytes) -> None:
+        """Start no deliveries for a reason, or resume with b""; running ones continue."""
+        if bool(reason) != self.paused:
+            self.paused = bool(reason)
+            self.log.warning(b"%b, so no delivery starts" % reason if reason else b"qmail-start goes on")
 
     def prepare(self, job: Job) -> None:
         """Fix the retry time of an attempt and the age of its message, from its start time."""

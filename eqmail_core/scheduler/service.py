@@ -22,7 +22,7 @@ from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.event_loop.thread_executor import ThreadExecutor
-from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.ipc.admission_protocol import LEASED, LOST, Admission
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
@@ -83,6 +83,7 @@ class ResidentSend:
         self._exits_since = 0.0
         self._is_hurried = False
         self._quiet_since = 0.0
+        self._has_lease = True
         self._error: BaseException | None = None
         worker = ThreadExecutor(loop, self.wake)
         self._queue = queue = QueueLink(
@@ -94,6 +95,7 @@ class ResidentSend:
             self._greeted,
             self.wake,
             self._nonsense,
+            self._on_lease,
         )
         injector: Injector
         if b"QMAILQUEUE" in os.environb:
@@ -111,6 +113,7 @@ class ResidentSend:
             queue,
             worker,
             max(raise_descriptor_limit(MEMORY_LIMIT + _OTHER_DESCRIPTORS) - _OTHER_DESCRIPTORS, 1),
+            queue if site.queue_database else None,
         )
         self._spiller = self._memory_queue.spiller
         core.is_held = self._memory_queue.is_held
@@ -158,7 +161,8 @@ class ResidentSend:
         now = time.time()
         self._core.watch_clock(now)
         self._spiller.pump(now)
-        self._core.scheduler.pause(self._parent.is_stopped(now))
+        stopped = b"qmail-start is stopped" if self._parent.is_stopped(now) else b""
+        self._core.scheduler.pause(stopped or (b"" if self._has_lease else b"the lease of this node is over"))
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
@@ -206,6 +210,13 @@ class ResidentSend:
 
     def _greeted(self) -> None:
         self._spiller.resend_requests()
+
+    def _on_lease(self, state: bytes) -> None:
+        """Take the state of the lease of this node, of a shared queue."""
+        self._has_lease = state == LEASED
+        if state == LOST:
+            self._spiller.lost()
+        self.wake()
 
     def _nonsense(self) -> None:
         self._core.log.warning(b"the queue service talks nonsense: will connect to it again")

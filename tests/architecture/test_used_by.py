@@ -23,6 +23,7 @@ READERS = {
     "local/delivery/program.py": (LOCAL,),
     "queue/service/service.py": (QUEUE,),
     "queue/service/opening.py": (QUEUE,),
+    "queue/postgres/opening.py": (QUEUE,),
     "remote/qmail_remote.py": (REMOTE,),
     "remote/settings.py": (REMOTE,),
     "remote/tls_policy.py": (REMOTE,),

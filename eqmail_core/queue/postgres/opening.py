@@ -6,11 +6,13 @@ Fails: OSError where files of an earlier process cannot be removed.
 """
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
 
 from eqmail_core import VERSION
+from eqmail_core.control.controls import Controls
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.postgres.database import NodeIdentity
 from eqmail_core.queue.postgres.store import PostgresStore
@@ -23,13 +25,13 @@ from eqmail_core.system.repeated_lines import RepeatedLines
 
 
 def open_database_queue(
-    name: str, site: Site, loop: asyncio.AbstractEventLoop, disk: FileSystem, budget: int, node: str = ""
+    name: str, site: Site, loop: asyncio.AbstractEventLoop, disk: FileSystem, controls: Controls
 ) -> tuple[MessageStorePort, Callable[[], None]]:
     """Return the store of a queue in the database of `site`, and what ends its threads.
 
-    `name`: begins the lines of its log; `budget`: bytes that may wait for the database; `node`: the host name if empty.
+    `name`: begins the lines of its log.
     """
-    node = node or socket.gethostname()
+    node = os.fsdecode(controls.queuenode or b"") or socket.gethostname()
     identity, repeated = NodeIdentity(), RepeatedLines()
 
     def make_worker(purpose: str) -> DatabaseWorker:
@@ -44,7 +46,7 @@ def open_database_queue(
         disk,
         site.queue,
         LoopClock(loop),
-        budget,
+        controls.queuememory,
         lambda text: say_seldom(repeated, name, text),
         time.time,
     )

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from eqmail_core.event_loop.worker_thread import Batcher, Call
-from eqmail_core.ipc.admission_protocol import LEASED, LOST, MAX_ENVELOPE, PAUSED
+from eqmail_core.ipc.admission_protocol import LEASED, LOST, MAX_ENVELOPE, PAUSED, unpack_done
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import split_envelope
@@ -34,7 +34,7 @@ from eqmail_core.queue.postgres.errors import CommitUnknown
 from eqmail_core.queue.postgres.homes import home_of
 from eqmail_core.queue.postgres.long_bodies import remove_all, spool_path, upload
 from eqmail_core.queue.postgres.membership import Membership, MembershipEvents
-from eqmail_core.queue.postgres.stored_message import Claimed, Deferral, unpack_done
+from eqmail_core.queue.postgres.stored_message import Claimed, Deferral
 from eqmail_core.queue.postgres.worker import DatabaseWorker
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.message_store import Clock
@@ -93,6 +93,7 @@ class PostgresStore:
         self._link: SchedulerLink | None = None
         self._held: dict[int, AcceptedMessage] = {}
         self._bounces: dict[int, list[bytes]] = {}
+        self._deferral_answers: dict[int, Callable[[bool], None]] = {}
         self._numbers: deque[int] = deque()
         self._withdrawn: list[int] = []
         self._weight = 0
@@ -285,6 +286,7 @@ class PostgresStore:
         if self._link is link:
             self._link = None
             self._bounces.clear()
+            self._deferral_answers.clear()
 
     def delivered(self, serial: int) -> None:
         """End a message whose every recipient is done."""
@@ -298,13 +300,22 @@ class PostgresStore:
         if serial in self._held:
             self._bounces.setdefault(serial, []).append(piece)
 
-    def defer(self, serial: int, due: tuple[int | None, int | None], done: bytes, replies: bytes) -> None:
-        """Give a message back, to be tried again at `due`."""
+    def defer(
+        self,
+        serial: int,
+        due: tuple[int | None, int | None],
+        done: bytes,
+        replies: bytes,
+        answer: Callable[[bool], None],
+    ) -> None:
+        """Give a message back, to be tried again at `due`; `answer` follows when the database has it."""
         bounce = b"".join(self._bounces.pop(serial, ()))
         message = self._held.get(serial)
         if message is None or message.state != OWNED:
+            answer(False)
             return
         message.state = DEFERRING
+        self._deferral_answers[serial] = answer
         home = home_of(_destination(message.envelope, done))
         self._deferrals.add(Deferral(serial, due, home, done, replies, bounce, False))
 
@@ -312,6 +323,7 @@ class PostgresStore:
         for deferral in group:
             if count is not None:
                 self._forget(deferral.number)
+                self._deferral_answers.pop(deferral.number, _ignore)(True)
             elif deferral.number in self._held:
                 self._clock.later(RETRY_S, partial(self._defer_again, deferral))
         self._continue_stopping()
@@ -406,6 +418,7 @@ class PostgresStore:
         """Drop everything: it belongs to others now."""
         for number in list(self._held):
             self._forget(number)
+        self._deferral_answers.clear()
         if self._link is not None:
             self._link.set_lease(LOST)
 
@@ -447,6 +460,10 @@ class PostgresStore:
 
 
 def _nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore(ok: bool) -> None:
     """Do nothing."""
 
 

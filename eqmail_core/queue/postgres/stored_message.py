@@ -5,7 +5,6 @@ order of the envelope, the lowest bit of a byte first.  `due`: seconds since the
 recipient is left.  `replies`: what the last attempt got, for people.  `bounce`: reports of failed recipients so far.
 """
 
-from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 
@@ -39,16 +38,3 @@ class Claimed(NamedTuple):
     bounce: bytes
     body: bytes | None
     chunks: int
-
-
-def pack_done(indexes: Iterable[int], recipients: int) -> bytes:
-    """Return the bits of finished recipients; empty if there are none."""
-    bits = bytearray((recipients + 7) // 8)
-    for index in indexes:
-        bits[index >> 3] |= 1 << (index & 7)
-    return bytes(bits) if any(bits) else b""
-
-
-def unpack_done(bits: bytes) -> Collection[int]:
-    """Return the indexes of finished recipients."""
-    return {index for index in range(len(bits) * 8) if bits[index >> 3] >> (index & 7) & 1}

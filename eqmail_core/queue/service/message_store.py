@@ -26,7 +26,7 @@ from typing import Protocol
 from zlib import crc32
 
 from eqmail_core.event_loop.worker_thread import Batcher, Call, Executor
-from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE, AdmissionProtocolError
+from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
@@ -34,7 +34,7 @@ from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWr
 from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
 from eqmail_core.queue.service.number_pool import NumberPool
-from eqmail_core.queue.service.ports import SchedulerLink, SubmissionAnswer
+from eqmail_core.queue.service.ports import DirectoryOnly, SchedulerLink, SubmissionAnswer
 from eqmail_core.queue.spool import clean, remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -64,7 +64,7 @@ class Clock(Protocol):
         """Call after some time."""
 
 
-class MessageStore:
+class MessageStore(DirectoryOnly):
     """All messages of the queue that are not only files; see the module.
 
     `goes_direct`: every new message becomes files at once; at most `limit` of them are written together.
@@ -266,17 +266,6 @@ class MessageStore:
                 self._end(message, message.number_fate)
         answer(error is None)
         self._admit(message)
-
-    def add_reports(self, serial: int, text: bytes) -> None:
-        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
-        raise AdmissionProtocolError("reports for a shared queue")
-
-    def defer(self, serial: int, due: tuple[int | None, int | None], done: bytes, replies: bytes) -> None:
-        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
-        raise AdmissionProtocolError("a deferral in a shared queue")
-
-    def handed_over(self, message: AcceptedMessage) -> None:
-        """Keep the body: the message may become a file."""
 
     def _admit(self, message: AcceptedMessage) -> None:
         link = self._link

@@ -6,6 +6,7 @@ Two keep them: `message_store` in a journal and files, `queue.postgres.store` in
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from eqmail_core.ipc.admission_protocol import AdmissionProtocolError
 from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 
@@ -59,8 +60,18 @@ class SchedulerStore(Protocol):
     def add_reports(self, serial: int, text: bytes) -> None:
         """Take a piece of the reports of failed recipients, before `defer`."""
 
-    def defer(self, serial: int, due: tuple[int | None, int | None], done: bytes, replies: bytes) -> None:
-        """Give a message back, to be tried again at `due`; the finished recipients as bits."""
+    def defer(
+        self,
+        serial: int,
+        due: tuple[int | None, int | None],
+        done: bytes,
+        replies: bytes,
+        answer: Callable[[bool], None],
+    ) -> None:
+        """Give a message back, to be tried again at `due`; `done`: the finished recipients, as bits.
+
+        `answer(True)` follows when that is safe, `answer(False)` for a message that is not this node's.
+        """
 
     def handed_over(self, message: AcceptedMessage) -> None:
         """Note that the scheduler has a descriptor of the body."""
@@ -84,3 +95,25 @@ class MessageStorePort(SubmissionStore, SchedulerStore, Protocol):
 
     def stop(self, then: Callable[[], None]) -> None:
         """Let all messages wait, and call `then`."""
+
+
+class DirectoryOnly:
+    """The verbs of a shared queue, for a store that is in a directory."""
+
+    def add_reports(self, serial: int, text: bytes) -> None:
+        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
+        raise AdmissionProtocolError("reports for a shared queue")
+
+    def defer(
+        self,
+        serial: int,
+        due: tuple[int | None, int | None],
+        done: bytes,
+        replies: bytes,
+        answer: Callable[[bool], None],
+    ) -> None:
+        """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
+        raise AdmissionProtocolError("a deferral in a shared queue")
+
+    def handed_over(self, message: AcceptedMessage) -> None:
+        """Keep the body: the message may become a file."""

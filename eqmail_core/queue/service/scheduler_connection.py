@@ -83,7 +83,8 @@ class SchedulerConnection:
         elif kind == wire.REPORTS:
             self._store.add_reports(*wire.split_reports(packet))
         elif kind == wire.DEFER:
-            self._store.defer(*wire.split_deferral(packet))
+            deferred = wire.split_deferral(packet)
+            self._store.defer(*deferred, partial(self._written, deferred.serial))
 
     def _written(self, serial: int, ok: bool) -> None:
         self._channel.send(wire.spill_request(serial, ok))

@@ -85,7 +85,7 @@ class QueueService:
             # Needs the library of the database, which is not everywhere.
             from eqmail_core.queue.postgres.opening import open_database_queue
 
-            self._store, self._close_store = open_database_queue(NAME, site, loop, disk, controls.queuememory)
+            self._store, self._close_store = open_database_queue(NAME, site, loop, disk, controls)
         else:
             self._store, self._close_store = open_file_queue(NAME, site, loop, disk, controls)
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")

@@ -1,6 +1,6 @@
 """One admitted message that is only in memory, and the state of its way to the disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.ipc.admission_protocol import Admission
@@ -16,6 +16,8 @@ class MemoryMessage:
     `recipients` and `recipient_indexes` (positions in the envelope) belong to the `jobs` beside them.
     `running_jobs`: those that are not closed yet. `snapshot`: what a spill wrote, for each job whether it
     was finished, and how many of its `done`. `afterwards`: calls to make when the message has left memory in any way.
+    Of a message of a shared queue, `done`: indexes of the recipients that earlier attempts finished; `later`: when a
+    channel is due whose time has not come.
     """
 
     __slots__ = (
@@ -24,10 +26,12 @@ class MemoryMessage:
         "birth",
         "body",
         "bounce_due",
+        "done",
         "dsn",
         "failure_bytes",
         "failures",
         "jobs",
+        "later",
         "not_before",
         "number",
         "recipient_indexes",
@@ -60,6 +64,8 @@ class MemoryMessage:
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0
         self.bounce_due = 0
+        self.done: Collection[int] = ()
+        self.later: list[int | None] = [None, None]
         self.dsn: DsnParameters | None = None
         self.afterwards: list[Callable[[], None]] = []
 

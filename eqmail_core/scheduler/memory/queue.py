@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
 from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, split_dsn
-from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpack_done
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
 from eqmail_core.queue.files import QueueFileError
@@ -25,11 +25,17 @@ from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.queue.message_match import MISSING, message_state, vouch
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.memory.deferrer import DeferralPort, Deferrer
 from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
 from eqmail_core.scheduler.memory.spill import Spiller
 from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Job, QueueServicePort, SharedMessageFd, WorkerPort
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
+
+MAX_REPORTS = 1 << 26
+"""Longest reports behind a body that are read, in bytes."""
+
+NOTHING_LATER = [None, None]
 
 MAX_FAILURE_BYTES = 1 << 18
 """Failure reports kept in memory for one message, in bytes."""
@@ -38,7 +44,8 @@ MAX_FAILURE_BYTES = 1 << 18
 class MemoryQueue:
     """All messages in memory; also the recorder of their jobs.
 
-    `limit`: messages beyond it go to the disk at once.
+    `limit`: messages beyond it go to the disk at once. `shared_queue`: the port of a queue that several nodes share;
+    what has to wait is then given back, and nothing of it is on the disk.
     """
 
     def __init__(
@@ -49,9 +56,15 @@ class MemoryQueue:
         store: QueueServicePort,
         worker: WorkerPort,
         limit: int,
+        shared_queue: DeferralPort | None = None,
     ) -> None:
         self.messages: dict[int, MemoryMessage] = {}
-        self.spiller = Spiller(self.messages, self._drop, scheduler, completion, preprocessor, store, worker)
+        self._is_shared = shared_queue is not None
+        self.spiller: Spiller | Deferrer
+        if shared_queue is None:
+            self.spiller = Spiller(self.messages, self._drop, scheduler, completion, preprocessor, store, worker)
+        else:
+            self.spiller = Deferrer(self.messages, self._drop, scheduler, shared_queue)
         self._numbers: dict[int, MemoryMessage] = {}
         self._scheduler = scheduler
         self._log = scheduler.log
@@ -77,7 +90,7 @@ class MemoryQueue:
             if fd >= 0:
                 os.close(fd)
             return
-        if self._is_known(admission):
+        if not self._is_shared and self._is_known(admission):
             if fd >= 0:
                 os.close(fd)
             return
@@ -89,10 +102,13 @@ class MemoryQueue:
         sender, recipients = split_envelope(envelope)
         message = MemoryMessage(admission, sender, SharedMessageFd(fd), now)
         self.messages[admission.serial] = self._numbers[admission.number] = message
-        lines, say = self._log.lines, self._log.say
-        say(lines.new_message(admission.number))
-        say(lines.about_message(admission.number, admission.size, sender, admission.qp, admission.uid))
-        if len(recipients) == 1:
+        if admission.earlier is not None:
+            self._resume(message, admission.earlier, fd, now)
+        else:
+            lines, say = self._log.lines, self._log.say
+            say(lines.new_message(admission.number))
+            say(lines.about_message(admission.number, admission.size, sender, admission.qp, admission.uid))
+        if len(recipients) == 1 and admission.earlier is None:
             channel, address = scheduler.routes.route(recipients[0])
             self._open(message, channel, [address], [0])
         else:
@@ -100,7 +116,7 @@ class MemoryQueue:
         if dsn:
             _note_dsn(message, dsn)
         if fd < 0 or scheduler.exiting:
-            self.spiller.spill(message)
+            self.spiller.stop(message)
         else:
             for job in message.jobs:
                 scheduler.channels[job.channel].waiting.append(job)
@@ -131,16 +147,27 @@ class MemoryQueue:
             self._log.warning(trouble.text)
         return False
 
+    def _resume(self, message: MemoryMessage, earlier: EarlierAttempts, fd: int, now: float) -> None:
+        """Take what earlier attempts left; the reports of failed recipients are behind the body."""
+        message.done = unpack_done(earlier.done)
+        message.later = [due if due is not None and due > now else None for due in earlier.due]
+        reports = b"".join(_read(fd, message.size, message.size + MAX_REPORTS)) if fd >= 0 else b""
+        if reports:
+            message.failures.append(reports)
+            message.failure_bytes = len(reports)
+
     def _open_all(self, message: MemoryMessage, recipients: list[bytes]) -> None:
         addresses: tuple[list[bytes], list[bytes]] = ([], [])
         indexes: tuple[list[int], list[int]] = ([], [])
         route = self._scheduler.routes.route
         for index, recipient in enumerate(recipients):
+            if index in message.done:
+                continue
             channel, address = route(recipient)
             addresses[channel].append(address)
             indexes[channel].append(index)
         for channel in (LOCAL, REMOTE):
-            if addresses[channel]:
+            if addresses[channel] and message.later[channel] is None:
                 self._open(message, channel, addresses[channel], indexes[channel])
 
     def _open(self, message: MemoryMessage, channel: int, addresses: list[bytes], indexes: list[int]) -> None:
@@ -176,12 +203,11 @@ class MemoryQueue:
         message.running_jobs -= 1
         if job.pending or not job.hit_end:
             self.spiller.spill(message)
-        elif (
-            not message.running_jobs
-            and message.state in (HELD, ASKED)
-            and all(is_finished(job) for job in message.jobs)
-        ):
-            self._finish(message)
+        elif not message.running_jobs and message.state in (HELD, ASKED):
+            if all(is_finished(job) for job in message.jobs) and message.later == NOTHING_LATER:
+                self._finish(message)
+            else:
+                self.spiller.job_closed(message)
 
     def _finish(self, message: MemoryMessage) -> None:
         """Send the bounce of a finished message, if one is needed; then drop the message."""
@@ -209,7 +235,7 @@ class MemoryQueue:
                 date822(message.birth),
                 message.size,
                 lambda: message.failures,
-                lambda: _read_body(message.body.fd),
+                lambda: _read(message.body.fd, 0, message.size),
                 message.dsn,
             )
             self._completion.send_notification(message.number, report, on_sent)
@@ -217,7 +243,8 @@ class MemoryQueue:
             on_sent(SYSTEM_ERROR_PAUSE_S)
 
     def _drop(self, message: MemoryMessage) -> None:
-        del self.messages[message.serial]
+        if self.messages.get(message.serial) is message:
+            del self.messages[message.serial]
         if self._numbers.get(message.number) is message:
             del self._numbers[message.number]
         message.body.drop()
@@ -237,8 +264,8 @@ def _note_dsn(message: MemoryMessage, text: bytes) -> None:
         job.dsn = message.dsn
 
 
-def _read_body(fd: int) -> Iterator[bytes]:
-    position = 0
-    while piece := os.pread(fd, CHUNK, position):
+def _read(fd: int, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a file from `start` to `end`."""
+    while start < end and (piece := os.pread(fd, min(CHUNK, end - start), start)):
         yield piece
-        position += len(piece)
+        start += len(piece)

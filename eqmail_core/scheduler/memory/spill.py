@@ -128,6 +128,16 @@ class Spiller:
             message.state = ASKED
             self._queue_service.needs_spill(message.serial)
 
+    def stop(self, message: MemoryMessage) -> None:
+        """Spill a message; running deliveries go on."""
+        self.spill(message)
+
+    def job_closed(self, message: MemoryMessage) -> None:
+        """Do nothing: a message that has to wait was spilled when its first attempt closed."""
+
+    def lost(self) -> None:
+        """Do nothing: messages of a directory are never another node's."""
+
     def _find_due(self, now: float) -> None:
         """Find messages that waited too long; in order of admission, the first young one ends the search."""
         for message in list(self._older_than(now - FIRST_ATTEMPT_S)):

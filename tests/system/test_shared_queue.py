@@ -1,0 +1,134 @@
+"""Two nodes with one queue: mail that waits at one is delivered by the other, and a dead node's mail goes on."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from eqmail_core.queue.postgres.schema import migrate
+from tests.conftest import eqmail
+from tests.support.database import Cluster, programs, running_cluster
+from tests.support.mail_system import MailSystem, make_maildir, messages, until
+
+pytestmark = pytest.mark.slow
+ME = "mail.example.org"
+Node = Callable[[str], MailSystem]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if programs() is None:
+        pytest.skip("needs PostgreSQL")
+    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
+        yield made
+
+
+@pytest.fixture
+def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
+    """Makes and starts a node of the queue, with mailboxes of its own."""
+    running: list[MailSystem] = []
+    with psycopg.connect(cluster.conninfo, autocommit=True) as connection:
+        connection.execute("drop schema public cascade")
+        connection.execute("create schema public")
+        migrate(connection)
+
+    def make(name: str) -> MailSystem:
+        home = tmp_path / name
+        for words in (["setup", "--single-user"], ["config-fast", ME]):
+            done = eqmail("--home", home, *words)
+            assert done.returncode == 0, done.stdout + done.stderr
+        with (home / "site").open("a") as site:
+            site.write(f"queue postgresql:{cluster.conninfo}\n")
+        (home / "control/queuenode").write_text(f"{name}\n")
+        alias = home / "alias"
+        make_maildir(alias / "Maildir")
+        (alias / ".qmail-box").write_text("./Maildir/\n")
+        (alias / ".qmail-reject").write_text("|echo not today; exit 100\n")
+        (alias / ".qmail-later").write_text(f"|test -e {tmp_path}/open || exit 111\n./Maildir/\n")
+        (alias / ".qmail-postmaster").write_text("./Maildir/\n")
+        mail_system = MailSystem(home)
+        running.append(mail_system)
+        until(lambda: accepts(mail_system), f"node {name} has the database")
+        return mail_system
+
+    yield make
+    for mail_system in running:
+        if mail_system.process and mail_system.process.poll() is None:
+            mail_system.stop()
+
+
+def accepts(mail_system: MailSystem) -> bool:
+    try:
+        mail_system.send([f"box@{ME}"], "Subject: first\n\nbody\n")
+    except Exception:
+        return False
+    return True
+
+
+def subjects(mail_system: MailSystem) -> list[str]:
+    found = messages(mail_system.home / "alias/Maildir")
+    return sorted(re.findall(r"(?m)^Subject: (.*)$", "\n".join(found)))
+
+
+def waiting(cluster: Cluster) -> list[tuple[object, ...]]:
+    return cluster.execute("select node, attempts from message")
+
+
+def due_now(cluster: Cluster) -> None:
+    cluster.execute("update message set due = 1, due_local = least(due_local, 1), due_remote = least(due_remote, 1)")
+
+
+def test_mail_is_delivered_and_gone(node: Node, cluster: Cluster) -> None:
+    ann = node("ann")
+    ann.send([f"box@{ME}"], "Subject: one\n\nhello\n")
+    until(lambda: subjects(ann) == ["first", "one"], "the message in the Maildir")
+    until(lambda: waiting(cluster) == [], "an empty queue")
+    assert not list((ann.home / "queue/mess").rglob("[0-9]*/[0-9]*"))
+
+
+def test_a_deferred_message_is_delivered_by_another_node(node: Node, cluster: Cluster, tmp_path: Path) -> None:
+    ann = node("ann")
+    ann.send([f"box@{ME}", f"later@{ME}"], "Subject: two\n\nhello\n")
+    until(lambda: subjects(ann) == ["first", "two"], "the recipient that is there")
+    until(lambda: waiting(cluster) == [(None, 1)], "the other one waits")
+    ann.stop()
+    bob = node("bob")
+    (tmp_path / "open").touch()
+    due_now(cluster)
+    until(lambda: subjects(bob) == ["first", "two"], "the message at the other node, for the other recipient alone")
+    until(lambda: waiting(cluster) == [], "an empty queue")
+    assert "Delivered-To: later@" in messages(bob.home / "alias/Maildir")[-1] + messages(bob.home / "alias/Maildir")[0]
+
+
+def test_a_bounce_knows_the_failures_of_all_attempts(node: Node, cluster: Cluster, tmp_path: Path) -> None:
+    ann = node("ann")
+    ann.send([f"reject@{ME}", f"later@{ME}"], "Subject: three\n\nhello\n", sender=f"box@{ME}")
+    until(lambda: waiting(cluster) == [(None, 1)], "one recipient failed, one waits")
+    (tmp_path / "open").touch()
+    due_now(cluster)
+    until(lambda: waiting(cluster) == [], "an empty queue")
+    until(lambda: any("not today" in text for text in messages(ann.home / "alias/Maildir")), "the bounce")
+
+
+def test_a_killed_node_loses_nothing(node: Node, cluster: Cluster, tmp_path: Path) -> None:
+    ann, bob = node("ann"), node("bob")
+    for number in range(5):
+        ann.send([f"later@{ME}"], f"Subject: n{number}\n\nhello\n")
+    ann.kill()
+    (tmp_path / "open").touch()
+    cluster.execute("update node set lease_until = now() where name = 'ann'")
+    until(lambda: [due_now(cluster)] and waiting(cluster) == [], "an empty queue")
+    assert set(subjects(ann)) | set(subjects(bob)) == {"first", *(f"n{number}" for number in range(5))}
+
+
+def test_a_database_that_goes_away_refuses_mail_for_now_and_loses_none(node: Node, cluster: Cluster) -> None:
+    ann = node("ann")
+    cluster.stop("immediate")
+    assert not accepts(ann)
+    cluster.start()
+    until(lambda: accepts(ann), "mail is taken again")
+    until(lambda: waiting(cluster) == [], "an empty queue")
+    assert set(subjects(ann)) == {"first"} and os.path.exists(ann.home)

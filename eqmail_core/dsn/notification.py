@@ -27,6 +27,7 @@ from eqmail_core.dsn.report import (
     status_head,
 )
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, bounce_recipient
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.text.charset import as_utf8, charset_of
 
 Pieces = Callable[[], Iterable[bytes]]
@@ -112,18 +113,18 @@ class ReportedMessage:
 
 
 class Notification:
-    """One notification: its envelope and its text.
+    """One notification: its envelope, with one recipient, and its text, which `pieces` generates on demand."""
 
-    `pieces` generates the text on demand. `dsn`: its own DSN parameters, rendered.
-    """
+    __slots__ = ("envelope", "pieces")
 
-    __slots__ = ("dsn", "pieces", "recipient", "sender")
-
-    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], dsn: bytes = b"") -> None:
-        self.sender = sender
-        self.recipient = recipient
+    def __init__(self, envelope: Envelope, pieces: Iterator[bytes]) -> None:
+        self.envelope = envelope
         self.pieces = pieces
-        self.dsn = dsn
+
+    @property
+    def recipient(self) -> bytes:
+        """Return whom it is sent to."""
+        return self.envelope.recipients[0]
 
 
 def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
@@ -142,7 +143,8 @@ def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, 
     else:
         head = partial(bounce_head, date, bounce_config.box, bounce_config.host, recipient, is_double, identity)
         pieces = _plain_text(message, bounce_config, head, bounce_break(sender, is_double))
-    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_dsn(message, recipient))
+    own_sender = DOUBLE_BOUNCE if is_double else NULL_SENDER
+    return Notification(Envelope(own_sender, [recipient], _own_dsn(message, recipient)), pieces)
 
 
 def delay_warning(
@@ -157,7 +159,7 @@ def delay_warning(
     if not sender or message.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
     pieces = _delay_report(message, bounce_config, sender, date, identity)
-    return Notification(NULL_SENDER, sender, pieces, _own_dsn(message, sender))
+    return Notification(Envelope(NULL_SENDER, [sender], _own_dsn(message, sender)), pieces)
 
 
 def _own_dsn(message: ReportedMessage, recipient: bytes) -> bytes:

@@ -230,17 +230,6 @@ def list_key(channel: int, offset: int) -> bytes:
     return (b"r%d" if channel else b"l%d") % offset
 
 
-def split_dsn(envelope: bytes) -> tuple[bytes, bytes]:
-    """Split an envelope into its records and the list after its final NUL, b"" for none.
-
-    An envelope without a final NUL is returned unchanged.
-    """
-    end = envelope.find(b"\0\0")
-    if end < 0:
-        return envelope, b""
-    return envelope[: end + 1], envelope[end + 2 :].partition(b"\0")[0]
-
-
 def with_dsn(envelope: bytes | bytearray, end: int) -> bytes:
     """Return an envelope as the queue stores it.
 

@@ -14,6 +14,7 @@ from eqmail_core.inject.header_rewriter import HeaderRewriter
 from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
 from eqmail_core.inject.originator import Originator
 from eqmail_core.mail.address import header_address
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.header import LfLines
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
@@ -126,9 +127,9 @@ def _queue(
         _copy(queue.write, rewriter.header, reader)
     except OSError:
         queue.abort()
-        queue.finish(b"", [])
+        queue.finish(Envelope(b"", []))
         raise
-    enqueue(queue, rewriter.sender, recipients, dsn)
+    enqueue(queue, Envelope(rewriter.sender, recipients, dsn))
 
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> HeaderRewriter:

@@ -7,7 +7,7 @@
             A tag                                                abort: drop the message
     service R tag, exit code of qmail-queue u8, message number u64, unix time u32, qp u32
 
-The envelope is F sender NUL, T recipient NUL for each, one more NUL, and optional DSN parameters (dsn.parameters).
+The envelope is in the rendered form of `mail.envelope`.
 The client chooses the tags, which identify its submissions. Numbers are little-endian.
 When a client disconnects, its uncommitted submissions are dropped.
 
@@ -32,12 +32,6 @@ _RESULT = struct.Struct("<cIBQII")
 
 class SubmissionProtocolError(Exception):
     """A packet that does not follow this protocol."""
-
-
-def render_envelope(sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> bytes:
-    """Render an envelope as qmail-queue reads it on descriptor 1; `dsn` as in `dsn.parameters`."""
-    end = b"\0%b\0" % dsn if dsn else b"\0"
-    return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], end))
 
 
 def whole(tag: int, envelope: bytes, message: bytes) -> bytes:

@@ -7,9 +7,10 @@ Source: smtp-server.md 4.11; qmail-qmqpc(8).
 import os
 
 from eqmail_core.control.setting import ControlError
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.qmtp.qmqp_client import NO_SERVERS, hand_over
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
+from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.system.files import read_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.text.framing import netstring
@@ -37,5 +38,6 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     code, end = scan_envelope(envelope)
     if code != q.OK:
         return code
-    sender, recipients = split_envelope(envelope[:end])
-    return hand_over(servers, netstring(b"".join([netstring(each) for each in (message, sender, *recipients)])))
+    found = Envelope.parse(envelope[:end])
+    parts = (message, found.sender, *found.recipients)
+    return hand_over(servers, netstring(b"".join([netstring(part) for part in parts])))

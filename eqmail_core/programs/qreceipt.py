@@ -3,6 +3,7 @@
 Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
 """
 
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.queue.client.enqueue import queue_text
 from eqmail_core.system.installation import read_site
@@ -20,7 +21,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         notice = receipt_for(read_header(0).fields, argv[1], sender)
         if notice:
-            queue_text(read_site(environ), environ, notice, b"", [sender])
+            queue_text(read_site(environ), environ, notice, Envelope(b"", [sender]))
     except CannotParse as bad:
         write_stderr(b"qreceipt: fatal: unable to parse this: " + bad.field)
         return EXIT_PERMANENT

@@ -8,6 +8,7 @@ import select
 import time
 
 from eqmail_core.mail.dates import date822
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.received import received
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, TemporaryFailure
 from eqmail_core.qmtp import answers
@@ -59,7 +60,7 @@ class _Message:
         """Queue the message unless it is refused; return the reply."""
         if is_refused:
             self.queue.abort()
-        code = self.queue.finish(self.sender or b"", self.recipients)
+        code = self.queue.finish(Envelope(self.sender or b"", self.recipients))
         return answers.message_answer(code, int(time.time()), self.queue.qp)
 
 

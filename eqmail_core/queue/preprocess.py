@@ -14,10 +14,10 @@ from typing import TypeVar
 from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, render_dsn
 from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
-from eqmail_core.queue.format.envelope import parse_born
 from eqmail_core.queue.format.info import born_ns, render_info
 from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
 from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.format.todo import parse_born
 from eqmail_core.queue.message_match import vouch
 from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
 from eqmail_core.text.lines import leading_number

@@ -15,7 +15,8 @@ Source: queue.md 3.3 to 3.6; qmail-queue(8), qmail-clean(8), INTERNALS of qmail.
 import os
 
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import read_envelope, render_todo
+from eqmail_core.queue.format.envelope import read_envelope
+from eqmail_core.queue.format.todo import render_todo
 from eqmail_core.text.lines import leading_number
 
 TYPE_CHECKING = False

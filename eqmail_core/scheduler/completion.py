@@ -88,7 +88,7 @@ class MessageCompletion:
             self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
             then(0)
             return
-        to_sender = bounce.sender == NULL_SENDER
+        to_sender = bounce.envelope.sender == NULL_SENDER
         wait_s = self.limit.wait_s(bounce.recipient, self._now) if to_sender else 0
         if wait_s:
             self._log.say(self._log.lines.bounce_waits(number, bounce.recipient, wait_s))

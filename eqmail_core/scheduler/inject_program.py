@@ -40,5 +40,5 @@ class ProgramInjector:
         except OSError:
             broken = True
             queue.abort()
-        code = queue.finish(bounce.sender, [bounce.recipient], bounce.dsn)
+        code = queue.finish(bounce.envelope)
         return code or (READ_ERROR if broken else 0), queue.qp

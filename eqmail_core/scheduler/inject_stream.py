@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from eqmail_core.dsn.notification import Notification
-from eqmail_core.ipc.submission_protocol import MAX_WHOLE, render_envelope
+from eqmail_core.ipc.submission_protocol import MAX_WHOLE
 from eqmail_core.queue.client.async_service import AsyncQueueClient, StreamedSubmission
 from eqmail_core.queue.format.exit_codes import READ_ERROR
 
@@ -41,7 +41,7 @@ class StreamInjector:
             then(code, qp)
             self._on_result()
 
-        envelope = render_envelope(bounce.sender, [bounce.recipient], bounce.dsn)
+        envelope = bounce.envelope.render()
         head: list[bytes] = []
         room = MAX_WHOLE - len(envelope)
         try:

@@ -32,8 +32,9 @@ from eqmail_core.mail.address import quote_address
 from eqmail_core.mail.address_list import ATOM, Unparsable, render, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.header import field_name, field_text, is_field
 from eqmail_core.queue.format import journal, journal_reading
-from eqmail_core.queue.format.envelope import BadTodo, parse_todo, scan_envelope
+from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.queue.format.info import parse_info
+from eqmail_core.queue.format.todo import BadTodo, parse_todo
 from eqmail_core.remote.routes import parse_route
 from eqmail_core.remote.tcpto_table import parse_table
 from eqmail_core.site.site_file import parse_site

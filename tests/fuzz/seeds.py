@@ -4,6 +4,7 @@ import os
 import tempfile
 
 from eqmail_core.ipc import submission_protocol as queue_wire
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.format import journal
 from eqmail_core.smtpd.protocol.proxy_header import SIGNATURE
 from eqmail_core.system.cdb import write_cdb
@@ -29,7 +30,7 @@ _POP3 = (
     b"USER joe\r\nPASS x y\r\nAPOP joe 1\r\nSTAT\r\nLIST\r\nUIDL 2\r\n"
     b"TOP 1 2\r\nRETR 2\r\nDELE 1\r\nRSET\r\nLAST\r\nQUIT\r\n"
 )
-_ENVELOPE = queue_wire.render_envelope(b"a@b", [b"c@d", b"e@f"])
+_ENVELOPE = Envelope(b"a@b", [b"c@d", b"e@f"]).render()
 _INNER = netstring(b"From: a\n\nx\n") + netstring(b"a@b") + netstring(b"c@d") + netstring(b"e@f")
 
 

@@ -75,7 +75,7 @@ class RecordedInjector:
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         try:
-            self.bounces.append((bounce.sender, bounce.recipient, b"".join(pieces)))
+            self.bounces.append((bounce.envelope.sender, bounce.recipient, b"".join(pieces)))
         except OSError:
             then(54, 0)
             return

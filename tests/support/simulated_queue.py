@@ -10,7 +10,8 @@ from collections.abc import Callable
 from zlib import crc32
 
 from eqmail_core.event_loop.worker_thread import Call
-from eqmail_core.queue.format.envelope import parse_todo, split_envelope
+from eqmail_core.mail.envelope import Envelope
+from eqmail_core.queue.format.todo import parse_todo
 from eqmail_core.queue.format.tree import classify
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Journal
@@ -170,7 +171,7 @@ class SimQueueService:
         if self.disk.exists(PATHS.info(message.number)):
             self.store.spilled(message.serial)
             return
-        for recipient in split_envelope(message.envelope)[1]:
+        for recipient in Envelope.parse(message.envelope).recipients:
             self.history.deliver(self.body_of[message.serial], recipient)
         self.store.delivered(message.serial)
 
@@ -179,7 +180,7 @@ class SimQueueService:
 
         def written(ok: bool) -> None:
             if ok:
-                self.write_lists(number, split_envelope(message.envelope)[1])
+                self.write_lists(number, Envelope.parse(message.envelope).recipients)
                 self.store.spilled(serial)
 
         if self.disk.exists(PATHS.info(number)):
@@ -212,7 +213,7 @@ class SimQueueService:
             if self.disk.exists(PATHS.info(number)):
                 self.disk.unlink(PATHS.info(number))
             todo = parse_todo(self.disk.content(PATHS.todo(number)) or b"")
-            self.write_lists(number, todo.recipients)
+            self.write_lists(number, todo.envelope.recipients)
             self.clean(b"todo", number)
 
     def deliver_files(self) -> None:

@@ -13,6 +13,7 @@ from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM,
 from eqmail_core.local.delivery.home import STICKY, enter_home, find_instructions, find_new_sender
 from eqmail_core.local.delivery.program import run_program
 from eqmail_core.local.delivery.request import LocalDelivery, delivered_to_line, return_path_line, variables
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.mbox import from_line
 from eqmail_core.mailbox.maildir import deliver_to_maildir
 from eqmail_core.mailbox.mbox_file import append_to_mailbox
@@ -135,7 +136,8 @@ class _DeliveryRun:
                 queue.write(chunk)
         except MessageUnreadable:
             queue.abort()
-        answer = explain(queue.finish(self._new_sender, recipients, self._forward_dsn(len(recipients))))
+        envelope = Envelope(self._new_sender, recipients, self._forward_dsn(len(recipients)))
+        answer = explain(queue.finish(envelope))
         if answer:
             failure = PermanentFailure if answer[:1] == PERMANENT else TemporaryFailure
             raise failure(b"Unable to forward message: " + answer[1:] + b".")

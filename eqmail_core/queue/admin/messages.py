@@ -10,9 +10,9 @@ import os
 from itertools import chain
 
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
-from eqmail_core.queue.format.envelope import BadTodo, parse_todo
 from eqmail_core.queue.format.info import parse_info
 from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO, records
+from eqmail_core.queue.format.todo import BadTodo, parse_todo
 from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.system.files import CHUNK, read_file
 
@@ -231,8 +231,8 @@ def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
         return None
     if todo is None:
         return None
-    recipients: Recipients = [("", False, recipient) for recipient in todo.recipients]
-    return _message_of(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
+    recipients: Recipients = [("", False, recipient) for recipient in todo.envelope.recipients]
+    return _message_of(number, b"", mess.st_mtime, mess.st_size, todo.envelope.sender, "new", recipients, False)
 
 
 def _from_memory(message: "MemoryMessageRecord") -> QueuedMessage:

@@ -53,7 +53,7 @@ class AsyncQueueClient:
     def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
         """Queue a message; `done` is called later, never from within this call.
 
-        `envelope` as rendered by `submission_protocol.render_envelope`.  Code 71: the service is not running; 74: it
+        `envelope` as rendered by `mail.envelope`.  Code 71: the service is not running; 74: it
         disconnected before it answered.
         """
         channel = self._channel or self._open()

@@ -10,7 +10,6 @@ Source: queue.md 3.5 "caller library contract".
 import os
 from itertools import chain
 
-from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.files import close_all, left_in, open_pipes, write_all
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eqmail_core.mail.envelope import Envelope
     from eqmail_core.site.site import Site
 
 
@@ -63,10 +63,10 @@ class ServiceQueue:
         """Disconnect: nothing is queued."""
         self._code = q.READ_ERROR
 
-    def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
+    def finish(self, envelope: "Envelope") -> int:
         """Send the envelope and wait; as `ProgramQueue.finish`."""
         if self._code == q.OK:
-            self._code = self._submission.commit(render_envelope(sender, recipients, dsn))
+            self._code = self._submission.commit(envelope.render())
         self._submission.close()
         return self._code
 
@@ -95,14 +95,11 @@ class ProgramQueue:
         """End without a complete envelope: the child queues nothing."""
         self._broken = True
 
-    def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
-        """Send the envelope and wait; return the exit code of qmail-queue, see queue/format/exit_codes.py.
-
-        `dsn` as in eqmail_core/dsn/parameters.py.
-        """
+    def finish(self, envelope: "Envelope") -> int:
+        """Send the envelope and wait; return the exit code of qmail-queue, see queue/format/exit_codes.py."""
         os.close(self._message)
         if not self._broken:
-            self._broken = not _write(self._envelope, render_envelope(sender, recipients, dsn))
+            self._broken = not _write(self._envelope, envelope.render())
         os.close(self._envelope)
         try:
             _, status = os.waitpid(self.qp, 0)

@@ -6,6 +6,7 @@ Source: delivery.md 5.9.
 
 import os
 
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.outcome import DSN_VARIABLE, PermanentFailure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import explain
@@ -36,7 +37,7 @@ def forward_input(
             queue.write(data)
     except OSError as error:
         queue.abort()
-        queue.finish(b"", [])
+        queue.finish(Envelope(b"", []))
         raise TemporaryFailure(b"unable to read message: " + error_text(error.errno)) from error
     dsn = environ.get(DSN_VARIABLE, b"")
     if dsn:
@@ -44,28 +45,25 @@ def forward_input(
         from eqmail_core.dsn.parameters import relayed_dsn
 
         dsn = relayed_dsn(dsn, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
-    return enqueue(queue, sender, recipients, dsn)
+    return enqueue(queue, Envelope(sender, recipients, dsn))
 
 
-def queue_text(
-    site: "Site", environ: "Mapping[bytes, bytes]", message: bytes, sender: bytes, recipients: list[bytes]
-) -> int:
+def queue_text(site: "Site", environ: "Mapping[bytes, bytes]", message: bytes, envelope: Envelope) -> int:
     """Queue a message that is in memory; return the qp for the log.
 
     Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
     queue = _open(site, environ)
     queue.write(message)
-    return enqueue(queue, sender, recipients)
+    return enqueue(queue, envelope)
 
 
-def enqueue(queue: "ProgramQueue | ServiceQueue", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
+def enqueue(queue: "ProgramQueue | ServiceQueue", envelope: Envelope) -> int:
     """Give the envelope to a queue that has the message; return the qp.
 
-    `dsn` as in eqmail_core/dsn/parameters.py.
     Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
-    problem = explain(queue.finish(sender, recipients, dsn))
+    problem = explain(queue.finish(envelope))
     if problem:
         raise (PermanentFailure if problem[:1] == b"D" else TemporaryFailure)(problem[1:])
     return queue.qp

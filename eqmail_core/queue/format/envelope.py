@@ -1,18 +1,14 @@
-"""Envelopes: as qmail-queue reads them, and as todo/ and intd/ store them.
+"""Envelopes as qmail-queue reads them.
 
 An envelope on a pipe is F sender NUL, T recipient NUL for each recipient, and one more NUL. What follows is ignored,
 except for one record of DSN parameters (eqmail_core/dsn/parameters.py).
-A todo file is u uid NUL, p pid NUL and the same records without the last NUL. The DSN parameters follow the pid and a
-blank; C skips them, because it reads no further than the digits. A blank and BIRTH.MARK follow the uid (see
-`format.info`), if the message was in the journal first: deliveries made from there keep their names.
 
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
 
-from eqmail_core.dsn.parameters import split_dsn, with_dsn
+from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.mail.address import MAX_ADDRESS
 from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
-from eqmail_core.text.lines import MAX_DIGITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,90 +75,3 @@ def _may_have_dsn(data: bytearray, start: int) -> bool:
     if bytes(data[start : start + 1]) not in (b"", b"W"):
         return False
     return len(data) - start < MAX_DSN and data.find(0, start) < 0
-
-
-def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
-    """Return sender and recipients of a checked envelope.
-
-    The envelope may have its final NUL and what follows that.
-    """
-    records = split_dsn(envelope)[0].split(b"\0")
-    return records[0][1:], [record[1:] for record in records[1:-1]]
-
-
-def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
-    """Return a todo file.
-
-    `envelope`: as the queue stores it, with its DSN parameters; `born`: as in `born_text`.
-    """
-    records, dsn = split_dsn(envelope)
-    return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + dsn if dsn else b"", records)
-
-
-def born_text(birth: int, mark: int) -> bytes:
-    """Render the birth of a message, in seconds, and its mark."""
-    return b"%d.%d" % (birth, mark)
-
-
-def parse_born(text: bytes) -> tuple[int, int]:
-    """Return birth and mark of a `born_text`; zeros for any other text."""
-    birth, _, mark = text.partition(b".")
-    if birth.isdigit() and mark.isdigit() and len(birth) <= MAX_DIGITS and len(mark) < 10:
-        return int(birth), int(mark)
-    return 0, 0
-
-
-class Todo:
-    """The content of a todo file: origin (`uid`, `pid`), sender and recipients, in order.
-
-    `dsn`: the record of DSN parameters, b"" for none.
-    """
-
-    __slots__ = ("dsn", "pid", "recipients", "sender", "uid")
-
-    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> None:
-        self.uid = uid
-        self.pid = pid
-        self.sender = sender
-        self.recipients = recipients
-        self.dsn = dsn
-
-
-class BadTodo(ValueError):
-    """A todo file with a record of unknown type, without a sender, or cut off."""
-
-
-def parse_todo(text: bytes) -> Todo:
-    """Parse a todo file; u and p may be absent (0).
-
-    Fails: BadTodo.
-    """
-    records = text.split(b"\0")
-    if records.pop():
-        raise BadTodo("the last record is not complete")
-    uid = pid = 0
-    sender = None
-    dsn = b""
-    recipients = []
-    for record in records:
-        letter, value = record[:1], record[1:]
-        if letter == b"T":
-            recipients.append(value)
-        elif letter == b"F":
-            sender = value
-        elif letter == b"u":
-            uid = _number(value.partition(b" ")[0])
-        elif letter == b"p":
-            digits, _, dsn = value.partition(b" ")
-            pid = _number(digits)
-        else:
-            raise BadTodo("unknown record type")
-    if sender is None:
-        raise BadTodo("no sender")
-    return Todo(uid, pid, sender, recipients, dsn)
-
-
-def _number(value: bytes) -> int:
-    if not value.isdigit() or len(value) > MAX_DIGITS:
-        raise BadTodo("not a number")
-    return int(value)

@@ -25,9 +25,9 @@ from functools import partial
 
 from eqmail_core.event_loop.worker_thread import Batcher, Call
 from eqmail_core.ipc.admission_protocol import LEASED, LOST, MAX_ENVELOPE, PAUSED, unpack_done
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import split_envelope
 from eqmail_core.queue.postgres.claims import Claims
 from eqmail_core.queue.postgres.database import BLOCK, NewMessage, NodeIdentity
 from eqmail_core.queue.postgres.errors import CommitUnknown
@@ -469,7 +469,7 @@ def _ignore(ok: bool) -> None:
 
 def _destination(envelope: bytes, done: bytes) -> bytes:
     """Return the domain of the first recipient that is left."""
-    _, recipients = split_envelope(envelope)
+    recipients = Envelope.parse(envelope).recipients
     finished = unpack_done(done)
     left = (recipient for index, recipient in enumerate(recipients) if index not in finished)
     return next(left, b"").rpartition(b"@")[2]

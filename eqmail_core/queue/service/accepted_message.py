@@ -1,7 +1,7 @@
 """A message that the queue service has accepted or is accepting."""
 
-from eqmail_core.queue.format.envelope import born_text, render_todo
 from eqmail_core.queue.format.info import mark_of
+from eqmail_core.queue.format.todo import born_text, render_todo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
-from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, split_dsn
+from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn
 from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpack_done
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
-from eqmail_core.queue.format.envelope import split_envelope
 from eqmail_core.queue.format.info import is_born, mark_of
 from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.queue.message_match import MISSING, message_state, vouch
@@ -98,8 +98,8 @@ class MemoryQueue:
         if fd >= 0 and len(self.messages) >= self._limit:
             os.close(fd)
             fd = -1
-        envelope, dsn = split_dsn(admission.envelope)
-        sender, recipients = split_envelope(envelope)
+        envelope = Envelope.parse(admission.envelope)
+        sender, recipients = envelope.sender, envelope.recipients
         message = MemoryMessage(admission, sender, SharedMessageFd(fd), now)
         self.messages[admission.serial] = self._numbers[admission.number] = message
         if admission.earlier is not None:
@@ -113,8 +113,8 @@ class MemoryQueue:
             self._open(message, channel, [address], [0])
         else:
             self._open_all(message, recipients)
-        if dsn:
-            _note_dsn(message, dsn)
+        if envelope.dsn:
+            _note_dsn(message, envelope.dsn)
         if fd < 0 or scheduler.exiting:
             self.spiller.stop(message)
         else:

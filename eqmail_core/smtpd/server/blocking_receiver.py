@@ -6,6 +6,7 @@ Source: smtp-server.md 4.5 (qmail-smtpd.c).
 import time
 
 from eqmail_core.dsn.parameters import render_dsn
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
@@ -71,7 +72,7 @@ class BlockingReceiver:
         """Complete the message; return the reply, its lines separated by CRLF, and the log text."""
         queue, self._queue = self._queue, None
         assert queue is not None
-        code = queue.finish(sender, recipients, render_dsn(dsn))
+        code = queue.finish(Envelope(sender, recipients, render_dsn(dsn)))
         return conclude(self._checks, code, int(time.time()), queue.qp)
 
     def discard(self) -> None:
@@ -79,7 +80,7 @@ class BlockingReceiver:
         if self._queue is not None:
             queue, self._queue = self._queue, None
             queue.abort()
-            queue.finish(b"", [])
+            queue.finish(Envelope(b"", []))
 
     def close(self) -> None:
         """End with the session."""

@@ -6,6 +6,7 @@ Source: smtp-server.md 4.1, 4.5.
 import time
 
 from eqmail_core.filters.chain import FilterConfig
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
@@ -102,5 +103,5 @@ class FilteredBlockingReceiver:
                 queue.write(piece)
         except OSError:
             queue.abort()
-        code = queue.finish(message.sender, message.recipients, message.remaining_dsn())
+        code = queue.finish(Envelope(message.sender, message.recipients, message.remaining_dsn()))
         return conclude(self._buffered.checks, code, int(time.time()), queue.qp)

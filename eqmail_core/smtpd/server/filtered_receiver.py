@@ -9,7 +9,7 @@ from functools import partial
 
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.filters.chain import FilterChain, FilterConfig
-from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
@@ -140,7 +140,7 @@ class FilteredReceiver:
     def _submit(self, done: Done) -> None:
         message = self._buffered.message
         assert message is not None
-        envelope = render_envelope(message.sender, message.recipients, message.remaining_dsn())
+        envelope = Envelope(message.sender, message.recipients, message.remaining_dsn()).render()
         self.is_submitted = True
         try:
             if message.size <= MAX_BUFFERED_BYTES:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from eqmail_core.dsn.parameters import DsnParameters, render_dsn
-from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
@@ -118,7 +118,7 @@ class MessageReceiver:
             return self._conclude(*self._early)
         if self._checks.is_refused:
             return self._conclude(queue_result.READ_ERROR, 0, 0)
-        envelope = render_envelope(sender, recipients, render_dsn(dsn))
+        envelope = Envelope(sender, recipients, render_dsn(dsn)).render()
         self.is_submitted = True
         if self._long is not None:
             self._long.commit(envelope)

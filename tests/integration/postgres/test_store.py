@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.ipc import admission_protocol as admission
-from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.postgres import opening
@@ -15,7 +15,7 @@ from tests.integration.postgres.conftest import Node
 from tests.support.database import Cluster
 from tests.support.queue_harness import QueueHarness, make_site
 
-ENVELOPE = wire.render_envelope(b"s@x", [b"r@x", b"q@y"])
+ENVELOPE = Envelope(b"s@x", [b"r@x", b"q@y"]).render()
 MESSAGE = b"Subject: one\n\nbody\n"
 Serve = Callable[[str], QueueHarness]
 

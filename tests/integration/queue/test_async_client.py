@@ -8,9 +8,10 @@ import pytest
 
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.packet_socket import listen_at
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import AsyncQueueClient
 
-ENVELOPE = wire.render_envelope(b"s@x", [b"r@x"])
+ENVELOPE = Envelope(b"s@x", [b"r@x"]).render()
 
 
 @pytest.fixture

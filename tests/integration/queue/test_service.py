@@ -15,14 +15,15 @@ import pytest
 from eqmail_core.ipc import admission_protocol as admission
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.packet_socket import connect_to
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import parse_todo
+from eqmail_core.queue.format.todo import parse_todo
 from eqmail_core.queue.service.budget import SubmitterBudget
 from tests.support.queue_harness import QueueHarness, make_site
 
 ROOT = Path(__file__).parents[3]
-ENVELOPE = wire.render_envelope(b"s@x", [b"r@x", b"q@x"])
+ENVELOPE = Envelope(b"s@x", [b"r@x", b"q@x"]).render()
 MESSAGE = b"Subject: one\n\nbody\n"
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 RECEIVED = rb"Received: \(qmail \d+ invoked by uid %d\); \d+ \w+ \d+ \d\d:\d\d:\d\d [+-]\d{4}\n" % os.getuid()
@@ -136,7 +137,7 @@ def test_without_a_scheduler_a_message_is_queued_as_files(harness: QueueHarness)
     assert mess.name == todo.name == str(results.numbers[0]) == str(mess.stat().st_ino)
     assert mess.stat().st_mode & 0o777 == todo.stat().st_mode & 0o777 == 0o644
     known = parse_todo(todo.read_bytes())
-    assert (known.uid, known.sender, known.recipients) == (os.getuid(), b"s@x", [b"r@x", b"q@x"])
+    assert (known.uid, known.envelope) == (os.getuid(), Envelope(b"s@x", [b"r@x", b"q@x"]))
 
 
 def test_dsn_parameters_are_stored_with_their_message(harness: QueueHarness) -> None:
@@ -147,7 +148,7 @@ def test_dsn_parameters_are_stored_with_their_message(harness: QueueHarness) -> 
     harness.until(lambda: len(results.codes) == 3)
     link.close()
     assert results.codes == [0] * 3
-    found = sorted(parse_todo(todo.read_bytes()).dsn for todo in harness.files("todo"))
+    found = sorted(parse_todo(todo.read_bytes()).envelope.dsn for todo in harness.files("todo"))
     assert found == [b"", b"W E:id 1:n:", b"W U"]
 
 

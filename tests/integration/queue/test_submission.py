@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.ipc.packet_socket import listen_at
-from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client import submission
 from eqmail_core.queue.client.submission import TIMED_OUT, QueueSubmission, connect
 
@@ -18,7 +18,7 @@ def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytes
         assert sock is not None
         sent = QueueSubmission(sock)
         sent.write(b"a message\n")
-        assert sent.commit(render_envelope(b"", [b"joe@example.org"])) == TIMED_OUT
+        assert sent.commit(Envelope(b"", [b"joe@example.org"]).render()) == TIMED_OUT
         sent.close()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.dsn.parameters import split_dsn
+from eqmail_core.mail.envelope import split_dsn
 from eqmail_core.smtpd.policy import authentication as login
 from eqmail_core.smtpd.policy.requests import Request
 from eqmail_core.smtpd.server import async_requests as errands_on_loop

@@ -35,7 +35,7 @@ def report(bounce: Notification) -> Message:
 
 def test_a_bounce_has_the_null_sender() -> None:
     bounce = composed(b"a@b")
-    assert (bounce.sender, bounce.recipient) == (b"", b"a@b")
+    assert (bounce.envelope.sender, bounce.recipient) == (b"", b"a@b")
     assert b"".join(bounce.pieces).endswith(
         b"--- Below this line is a copy of the message.\n\nReturn-Path: <a@b>\n" + ORIGINAL
     )
@@ -50,7 +50,7 @@ def test_a_verp_sender_gets_one_bounce_at_its_base_address() -> None:
 @pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
 def test_a_failed_bounce_goes_to_the_postmaster(postmaster: BounceConfig) -> None:
     bounce = composed(b"", postmaster)
-    assert (bounce.sender, bounce.recipient) == (DOUBLE_BOUNCE, b"postmaster@me.org")
+    assert (bounce.envelope.sender, bounce.recipient) == (DOUBLE_BOUNCE, b"postmaster@me.org")
 
 
 def test_a_failed_double_bounce_is_discarded() -> None:
@@ -91,7 +91,7 @@ def test_a_large_message_comes_back_as_its_header() -> None:
 def test_a_warning_of_delay_is_no_failure() -> None:
     bounce = delay_warning(returned(b"a@b"), POSTMASTER, b"now", b"=_b")
     assert bounce is not None
-    assert (bounce.sender, bounce.recipient) == (b"", b"a@b")
+    assert (bounce.envelope.sender, bounce.recipient) == (b"", b"a@b")
     text = b"".join(bounce.pieces)
     assert b"qmail-send program" not in text
     assert b"body" not in text

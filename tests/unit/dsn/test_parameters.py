@@ -14,11 +14,10 @@ from eqmail_core.dsn.parameters import (
     list_key,
     parse_dsn,
     render_dsn,
-    split_dsn,
     with_dsn,
 )
-from eqmail_core.ipc.submission_protocol import render_envelope
-from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
+from eqmail_core.mail.envelope import Envelope, split_dsn
+from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.queue.format.exit_codes import OK
 
 XTEXT = st.binary(min_size=1, max_size=30).map(encode_xtext)
@@ -88,10 +87,10 @@ def test_what_is_no_envid_or_orcpt() -> None:
 def test_dsn_parameters_are_invisible_to_other_readers_of_an_envelope(
     addresses: list[bytes], dsn: DsnParameters, rubbish: bytes
 ) -> None:
-    plain = render_envelope(addresses[0], addresses[1:])
-    extended = render_envelope(addresses[0], addresses[1:], render_dsn(dsn))
+    plain = Envelope(addresses[0], addresses[1:]).render()
+    extended = Envelope(addresses[0], addresses[1:], render_dsn(dsn)).render()
     assert scan_envelope(extended) == scan_envelope(plain) == (OK, len(plain) - 1)
-    assert split_envelope(extended) == (addresses[0], addresses[1:])
+    assert Envelope.parse(extended) == Envelope(addresses[0], addresses[1:], render_dsn(dsn))
     kept = with_dsn(extended + rubbish, len(plain) - 1)
     assert split_dsn(kept) == (plain[:-1], render_dsn(dsn))
     assert with_dsn(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]

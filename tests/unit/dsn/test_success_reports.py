@@ -109,9 +109,9 @@ def test_a_non_ascii_sender_without_smtputf8_gets_the_ordinary_report() -> None:
     bounce = compose(it, POSTMASTER, b"now", b"=_b")
     assert bounce is not None
     assert b"multipart/report" not in b"".join(bounce.pieces)
-    assert bounce.dsn == b"W U"
+    assert bounce.envelope.dsn == b"W U"
     ascii_sender = compose(returned(FAILED, dsn=b"W U"), POSTMASTER, b"now", b"=_b")
-    assert ascii_sender is not None and not ascii_sender.dsn
+    assert ascii_sender is not None and not ascii_sender.envelope.dsn
 
 
 def test_a_delay_report_repeats_envid_and_orcpt() -> None:

@@ -4,17 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.queue.format.envelope import (
-    BadTodo,
-    born_text,
-    parse_born,
-    parse_todo,
-    read_envelope,
-    render_todo,
-    scan_envelope,
-    split_envelope,
-)
+from eqmail_core.mail.envelope import Envelope
+from eqmail_core.queue.format.envelope import read_envelope, scan_envelope
 from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
+from eqmail_core.queue.format.todo import BadTodo, born_text, parse_born, parse_todo, render_todo
 
 ADDRESSES = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"x"))
 
@@ -62,15 +55,15 @@ def test_envelope_checks_do_not_depend_on_fragmentation(envelope: bytes, data: s
 @given(ADDRESSES, st.lists(ADDRESSES, max_size=5), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_an_envelope_comes_back_from_todo(sender: bytes, recipients: list[bytes], uid: int, pid: int) -> None:
     envelope = b"F%b\0" % sender + b"".join(b"T%b\0" % recipient for recipient in recipients)
-    assert split_envelope(envelope) == (sender, recipients)
-    assert split_envelope(envelope + b"\0") == (sender, recipients)
+    expected = Envelope(sender, recipients)
+    assert Envelope.parse(envelope) == Envelope.parse(envelope + b"\0") == expected
     assert scan_envelope(envelope + b"\0") == (OK, len(envelope))
     todo = parse_todo(render_todo(uid, pid, envelope, born_text(1700000000, 7)))
     assert todo.uid == uid
     todo = parse_todo(render_todo(uid, pid, envelope))
-    assert (todo.uid, todo.pid, todo.sender, todo.recipients) == (uid, pid, sender, recipients)
+    assert (todo.uid, todo.pid, todo.envelope) == (uid, pid, expected)
     with_news = parse_todo(render_todo(uid, pid, envelope + b"\0W E:id 0:n:\0"))
-    assert (with_news.pid, with_news.recipients, with_news.dsn) == (pid, recipients, b"W E:id 0:n:")
+    assert (with_news.pid, with_news.envelope) == (pid, Envelope(sender, recipients, b"W E:id 0:n:"))
 
 
 @pytest.mark.parametrize("text", [b"", b"u1\0p2\0Tx\0", b"u1\0p2\0Fa\0Tb", b"ux\0Fa\0", b"u1\0Fa\0Zq\0", b"u1\0Fa\0\0"])

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.queue.format.envelope import parse_todo
+from eqmail_core.mail.envelope import Envelope
+from eqmail_core.queue.format.todo import parse_todo
 from eqmail_core.queue.service import message_store as keeper_module
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.file_writer import QUEUED, FileWrite, place
@@ -39,7 +40,7 @@ def test_without_a_scheduler_a_message_becomes_files(service: SimQueueService) -
     numbers = service.numbers("todo")
     assert len(numbers) == 2 and numbers == service.numbers("mess") == service.numbers("intd")
     todo = parse_todo(service.disk.content(PATHS.todo(numbers[0])) or b"")
-    assert (todo.uid, todo.pid, todo.sender, todo.recipients) == (2, 3, b"s@x", [b"r@x"])
+    assert (todo.uid, todo.pid, todo.envelope) == (2, 3, Envelope(b"s@x", [b"r@x"]))
     assert all(service.disk.status(PATHS.mess(number))[0] == number for number in numbers)  # type: ignore[index]
 
 

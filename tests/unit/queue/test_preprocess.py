@@ -7,9 +7,9 @@ import pytest
 
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, LOCAL, REMOTE
-from eqmail_core.queue.format.envelope import born_text, render_todo
 from eqmail_core.queue.format.info import born_ns
 from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.format.todo import born_text, render_todo
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.queue.scan import NOTHING, QueueScan, numbers_in
 from eqmail_core.site.layout import QueuePaths

@@ -35,6 +35,16 @@ def query(name: str, kind: str) -> list[str]:
     return sorted(str(record).rstrip(".") for record in answer)
 
 
+def domain_exists(name: str) -> bool:
+    """Whether DNS knows a name; one without records exists too."""
+    with _query_records(name, "MX"):
+        try:
+            dns.resolver.resolve(name, "MX", raise_on_no_answer=False, lifetime=TIMEOUT_S)
+        except dns.resolver.NXDOMAIN:
+            return False
+    return True
+
+
 def names_of(address: str) -> list[str]:
     """The names that DNS gives an address (PTR)."""
     return query(str(dns.reversename.from_address(address)), "PTR")

@@ -29,6 +29,7 @@ READERS = {
     "remote/tls_policy.py": (REMOTE,),
     "scheduler/core.py": (SEND,),
     "smtpd/server/service.py": (SMTPD,),
+    "smtpd/server/service_settings.py": (SMTPD,),
     "smtpd/server/stdio_server.py": (SMTPD,),
     "supervisor/services.py": (START,),
     "supervisor/start.py": (START,),

@@ -30,11 +30,12 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("EQMAIL_TREE", Path(__file__).parents[2]))
 RUN = """
-import socket, sys
+import sys
 sys.path.insert(0, {root!r})
 from eqmail_core.smtpd.server import service as smtp
+from eqmail_core.smtpd.server.listener import SmtpListener
 from eqmail_core.system.installation import read_site
-smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
+smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [SmtpListener(fileno={fd})])
 """
 # Half a second of a processor, as a dear method of crypt(3) takes.
 CHECKER = (

@@ -19,8 +19,6 @@ from functools import partial
 from typing import NoReturn
 
 from eqmail_core.access import rcpthosts_database as domains_db
-from eqmail_core.access.morercpthosts import morercpthosts_lookup
-from eqmail_core.access.networks import NetworkSet
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
@@ -28,7 +26,7 @@ from eqmail_core.dns import resolver
 from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.filters import async_milter as milter_on_loop
 from eqmail_core.filters import python_checks
-from eqmail_core.filters.chain import load_checks, read_filters
+from eqmail_core.filters.chain import load_checks
 from eqmail_core.mail import domain_name
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue import routing
@@ -37,26 +35,21 @@ from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy import dnsbl as blocklists
 from eqmail_core.smtpd.policy import recipient_check
-from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClient
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.auth_methods import checkable
-from eqmail_core.smtpd.server.config import AddressLimits, ServerConfig
-from eqmail_core.smtpd.server.config_reader import PolicyConfigCache, read_tls
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.handover_receiver import HandoverListener
 from eqmail_core.smtpd.server.listener import SmtpListener
+from eqmail_core.smtpd.server.service_settings import read_settings
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.privileges import PrivilegeError, assume_role
-from eqmail_core.tcpserver.rules import Rule
-from eqmail_core.tcpserver.rules_database import find_rule
-from eqmail_core.tls.server import ServerTlsContexts, file_fingerprint
-from eqmail_core.tls.session_info import TlsUnavailable
+from eqmail_core.tls.server import file_fingerprint
 
 NAME = "smtpd"
 
@@ -66,10 +59,6 @@ _LATER_NEEDED = (milter_on_loop, python_checks, own_addresses, domains_db, block
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
 _BACKLOG = 1024
-
-# Password checks are CPU-bound: more of them at a time would not finish sooner.  Plugins mostly wait.
-_CHECKERS_PER_PROCESSOR = 2
-_PLUGINS_PER_PROCESSOR = 32
 
 # Young objects created before a collection: sessions hardly make cycles, and collections cost time.
 _GC_THRESHOLD = 20_000
@@ -94,7 +83,7 @@ def run(
         os.chdir(site.home)
         # Foreign code: it never runs with more rights than a client's session has.
         load_checks(read_controls(site, environ).smtpchecks)
-        settings = read_settings(site, environ, listeners)
+        settings = read_settings(site, environ, _ports(listeners), _log)
     except (PrivilegeError, ControlError, OSError) as reason:
         _fail(str(reason))
     raise_descriptor_limit()
@@ -112,82 +101,8 @@ def run(
         loop.close()
 
 
-def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[SmtpListener]) -> ServerConfig:
-    """Read the current settings.
-
-    Fails: ControlError, OSError: as `read_policy_config`.
-    """
-    controls = read_controls(site, environ)
-    checker = (controls.smtpcheckpw or b"").split()
-    ports = {listener.getsockname()[1] for listener in listeners}
-    tls = _read_tls(site, controls)
-    if tls is not None:
-        # A password that could be encrypted is not accepted in clear text, unless the administrator allows it.
-        environ = {b"TLSREQUIRED": b"1"} | environ
-    builder = PolicyConfigCache(site, controls, morercpthosts_lookup(site), tls is not None)
-    policies = {port: builder.policy_for(port, environ, checker) for port in ports}
-    _log_ignored(policies)
-    return ServerConfig(
-        policies=policies,
-        local_name=controls.me or b"unknown",
-        environ=environ,
-        relay_clients=_networks(Controls.relayclients.file, controls.relayclients),
-        checker=checker,
-        limit=controls.smtpconcurrency,
-        timeout_s=controls.timeoutsmtpd,
-        tls=tls,
-        limits=_limits(controls),
-        rule_for=_rules_of(site),
-        proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
-        filters=read_filters(controls, _log),
-        policy_for=builder.policy_for,
-    )
-
-
-def _limits(controls: Controls) -> AddressLimits:
-    processors = len(os.sched_getaffinity(0))
-    return AddressLimits(
-        sessions=controls.smtpperaddress,
-        login_failures=controls.smtpauthfailures,
-        idle_s=controls.smtpidle,
-        checkers=controls.smtpcheckers or _CHECKERS_PER_PROCESSOR * processors,
-        plugins=controls.smtppluginprocesses or _PLUGINS_PER_PROCESSOR * processors,
-    )
-
-
-def _rules_of(site: Site) -> Callable[[bytes], Rule | None]:
-    """Return the function that finds the rule for a client, while the rules file exists."""
-    path = f"{site.control}/{Controls.tcprules_cdb.file}"
-    return lambda ip: find_rule(path, ip, None, None) if os.path.exists(path) else None
-
-
-def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
-    """Parse addresses and networks; invalid entries are logged."""
-    networks = NetworkSet(entries)
-    for entry in networks.ignored:
-        _log(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
-    return networks
-
-
-def _log_ignored(policies: dict[int, PolicyConfig]) -> None:
-    """Log the ignored settings, once for all ports."""
-    lists = next((config.dnsbl for config in policies.values()), None)
-    for line in lists.ignored if lists else ():
-        _log(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
-
-
-def _read_tls(site: Site, controls: Controls) -> ServerTlsContexts | None:
-    """Load the TLS contexts; None without usable keys, with a log line where that is unexpected."""
-    files = read_tls(site, controls, _log)
-    if files is None:
-        return None
-    context = ServerTlsContexts(files, _log)
-    try:
-        context.check()
-    except TlsUnavailable as trouble:
-        _log(b"no TLS: " + str(trouble).encode())
-        return None
-    return context
+def _ports(listeners: list[SmtpListener]) -> set[int]:
+    return {listener.getsockname()[1] for listener in listeners}
 
 
 def _log(what: bytes) -> None:
@@ -278,7 +193,7 @@ def _secrets_watch(
 
 def _renew(site: Site, context: ServerContext, listeners: list[SmtpListener], environ: dict[bytes, bytes]) -> None:
     try:
-        context.replace_config(read_settings(site, environ, listeners))
+        context.replace_config(read_settings(site, environ, _ports(listeners), _log))
     except (ControlError, OSError) as reason:
         log_line(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
 

@@ -15,6 +15,7 @@ from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.packet_socket import listen_at, receive_packet, send_packet
 from eqmail_core.site.site_file import render_site
 from eqmail_core.smtpd.server import service as smtp
+from eqmail_core.smtpd.server.service_settings import read_settings
 from tests.integration.smtpd.test_sessions import until
 from tests.integration.smtpd.test_tls import put_certificate
 from tests.support.smtp_servers import Home
@@ -206,10 +207,8 @@ def test_clear_text_passwords_only_without_tls_or_by_setting(
     if certificate:
         put_certificate(Path(home.site.control) / "servercert.pem", "mx.test")
     environ = {} if variable is None else {b"TLSREQUIRED": variable}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = smtp.read_settings(home.site, environ, [listener])
-        port = listener.getsockname()[1]
-    assert settings.policies[port].rules.auth_needs_tls == hidden
+    settings = read_settings(home.site, environ, [25], lambda what: None)
+    assert settings.policies[25].rules.auth_needs_tls == hidden
 
 
 def test_foreign_code_is_loaded_after_privileges_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

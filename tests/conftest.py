@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long one example takes says more about the machine than about the code.
+# The time of one example depends on the machine more than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 if not os.access(Path(__file__).parents[1], os.W_OK):
     settings.register_profile("any machine", settings.get_profile("any machine"), database=None)
@@ -61,7 +61,7 @@ _OWN_SCRATCH = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Scratch folders with short paths, whoever runs this: the path of a socket has 107 bytes."""
+    """Scratch folders with short paths for every account: the path of a socket has at most 107 bytes."""
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="eqt", dir="/tmp")
         config.stash[_OWN_SCRATCH] = True

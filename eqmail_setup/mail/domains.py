@@ -1,6 +1,6 @@
 """The domains of an installation: delivered here, belonging to a local user, accepted from the network; kept together.
 
-A domain that is delivered here has to be accepted, and is either local or virtual. So a domain is one thing that
+A domain that is delivered here must be accepted, and is either local or virtual. So a domain is one thing that
 lies in two or three files, and they change in one run.
 
 Fails: Refusal.
@@ -24,7 +24,7 @@ from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
 
 CDB_THRESHOLD = 50
-"""Domains in rcpthosts, above which further ones go into the database, as the manual of qmail-smtpd says."""
+"""Domains in rcpthosts, above which further ones go into the database; see qmail-smtpd(8)."""
 
 
 class Domain(NamedTuple):
@@ -95,7 +95,7 @@ class _DomainFiles:
 def plan_add(
     site: Site, filesystem: Filesystem, name: str, prefix: str | None, many: bool, replace: bool
 ) -> list[Change]:
-    """What has to be done so that mail for a domain is accepted and delivered here, or to a local user.
+    """Actions after which  mail for a domain is accepted and delivered here, or to a local user.
 
     Fails: Refusal, unless `replace`, where the domain is delivered another way.
     """
@@ -119,7 +119,7 @@ def plan_add(
 
 
 def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
-    """What has to be done so that a domain is neither delivered here nor accepted."""
+    """Actions after which  a domain is neither delivered here nor accepted."""
     domain = require_domain(name, True)
     files = _DomainFiles(site, filesystem)
     if files.content(Controls.locals) is None and domain in files.locals():
@@ -135,7 +135,7 @@ def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
 def _accept(files: _DomainFiles, domain: bytes, many: bool) -> None:
     rcpthosts = files.content(Controls.rcpthosts)
     if rcpthosts is None:
-        # To make the file is to end relaying for everybody, and so it has to list all that is delivered here.
+        # Creating the file ends relaying for all clients, so it must list everything that is delivered here.
         virtual = [line.partition(b":")[0] for line in files.entries(Controls.virtualdomains)]
         files.contents[Controls.rcpthosts.file] = with_lines(None, [*files.locals(), *virtual, domain])
         return
@@ -164,7 +164,7 @@ def _require_unused(site: Site, files: _DomainFiles, domain: bytes, prefix: str 
 
 
 def _listing(names: Iterable[bytes], files: _DomainFiles, control: Control[Any]) -> bytes:
-    """The content of a list; where there is none, what its absence means."""
+    """The content of a list; for a missing file, the value that its absence means."""
     content = files.content(control)
     return with_lines(None, names) if content is None else content
 

@@ -99,7 +99,7 @@ def plan_add(
     replace: bool,
     on_progress: ProgressCallback = no_progress,
 ) -> list[Change]:
-    """What has to be done so that a user gets mail, in a Maildir of its home, and so do its extensions."""
+    """Actions after which  a user gets mail, in a Maildir of its home, and so do its extensions."""
     assignments = read_entries(site)
     entries, delimiter = [entry], text(site.break_char)
     if extensions and delimiter:
@@ -112,7 +112,7 @@ def plan_add(
 def plan_remove(
     site: Site, filesystem: Filesystem, local: str, discard: bool, on_progress: ProgressCallback = no_progress
 ) -> list[Change]:
-    """What has to be done so that a user gets no more mail; the mail stays, unless it shall go too."""
+    """Actions after which  a user gets no more mail; the mail stays, unless it shall go too."""
     assignments = read_entries(site)
     if not local:
         raise usage_error("give a name")
@@ -138,7 +138,7 @@ def plan_remove(
 def plan_import(
     site: Site, filesystem: Filesystem, passwd: Iterable[bytes], replace: bool, on_progress: ProgressCallback
 ) -> list[Change]:
-    """What has to be done so that every account of a passwd text gets mail; entries of other names stay."""
+    """Actions after which  every account of a passwd text gets mail; entries of other names stay."""
     try:
         made = b"".join(assign_text(read_assign_rules(site), passwd, home_owner))
     except CannotAssign as reason:
@@ -149,7 +149,7 @@ def plan_import(
 
 
 def plan_compile(site: Site, filesystem: Filesystem, on_progress: ProgressCallback = no_progress) -> list[Change]:
-    """What has to be done so that the database says what users/assign says."""
+    """Actions after which  the database says what users/assign says."""
     path = within(site, assign_path(site))
     state = snapshot(path, filesystem)
     if state is None:
@@ -171,7 +171,7 @@ def read_entries(site: Site) -> Assignments:
 def plan_assign(
     site: Site, filesystem: Filesystem, assignments: Assignments, on_progress: ProgressCallback = no_progress
 ) -> Iterator[Change]:
-    """What has to be done so that users/assign, and its database, have these entries."""
+    """Actions after which  users/assign, and its database, have these entries."""
     path, content = within(site, assign_path(site)), assignments.content()
     state = snapshot(path, filesystem)
     if state is None or state.content != content:
@@ -196,7 +196,7 @@ def _plan_database(
 
 
 def _plan_maildir(site: Site, filesystem: Filesystem, entry: AssignEntry, maildir: str) -> Iterator[Change]:
-    """The home, the Maildir in it, and the .qmail file that says so, as far as they are missing."""
+    """The home, the Maildir in it, and the .qmail file that selects it, as far as they are missing."""
     name = maildir.removeprefix("./").rstrip("/")
     if "/" in name or "\n" in name or name in ("", ".", ".."):
         raise usage_error(f"--maildir {maildir}: give the name of a folder in the home, such as {MAILDIR}")

@@ -1,7 +1,7 @@
 """Control files that patches of qmail and its relatives read: what they are here, or why they are nothing.
 
-`RENAMED` have the same meaning under a name of ours; those in `FOREIGN` are carried over as they are, and read by
-nobody. A file that is declared in `control.declared` needs no line here: it is the same there and here.
+`RENAMED` have the same meaning under a name of ours; those in `FOREIGN` are copied unchanged, and read by
+no program. A file that is declared in `control.declared` needs no line here: it is the same there and here.
 
 """
 

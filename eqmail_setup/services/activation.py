@@ -1,4 +1,4 @@
-"""Bringing service files to life: links in the folder that a supervisor watches, then the commands of an init system.
+"""Activation of service files: links in the folder that a supervisor scans, then the commands of an init system.
 
 Fails: Refusal where a command is missing or fails, or where no supervisor watches the folder.
 """
@@ -21,7 +21,7 @@ TIMEOUT_S = 120
 
 
 def next_steps(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
-    """The commands that bring these files to life."""
+    """The commands that activate these files."""
     links = [f"ln -s {shlex.join([*service_folders(pieces), pieces[0].values.scanned])}/"] if manager.scanned else []
     return links + _commands(manager, pieces)
 
@@ -107,7 +107,7 @@ def _scans(words: list[str], scanner: str, scanned: str) -> bool:
 
 
 def processes() -> list[list[str]]:
-    """The words of every process of this host, as far as this system tells."""
+    """The command lines of the processes of this host, as far as /proc shows them."""
     found = []
     for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
         try:
@@ -121,13 +121,13 @@ def processes() -> list[list[str]]:
 
 
 def start(manager: ServiceManager, pieces: list[ServiceFile], write_line: Callable[[str], None]) -> None:
-    """Run the commands, telling each; links are made by then.
+    """Run the commands, reporting each; the links exist already.
 
-    Fails: Refusal at the first that fails, with what it said.
+    Fails: Refusal at the first that fails, with its output.
     """
     for step in [*_commands(manager, pieces), *_commands_to_wake(manager, pieces)]:
         write_line(step)
-        # Into a file: what is started may keep a pipe open for ever.
+        # Into a file: a started service may keep a pipe open forever.
         with tempfile.TemporaryFile() as output:
             try:
                 code = subprocess.call(

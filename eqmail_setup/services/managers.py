@@ -32,9 +32,9 @@ class ServiceManager(NamedTuple):
     """One way to run services.
 
     `listeners`: who can accept connections, the usual one first; empty where the flavour itself does. `services` are
-    those it can run, `usual` those it runs when nobody chooses. `keys` are the settings it obeys, `files` makes the
-    files of one service; links in the folder `scanned` and then the commands `next` bring them to life. `handover`: its
-    programs may hand their clients over, unless somebody wishes otherwise.  `sign`: a path that exists where it runs.
+    those it can run, `usual` those it runs by default. `keys` are the settings it supports, `files` makes the
+    files of one service; links in the folder `scanned` and then the commands `next` activate them. `handover`: its
+    programs may hand their clients over, unless that is switched off.  `sign`: a path that exists where it runs.
     """
 
     title: str

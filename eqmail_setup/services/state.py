@@ -67,7 +67,7 @@ def find_services(installed: Iterable[InstalledServices], manager: str, name: st
 
 
 def plan_records(site: Site, filesystem: Filesystem, entries: Iterable[InstalledServices]) -> list[Change]:
-    """What has to be done so that these files are on record with their options."""
+    """Actions after which  these files are on record with their options."""
     installed = load_services(site, filesystem)
     for entry in entries:
         if entry not in installed:
@@ -76,7 +76,7 @@ def plan_records(site: Site, filesystem: Filesystem, entries: Iterable[Installed
 
 
 def plan_forget(site: Site, filesystem: Filesystem, entry: InstalledServices) -> list[Change]:
-    """What has to be done so that these files are not on record."""
+    """Actions after which  these files are not on record."""
     return _plan_write(site, filesystem, [it for it in load_services(site, filesystem) if it.key != entry.key])
 
 

@@ -5,7 +5,7 @@ there after; HOME/history/blobs holds the old contents by their digest. Only the
 either, because settings may hold passwords.
 
 *Invariant.* Before a run touches anything its record and all old contents are on the disk, with the state BEGUN. Each
-path of a BEGUN run holds the old content, the new content, or a later edit; `mend` puts the first
+path of a BEGUN run holds the old content, the new content, or a later edit; recovery restores the first
 back for the second and leaves the third.
 
 Fails: OSError; Refusal for an invalid record.

@@ -39,7 +39,7 @@ READERS = {
 """Who runs each module that reads settings."""
 
 NOT_FOR_SERVICES = {"queue/admin/control.py", "programs/qmail_showctl.py", "programs/qmail_shcfg.py"}
-"""Modules that look at settings for people: they count as nobody's readers."""
+"""Modules that look at settings for people: they do not count as readers."""
 
 OF_SCRIPTS = {
     "defaultdelivery": (START,),  # start scripts pass it as the first word

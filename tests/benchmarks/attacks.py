@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one stranger does to the others: how long another client waits for its greeting under each attack.
+"""The effect of one hostile client on others: how long another client waits for its greeting under each attack.
 
     PYTHONPATH=. python tests/benchmarks/attacks.py [--seconds 5] [ATTACK ...]
 
@@ -7,8 +7,8 @@ A resident SMTP service of its own, without a queue service. The attackers come 
 127.0.0.2, one connection after the other. For each attack a line: milliseconds to the greeting (median, worst), how
 many got none, the memory of the service in MB, its descriptors, and the most children it had at a time.
 
-ehlo       26 MB of pipelined EHLO, whose replies nobody reads
-newlines   5 MB of bare newlines, whose replies nobody reads
+ehlo       26 MB of pipelined EHLO, whose replies are never read
+newlines   5 MB of bare newlines, whose replies are never read
 noop       pipelined NOOP, whose replies are read
 auth       200 logins at once, each with a checker that works for half a second
 idle       600 connections that say nothing

@@ -10,7 +10,7 @@ burst    so many messages as fast as they are taken, for one Maildir: what was a
 backlog  accepted and delivered, a second, for some seconds: with an empty queue; with so many messages in it that wait
          for their next attempt; and while all of those are tried again and deferred again (a server that says 450)
 
-Accepted is when the client has its 250; delivered is when the log says so.
+Accepted is when the client has its 250; delivered is when the log line appears.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def send(port: int, go_on: Callable[[int], bool], recipient: bytes = LOCAL) -> l
 
 
 class Watch:
-    """Reads a log as it grows: when was what said."""
+    """Follows a log and records the time of each line."""
 
     def __init__(self, log: Path) -> None:
         self.times: dict[bytes, list[float]] = {b": success: ": [], b": deferral: ": []}

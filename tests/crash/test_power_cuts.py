@@ -1,4 +1,4 @@
-"""The queue loses power, at every operation and in many ways: nothing acknowledged is lost, torn or delivered anew."""
+"""The queue loses power, at every operation and in many ways: nothing acknowledged is lost, torn or delivered again."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def check_boot(disk: SimDisk, history: MailHistory, rng: random.Random, cut_agai
 
 
 def live(service: SimQueueService, rng: random.Random, steps: int, flushes_fail: float = 0.0) -> None:
-    """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler goes and comes back.
+    """Ordinary operation: mail arrives, is delivered or deferred; the scheduler goes and comes back.
 
     `flushes_fail`: how often, at any flush of the queue service.
     """

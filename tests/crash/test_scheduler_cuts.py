@@ -34,7 +34,7 @@ def submit(services: Services, rng: random.Random) -> None:
 
 
 def live(services: Services, rng: random.Random, steps: int) -> None:
-    """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler is killed and comes back."""
+    """Ordinary operation: mail arrives, is delivered or deferred; the scheduler is killed and comes back."""
     services.start_scheduler()
     for _ in range(steps):
         what = rng.random()

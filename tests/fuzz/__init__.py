@@ -1,1 +1,1 @@
-"""Fuzzing: what bytes from strangers may do to the machines and parsers of the suite.  `make fuzz` runs it."""
+"""Fuzzing: arbitrary bytes against the state machines and parsers of eQmail.  `make fuzz` runs it."""

@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def run_alone(name: str, seconds: int) -> int:
-    """Fuzz one target in another process, which may crash; tell its end in a line."""
+    """Fuzz one target in another process, which may crash; print its result in a line."""
     folder = KEPT / name
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="eqmail-fuzz-") as corpus:

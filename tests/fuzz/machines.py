@@ -42,7 +42,7 @@ _RULES = ServerOptions(
 
 
 def same_in_pieces(run: Callable[[Pieces], object]) -> Callable[[bytes], None]:
-    """A target that gives `run` the input whole and in pieces; the first byte of the input tells how long they are."""
+    """A target that gives `run` the input whole and in pieces; the first byte of the input is their length."""
 
     def target(data: bytes) -> None:
         size = data[0] % 16 + 1 if data else 1
@@ -61,7 +61,7 @@ def _difference(one: str, other: str) -> str:
 
 @same_in_pieces
 def smtp_server(pieces: Pieces) -> object:
-    """Everybody is welcome, but not with TLS."""
+    """Every client is accepted, without TLS."""
     return _converse(pieces)
 
 
@@ -240,12 +240,12 @@ def smtp_reply(pieces: Pieces) -> object:
         reader.receive(piece)
         while (reply := reader.next_reply()) is not None:
             output.append((reply.code, reply.text))
-    return output[:MAX_WAITING]  # of what nobody asked for, the rest is dropped as it comes
+    return output[:MAX_WAITING]  # the rest of an unrequested message is discarded as it arrives
 
 
 @same_in_pieces
 def plugin(pieces: Pieces) -> object:
-    """What a plugin says."""
+    """The output of a plugin."""
     receiving = PluginOutputReader()
     for piece in [piece for piece in pieces if piece] + [b""]:
         receiving.receive(piece)
@@ -275,7 +275,7 @@ def header(pieces: Pieces) -> object:
 
 
 def _frames(data: bytes) -> Iterator[bytes]:
-    """Packets of a milter, each whole; what is none, or not whole, comes last."""
+    """Packets of a milter, each complete; invalid and incomplete ones come last."""
     while len(data) >= 4:
         end = 4 + int.from_bytes(data[:4], "big")
         yield data[:end]
@@ -285,7 +285,7 @@ def _frames(data: bytes) -> Iterator[bytes]:
 
 
 def _asked(packets: list[Pieces]) -> object:
-    """What a milter that says these packets, each in pieces, has to say to one message, and what it is told."""
+    """The verdict on one message of a milter that sends these packets in pieces, and what is sent to it."""
     client = MilterClient()
     left, output = iter(packets), []
     out, body = b"", b""
@@ -315,7 +315,7 @@ def _asked(packets: list[Pieces]) -> object:
 
 
 def _changed(changes: "list[Change]") -> object:
-    """What such changes make of a message: its envelope has no line end and no NUL, its wishes are a list of wishes."""
+    """The message after such changes: its envelope has no line end and no NUL, its DSN parameters can be parsed."""
     text = b"A: b\n\nbody\n"
     draft = FilteredMessage(SpooledBuffer(), text, b"a@b", [b"c@d"], parse_dsn(b"W F E:x 0:n:"))
     draft.apply(changes)
@@ -328,7 +328,7 @@ def _changed(changes: "list[Change]") -> object:
 
 
 def milter(data: bytes) -> None:
-    """A milter says what it likes; the first byte tells how long the pieces are."""
+    """A milter that sends arbitrary bytes; the first byte is the length of the pieces."""
     size = data[0] % 16 + 1 if data else 1
     frames = list(_frames(data[1:]))
     cut = [[frame[start : start + size] for start in range(0, len(frame), size)] for frame in frames]

@@ -74,7 +74,7 @@ _CDB = os.path.join(tempfile.gettempdir(), f"eqmail-fuzz-{os.getpid()}.cdb")
 
 
 def cdb(data: bytes) -> None:
-    """A database that is none, or a damaged one."""
+    """An invalid or damaged database."""
     with open(_CDB, "wb") as file:
         file.write(data)
     try:
@@ -114,7 +114,7 @@ def address_list(data: bytes) -> None:
 
 
 def queue_packets(data: bytes) -> None:
-    """Packets to the queue service, which anybody may send."""
+    """Packets to the queue service, which any local user may send."""
     for split in (queue_wire.split_whole, queue_wire.split_tagged, queue_wire.split_result):
         try:
             split(data)
@@ -144,7 +144,7 @@ def delivery_packets(data: bytes) -> None:
 
 
 def journal_scan(data: bytes) -> None:
-    """A segment of the journal: garbage, and records behind a header that is whole."""
+    """A segment of the journal: arbitrary bytes, and records behind an intact header."""
     journal_reading.read(memoryview(data))
     front, crc = journal.header(1, 1)
     record, after = journal.record(journal.RECORD, 1, 2, 3, 4, 5, b"Fa\0Tb\0", data, crc, epoch=1)
@@ -163,7 +163,7 @@ def _entries(segment: bytes) -> list[journal.JournalEntry]:
 
 
 def proxy_header(data: bytes) -> None:
-    """What a proxy says first: its beginnings are no header yet, and what follows it changes nothing."""
+    """The header of a proxy: its prefixes are incomplete, and bytes after it change nothing."""
     try:
         _, length = parse_proxy_header(data)
         assert length <= len(data)

@@ -53,7 +53,7 @@ def _journal() -> bytes:
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """The inputs by target; a leading byte tells the length of pieces where the target cuts."""
+    """The inputs by target; a leading byte is the length of the pieces where the target splits its input."""
     return {
         "smtp_server": [b"\0" + _SMTP, b"\5" + _SMTP, b"\2" + _CHUNKS, b"\7" + _CHUNKS * 2],
         "bdat": [b"\0" + b"4\r\n\r\nxyBDAT 0 LAST\r\nQUIT\r\n", b"\3" + b"8 LAST\r\n\r\n\r\n.\r\n\0NOOP\r\n" + _CHUNKS],

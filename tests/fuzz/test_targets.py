@@ -1,4 +1,4 @@
-"""Every fuzz target takes its seeds, the inputs that once made trouble, and a few hundred others."""
+"""Every fuzz target takes its seeds, the inputs that once failed, and a few hundred others."""
 
 import random
 from itertools import islice

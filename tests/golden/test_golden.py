@@ -18,10 +18,10 @@ DEVIATIONS = {
     # C crashes where a control file cannot be read; we answer 421 and exit 1.  AUTH= of MAIL counts for nothing before
     # a login (RFC 4954 section 5), and an address beyond ASCII needs SMTPUTF8.
     "smtpd": {"smtpd/norcpthosts", "smtpd/mail-auth", "smtpd/mail-auth2", "smtpd/rcptaddr11"},
-    # Options of other sendmails are no mistakes: with -q nothing is to be done, -r is -f.
+    # Options of other sendmails are accepted: -q does nothing, -r is -f.
     "inject": {"inject/sendmail05", "inject/sendmail07"},
     # C takes every reply below 400 for yes, writes AUTH=<sender> where RFC 4954 has xtext without brackets, and does
-    # not say which server it could not reach, or what a busy one said.
+    # not report which server it could not reach, or the reply of a busy one.
     "remote": {
         "remote/auth",
         "remote/auth-equals",
@@ -34,7 +34,7 @@ DEVIATIONS = {
 }
 
 
-# What has to be set for C's ways, by kind: the server has limits and log lines of its own.
+# Settings for the behavior of C, by kind: the server has its own limits and log lines.
 AS_C = {"smtpd": ["smtplimits=c", "smtplogformat=c"]}
 
 

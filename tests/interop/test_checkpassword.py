@@ -26,7 +26,7 @@ PASSWORD = "open sesame"
 
 
 def open_way_to(path: Path) -> None:
-    """Let everybody through to a folder of the tests."""
+    """Make a folder of the tests reachable for every account."""
     for folder in path.parents:
         if folder.stat().st_mode & 0o011 == 0:
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -126,7 +126,7 @@ def test_digest_mechanisms_fail_with_checkers_that_support_none(home: Home, chec
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wrapper_asks_foreign_checkers_after_our_own(home: Home, account: Path, kind: str, tmp_path: Path) -> None:
-    """qmail-pwrap: first qmail-chkpw, which knows somebody else, then checkpw."""
+    """qmail-pwrap: first qmail-chkpw, which has another user, then checkpw."""
     mail_home = tmp_path / "house"
     assert eqmail("--home", mail_home, "setup", "--single-user").returncode == 0
     (mail_home / "users/smtpauth").write_text("ann:$6$salt$none\n")

@@ -43,7 +43,7 @@ OnInfected {1}
 
 
 class ClamAv:
-    """clamd and its milter in one folder; `says` is what the milter does with what is infected."""
+    """clamd and its milter in one folder; `says` is the action of the milter on infected mail."""
 
     def __init__(self, folder: Path, says: str) -> None:
         self.folder = folder

@@ -37,7 +37,7 @@ def dovecot(folder: Path, real_home: Path) -> Iterator[Dovecot]:
 
 
 class BoxMailSystem(MailSystem):
-    """A house in which the addresses box and box-EXT belong to a virtual user with the home `box`."""
+    """A mail system in which the addresses box and box-EXT belong to a virtual user with the home `box`."""
 
     def __init__(self, home: Path, delivery: str, box: Path) -> None:
         self.box = box

@@ -1,4 +1,4 @@
-"""Exchangers of a domain as a real name server tells them: NSD with a zone of its own on loopback."""
+"""Exchangers of a domain from a real name server: NSD with its own zone on loopback."""
 
 import os
 import socket
@@ -54,7 +54,7 @@ ZONE += "big MX 10 good\n"
 
 
 class NsdServer:
-    """NSD, as far as a house has to know it."""
+    """A running NSD with the interface of NameServer."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -103,7 +103,7 @@ def names() -> Iterator[NsdServer]:
 
 @pytest.fixture
 def other(request: pytest.FixtureRequest, names: NsdServer) -> Iterator[None]:
-    """A name server at 127.0.0.9 that is of no use: it fails, says nothing, or is not there."""
+    """A useless name server at 127.0.0.9: it fails, is silent, or does not exist."""
     if request.param == "failing":
         with nsd("127.0.0.9", names.port, ""):
             yield

@@ -1,4 +1,4 @@
-"""Behind a real HAProxy, which says who the client is by its PROXY protocol: Debian 12's package, unpacked.
+"""Behind a real HAProxy, which names the client by its PROXY protocol: Debian 12's package, unpacked.
 
 It connects from an address of its own, the only one that `proxyfrom` trusts.
 """
@@ -49,7 +49,7 @@ PORTS = ("v1", "v2", "tls", "off", "looks")
 
 
 class ManagedInstallation(NamedTuple):
-    """The house, and the ports of the proxy by name."""
+    """The mail system, and the ports of the proxy by name."""
 
     mail_system: TlsMailSystem
     ports: dict[str, int]
@@ -115,7 +115,7 @@ def test_the_client_is_the_one_the_proxy_names(
     name: str, connect: Callable[[int], smtplib.SMTP], protocol: str, installation: ManagedInstallation
 ) -> None:
     if name == "looks":
-        time.sleep(1)  # three looks of the proxy, which would find nobody otherwise
+        time.sleep(1)  # three health checks of the proxy, which would find no server otherwise
     with connect(installation.ports[name]) as client:
         client.sendmail("a@example.net", [f"box@{ME}"], f"Subject: {name}\n\n1\n")
     until(lambda: messages(installation.mail_system.home / "alias/Maildir"), "the message")
@@ -136,6 +136,6 @@ def test_limits_are_those_of_the_client_and_not_of_the_proxy(installation: Manag
 
 
 def test_only_a_trusted_proxy_may_name_the_client(installation: ManagedInstallation) -> None:
-    """Who comes past the proxy is himself, and his header is a command that does not exist."""
+    """A client that bypasses the proxy keeps its own address, and its header is an unknown command."""
     with smtplib.SMTP("127.0.0.1", installation.mail_system.port, timeout=60) as client:
         assert client.docmd(f"PROXY TCP4 {ANN} 127.0.0.1 1 25")[0] == 500

@@ -1,6 +1,6 @@
 """procmail, maildrop and fastforward, called by instructions in .qmail: what they file, refuse and put off.
 
-fastforward has the path of the queue built in; so the house runs where this path is its own home.
+fastforward has the path of the queue built in; so the mail system runs with this path as its home.
 """
 
 import os
@@ -30,7 +30,7 @@ exec unshare --mount --propagation private \\
 
 
 class Box(MailSystem):
-    """A house in which the addresses box-EXT belong to a user with a home of its own."""
+    """A mail system in which the addresses box-EXT belong to a user with a home of its own."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         demand_namespaces("mount")
@@ -89,7 +89,7 @@ def mail_system(real_home: Path) -> Iterator[Box]:
 TEXT = "Subject: hello\n\nFrom here\n"
 DONE = "success: did_0+0+1/"
 
-# What stands behind the bar, the file that it reads, and what the log says of the delivery.
+# The command line, the file that it reads, and the log line of the delivery.
 ENDS = {
     "procmail, EXITCODE 77": ("preline procmail -m ./rules", "EXITCODE=77\nHOST=end\n", "failure: "),
     "procmail, EXITCODE 100": ("preline procmail -m ./rules", "EXITCODE=100\nHOST=end\n", "failure: "),

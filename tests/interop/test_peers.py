@@ -22,7 +22,7 @@ OURS, SECRET = "joe", "our own secret"
 # What gets lost first: dots, eight bits, a long line.
 TEXT = "Subject: one of each\n\n.\n..\n.dot\nblåbär\n" + "x" * 900 + "\nend\n"
 BODY = TEXT.partition("\n\n")[2]
-# More than anybody puts into one chunk.
+# More than any client puts into one chunk.
 LONG = TEXT + "".join(f"{number} .and so on, line by line\n.\n" for number in range(20_000))
 
 EVERYBODY = ("postfix", "exim", "opensmtpd")
@@ -115,7 +115,7 @@ def test_peers_relay_for_us_after_auth(private_home: Path, name: str, tls: bool)
         (mail_system.home / "control/virtualdomains").write_text("")
         report = _send(mail_system, peer, f"127.0.0.1:{peer.port} {USER} {PASSWORD}", ELSEWHERE)
         assert report.startswith("success: ")
-        # It cannot be delivered by anybody, but the peer has taken it.
+        # It is undeliverable, but the peer has accepted it.
         assert "elsewhere.test" in peer.log() or not peer.mail()
 
 

@@ -1,6 +1,6 @@
-"""What the scanners of the trade find at our server: its TLS, and whether it relays for strangers.
+"""Findings of well-known scanners on our server: its TLS, and open relaying.
 
-docs/scans.md keeps what they said.
+docs/scans.md has their output.
 """
 
 import json

@@ -1,6 +1,6 @@
 """tcprules of ucspi-tcp and ours: the same bytes from the same rules, and its tcprulescheck reads what ours has made.
 
-The grammars agree but for what is ours alone: addresses with a colon (IPv6), networks (/), and lines that are no rule,
+The grammars agree except for our extensions: addresses with a colon (IPv6), networks (/), and lines that are no rule,
 which ours refuses and ucspi-tcp's passes over.
 """
 
@@ -68,7 +68,7 @@ def _ours(folder: Path, rules: bytes) -> bytes:
 
 
 def _checked(database: Path, ip: str, host: str | None, info: str | None) -> tuple[bool, dict[bytes, bytes]]:
-    """Whether a client is refused, and its variables, as tcprulescheck tells them."""
+    """Whether a client is refused, and its variables, according to tcprulescheck."""
     reported = (
         {"TCPREMOTEIP": ip} | ({"TCPREMOTEHOST": host} if host else {}) | ({"TCPREMOTEINFO": info} if info else {})
     )

@@ -19,7 +19,7 @@ BOXES = {
     f"{USER}-fwd@{ME}": ("Fwd",),
     f"{USER}-mbox@{ME}": ("Mbox",),
 }
-"""The boxes where mail for a local address has to be."""
+"""The mailboxes where mail for a local address must arrive."""
 
 MAILDIRS = ("Maildir", "Two", "Prog", "Fwd")
 MBOX = "Mbox"
@@ -175,7 +175,7 @@ def _count_copies(item: Sent, wanted: Counter[str], mail: Mail, remote: Counter[
 def _judge_bounces(
     bounces: list[Bounce], known: dict[str, Sent], bounced_there: set[str], findings: Findings
 ) -> Counter[tuple[str, str]]:
-    """Count the bounces of each message and recipient; those that nobody deserved go to the findings."""
+    """Count the bounces of each message and recipient; unjustified ones go to the findings."""
     counts: Counter[tuple[str, str]] = Counter()
     for bounce in bounces:
         item = known.get(bounce.identifier)

@@ -1,6 +1,6 @@
 """A disk without space or inodes, or one that the kernel has made read-only after an error, under load.
 
-While the disk is full the services run on, are killed and started again, and are told TERM; then there is room again.
+While the disk is full the services run on, are killed and restarted, and get TERM; then there is space again.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ SIZE_MB, INODES = 400, 20_000
 """Enough for all mail of a run: only what is put there on purpose fills the disk."""
 
 _CHECKED = (0, 1)
-"""Exit codes of e2fsck: nothing was wrong, or what was wrong is mended."""
+"""Exit codes of e2fsck: no errors, or all errors corrected."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.reliability.load import ME, REMOTE, USER
 from tests.support.mail_system import free_port, make_maildir
 
 UID = 22002
-"""Of the user, who has no account: users/assign names him."""
+"""Ids of the user, who has no account: the entry is in users/assign."""
 
 START_S = STOP_S = 180.0
 MARK = "EQMAIL_RELIABILITY"
@@ -40,7 +40,7 @@ DOT_QMAIL = {
 
 
 class Failed(Exception):
-    """The installation could not be made or brought into the state that a part needs; what the commands said."""
+    """The installation could not be made or brought into the state that a part needs; the output of the commands."""
 
 
 class Installation:
@@ -204,7 +204,7 @@ class Installation:
         }
 
     def log(self, start: int = 0) -> str:
-        """What the services have said, from a byte on."""
+        """The log of the services from an offset on."""
         if not self.log_path.exists():
             return ""
         with open(self.log_path, "rb") as file:

@@ -67,7 +67,7 @@ class Killer:
         raise Failed("the services do not start any more:\n" + self._it.log()[-2000:])
 
     def one(self) -> None:
-        """One process of one kind, whatever the number of its kind."""
+        """One process of a random kind, whatever the number of that kind."""
         by_name = defaultdict(list)
         for pid, name in self._services().items():
             by_name[name].append(pid)

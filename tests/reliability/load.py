@@ -36,7 +36,7 @@ SEVERAL, TO_SINK = 4, 24
 
 
 class Sent(NamedTuple):
-    """A message that was offered: what the client was told, and when it was told (time.monotonic)."""
+    """A submitted message: the reply to the client, and its time (time.monotonic)."""
 
     identifier: str
     recipients: tuple[str, ...]
@@ -55,7 +55,7 @@ def hash_of(identifier: str) -> int:
 
 
 def choose_recipients(identifier: str, rng: random.Random) -> tuple[str, ...]:
-    """One recipient, or now and then several of different kinds."""
+    """One recipient, or sometimes several of different kinds."""
     kind = rng.choices([*LOCAL, "several", "sink"], [*LOCAL.values(), SEVERAL, TO_SINK])[0]
     if kind == "several":
         return f"{USER}@{ME}", remote(identifier), f"{USER}-two@{ME}", NOBODY, remote(identifier, 1)
@@ -69,7 +69,7 @@ def choose_size(rng: random.Random) -> int:
 
 
 class Client(threading.Thread):
-    """Submits messages in one way until it is told to stop; `sent` grows."""
+    """Submits messages in one way until stopped; `sent` grows."""
 
     def __init__(self, home: Path, port: int, name: str, way: str, seed: int, pause_s: float = 0.04) -> None:
         super().__init__(name=name, daemon=True)
@@ -84,7 +84,7 @@ class Client(threading.Thread):
         self._connection: smtplib.SMTP | None = None
 
     def run(self) -> None:
-        """Submit, note the verdict, pause; after a failure begin anew."""
+        """Submit, record the reply, pause; reconnect after a failure."""
         count = 0
         while not self._stopping.is_set():
             count += 1

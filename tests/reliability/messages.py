@@ -1,4 +1,4 @@
-"""Test messages that tell, wherever they turn up, which they are and whether they are whole."""
+"""Test messages that carry their identity and a checksum."""
 
 import random
 import re
@@ -29,7 +29,7 @@ def make(identifier: str, size: int, rng: random.Random) -> str:
 
 
 def look_at(data: bytes) -> Seen | None:
-    """The first test message in `data`, whose lines end in LF; None where there is none."""
+    """The first test message in `data`, whose lines end in LF; None if there is none."""
     found = _IDENTIFIER.search(data)
     if found is None:
         return None

@@ -25,7 +25,7 @@ def own_mounts() -> None:
 
 
 def run(*words: str | Path) -> str:
-    """Run a command of the system; its output.  Fails: Failed, with what it said."""
+    """Run a command of the system; its output.  Fails: Failed, with its output."""
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}")

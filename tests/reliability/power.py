@@ -43,7 +43,7 @@ class Recording(NamedTuple):
     deliveries: list[Delivery]
 
     def until(self, moment: float) -> "Recording":
-        """The same as of a moment: later on, nobody knows."""
+        """The same as of a moment; later events are unknown."""
         return Recording(
             [item if item.time <= moment else item._replace(verdict=UNKNOWN) for item in self.sent],
             [delivery for delivery in self.deliveries if delivery.time <= moment],
@@ -136,7 +136,7 @@ def cut_power(folder: Path, seed: int, kind: str, cuts: int, seconds: float) -> 
 
 
 def _run(installation: Installation, seed: int, seconds: float) -> Recording:
-    """The run that is recorded: load, and now and then a kill, a stop or a retry."""
+    """The run that is recorded: load, and sometimes a kill, a stop or a retry."""
     rng = random.Random(f"{seed} run")
     with Sink(installation.sink_port, seed, MIXED) as sink:
         try:

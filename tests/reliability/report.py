@@ -52,7 +52,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every line is as it should be."""
+        """Whether every line passed."""
         return all(row.findings.passed for row in self.rows)
 
     def table(self) -> str:

@@ -14,7 +14,7 @@ from tests.reliability.sink import MIXED, Sink
 from tests.support.mail_system import free_port
 
 OF_THE_SINK = {"broken off and delivered"}
-"""Copies that no stop causes: the sink had the message, and broke off before it said so."""
+"""Copies that no stop causes: the sink had the message, and disconnected before its reply."""
 
 
 def run(folder: Path, seed: int, times: int) -> Report:

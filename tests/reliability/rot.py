@@ -1,4 +1,4 @@
-"""Bit rot in the queue's journal: what is damaged, what was lost, and what the log said of it.
+"""Bit rot in the queue's journal: the damage, the losses, and the log lines.
 
 A damaged record may be lost, with a word in the log; what stands before and behind it may not.
 """
@@ -26,7 +26,7 @@ IMAGE_MB = 300
 DRAIN_S = 300
 _PAGE = 4096
 _LENGTH_OF_BODY = 12
-"""Where a record says how long its body is: see queue/format/journal.py."""
+"""Offset of the body length in a record: see queue/format/journal.py."""
 
 _SAID = re.compile(r"alert|warning|fatal")
 
@@ -96,7 +96,7 @@ DAMAGES = (
 
 
 def run(folder: Path, seed: int, times: int, ways: int = len(DAMAGES)) -> Report:
-    """Damage a full journal in the first so many ways so many times, start, and look what arrives and what is said."""
+    """Damage a full journal in the first `ways` ways, `times` times each, start, and check arrivals and log."""
     report = Report("rot", seed)
     rng = random.Random(seed)
     with memory_folder(folder / "images") as images, Sink(free_port(), seed, ACCEPT) as sink:

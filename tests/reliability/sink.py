@@ -1,4 +1,4 @@
-"""An SMTP server that accepts, defers, refuses, is slow, or hangs up at any stage, and notes what it has taken."""
+"""An SMTP server that accepts, defers, refuses, is slow, or disconnects at any stage, and records what it accepts."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ DELIVERED, BROKEN_OFF, DEFERRED, BOUNCED = "delivered", "broken off", "deferred"
 ACCEPT, DEFER, MIXED = "accept", "defer", "mixed"
 IDLE_S = 120
 
-# What a mixed sink does at a stage, and how often in a hundred; the rest is accepted.
+# Percentages of the actions of a mixed sink at a stage; the rest is accepted.
 TROUBLE: dict[str, dict[str | bytes, int]] = {
     "connect": {"hang up": 2, "slow": 2, b"421 busy": 2},
     "greeting": {"hang up": 1},

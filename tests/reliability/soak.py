@@ -28,7 +28,7 @@ class Use(NamedTuple):
 
 
 def run(folder: Path, seed: int, hours: float) -> Report:
-    """Load for so long, retries now and then; figures at the start, at their highest, at the end, and idle."""
+    """Load for the given time with occasional retries; figures at the start, at their highest, at the end, and idle."""
     samples: list[dict[str, Use]] = []
     with Sink(free_port(), seed, MIXED) as sink, installed(folder / "soak", sink.port) as installation:
         installation.start()

@@ -1,4 +1,4 @@
-"""Bad input of thirty kinds and more: what somebody types, in what situation, and what docs/answers.md shows.
+"""Bad input of more than thirty kinds: the command, the situation, and the output in docs/answers.md.
 
     python -m tests.support.bad_inputs docs/answers.md
 
@@ -50,7 +50,7 @@ def text(path: str, content: str) -> Callable[[Path], object]:
 
 
 def damaged_record(home: Path) -> None:
-    """A record of a run that makes no sense."""
+    """A damaged record of a run."""
     (home / "history/1.json").write_text("{")
 
 
@@ -123,7 +123,7 @@ CASES = (
 
 
 class Answer(NamedTuple):
-    """What came back: the exit code, and all that was said on standard error."""
+    """The exit code and the standard error of a command."""
 
     code: int
     line: str

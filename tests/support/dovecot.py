@@ -85,7 +85,7 @@ class Dovecot:
         until(lambda: self.socket.exists() and "starting up" in self.log(), "Dovecot")
 
     def log(self) -> str:
-        """What it has said."""
+        """Its log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def messages(self, user: str) -> list[str]:

@@ -31,7 +31,7 @@ class SmtpConversation:
         return b"\n".join(lines)
 
     def command(self, line: bytes) -> bytes:
-        """Say a line, and hear the answer."""
+        """Send a line and read the reply."""
         self.sock.sendall(line + b"\r\n")
         return self.read_reply()
 
@@ -66,7 +66,7 @@ def _behind_received(message: bytes) -> bytes:
 
 @contextmanager
 def open_conversation(kind: str, home: Home, **environ: str) -> Iterator[SmtpConversation]:
-    """A client of a server of this kind, which has said nothing yet."""
+    """A client of a server of this kind, before its first command."""
     if kind == "resident":
         with Resident(home, **environ) as server, server.connect() as sock:
             yield from _closing(SmtpConversation(sock, server, home))

@@ -2,9 +2,9 @@
 
 Each runs in a mount namespace of its own, where the paths and accounts that are built into it are private folders and
 files: nothing of it is left on the machine but the unpacked packages in CACHE.  Each serves 127.0.0.1 with STARTTLS,
-implicit TLS and AUTH, keeps the mail for its own domain, and relays the rest to wherever the test says.
+implicit TLS and AUTH, keeps the mail for its own domain, and relays the rest to the relay of the test.
 
-Fails: AssertionError, with what the server or the package manager said.
+Fails: AssertionError, with the output of the server or the package manager.
 Long because each server has its own words for the same things.
 """
 
@@ -191,7 +191,7 @@ def unpacked(package: str) -> Path:
 
 
 def fetch(package: str) -> None:
-    """Have a Debian package unpacked in CACHE.  Fails: AssertionError, with what the package manager said."""
+    """Have a Debian package unpacked in CACHE.  Fails: AssertionError, with the output of the package manager."""
     CACHE.mkdir(mode=0o755, exist_ok=True)
     folder = CACHE / package
     with open(CACHE / "lock", "w") as lock:
@@ -215,7 +215,7 @@ def _unpack(package: str, folder: Path) -> None:
         files.rename(folder)
 
 
-# ------------------------------------------------------------------ what each of them wants to be told
+# ------------------------------------------------------------------ the configuration of each server
 
 StartCommand = tuple[list[str | Path], dict[str, Path]]
 """The command that runs a server in the foreground, and what it shall find at which path."""

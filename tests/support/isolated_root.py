@@ -57,7 +57,7 @@ class IsolatedRoot:
         self._first = int(children[0])
 
     def run(self, command: str, code: int = 0, **environ: str) -> str:
-        """Run a shell command there; what it said."""
+        """Run a shell command there; its output."""
         entering = ("nsenter", "-t", str(self._first), "-m", "-n", "-p", "-u", "--wd=/", "sh", "-c", command)
         path = "/var/qmail/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         ended = subprocess.run(

@@ -36,7 +36,7 @@ class SendMethod(NamedTuple):
 
     @property
     def user(self) -> str:
-        """Who the client says it is: ann's secret is kept as it is, joe's is not, and so does not suit CRAM-MD5."""
+        """The login of the client: ann has a clear-text secret; joe has a hash, which does not suit CRAM-MD5."""
         return "" if not self.auth else "ann" if self.auth == "CRAM-MD5" else "joe"
 
     @property
@@ -58,7 +58,7 @@ SEND_METHODS = {
 
 
 class ClientMailSystem(MailSystem):
-    """Our services on three ports: for everybody, with TLS from the first byte, and for those who say who they are."""
+    """Our services on three ports: SMTP, implicit TLS, and submission with a login."""
 
     def __init__(self, home: Path) -> None:
         self.authority = home / "authority.pem"
@@ -75,7 +75,7 @@ class ClientMailSystem(MailSystem):
         super().__init__(home)
 
     def start(self) -> None:
-        """As any house, with two ports more; one is the submission port."""
+        """As any mail system, with two more ports; one is the submission port."""
         self.tls_port, self.submission_port = free_port(), free_port()
         ports = f"127.0.0.1:{self.port}\ntls:127.0.0.1:{self.tls_port}\n127.0.0.1:{self.submission_port}\n"
         (self.home / "control/smtplisten").write_text(ports)
@@ -118,7 +118,7 @@ def run(command: list[str], text: str = "", **environ: str) -> None:
 
 
 def swaks(job: SendJob) -> None:
-    """swaks, which checks no certificate unless it is told to."""
+    """swaks, which verifies no certificate by default."""
     method = job.method
     words = {"": [], "starttls": ["--tls"], "first": ["--tls-on-connect"]}[method.tls]
     if method.tls:
@@ -208,7 +208,7 @@ def python(job: SendJob) -> None:
 class Client(NamedTuple):
     """A client: its name and version in Debian 12, what sends with it, the ways that it has (names of WAYS).
 
-    `hello`: SMTP for a client that says HELO unless it needs more.
+    `hello`: SMTP for a client that sends HELO unless it needs extensions.
     """
 
     name: str
@@ -236,9 +236,9 @@ CLIENTS = {
 
 
 class RecordingProxy:
-    """Stands between a client and our server and writes down what the client said before it had the next answer.
+    """A proxy between a client and our server that records what the client sent before each reply.
 
-    Answers are held back for a moment, so that what a client says without waiting for them is heard in time.
+    Replies are delayed for a moment, so that pipelined commands are recorded before them.
     """
 
     def __init__(self, port: int) -> None:
@@ -291,7 +291,7 @@ def _copy(source: socket.socket, target: socket.socket, tell: Callable[[bytes], 
 
 @contextmanager
 def client_mail_system(home: Path) -> Iterator[ClientMailSystem]:
-    """A house for clients in a new home."""
+    """A mail system for clients in a new home."""
     assert eqmail("--home", home, "setup", "--single-user").returncode == 0
     assert eqmail("--home", home, "config-fast", ME).returncode == 0
     mail_system = ClientMailSystem(home)

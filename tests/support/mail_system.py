@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0
 
 
 def free_port() -> int:
-    """A port that nobody has: none of those that the system gives to clients, who would be quicker now and then."""
+    """A free TCP port outside the range of ephemeral client ports."""
     while True:
         port = random.SystemRandom().randrange(10_000, 32_000)
         with socket.socket() as sock:
@@ -67,13 +67,13 @@ class MailSystem:
         until(self.answers, "an SMTP greeting; the log says:\n" + self.log()[-2000:])
 
     def all_serve(self) -> bool:
-        """Whether the supervisor has heard from every service; a death before that makes the start fail."""
+        """Whether every service has reported readiness; an exit before that fails the start."""
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         return all(it.state == READY for it in parse_status(self.status_path().read_bytes()))
 
     def status_path(self) -> Path:
-        """Where the supervisor keeps on record how the services are."""
+        """The status file of the supervisor."""
         return (self.installation or self.home) / "run/status"
 
     def answers(self) -> bool:
@@ -90,7 +90,7 @@ class MailSystem:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def services(self) -> dict[int, str]:
-        """Every process of the house below the parent, agents too: pid and name."""
+        """Every process of the mail system below the parent, agents too: pid and name."""
         assert self.process is not None
         parents: dict[int, tuple[int, str]] = {}
         for entry in os.listdir("/proc"):

@@ -1,4 +1,4 @@
-"""Running a program of the suite in a process of its own, with a recorder in the place of qmail-queue."""
+"""Runs a program of eQmail in its own process, with a recorder instead of qmail-queue."""
 
 import os
 import subprocess

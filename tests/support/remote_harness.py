@@ -95,7 +95,7 @@ class RemoteHome:
         return asyncio.run(whole())
 
     def write_message(self, text: bytes) -> None:
-        """Put another text in the place of the message."""
+        """Replace the text of the message."""
         (self.home / "message").write_bytes(text)
 
     def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test", dsn: bytes = b"") -> list[Report]:

@@ -1,4 +1,4 @@
-"""A scheduler on a stage: a real queue folder, everybody else played by recorders, and a clock that is set by hand."""
+"""A scheduler under test: a real queue folder, recorders for all other services, and a clock that is set by hand."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ class RecordedInjector:
 
 
 class RecordedMessageStore:
-    """Notes what the queue service is told."""
+    """Records the notices to the queue service."""
 
     def __init__(self) -> None:
         self.notices: list[tuple[str, int]] = []
@@ -102,7 +102,7 @@ class RecordedMessageStore:
 
 
 class ManualWorker:
-    """Does its work when told to, so that things can happen meanwhile; `eager` does it at once."""
+    """Runs its work on request, so that other events can happen before; `eager` runs it at once."""
 
     def __init__(self) -> None:
         self.eager = True
@@ -164,7 +164,7 @@ class SchedulerHarness:
         self._serial = 0
 
     def turn(self, seconds: float = 0.0) -> None:
-        """Let time pass, then let everybody act until nobody wants to any more."""
+        """Advance the clock, then run everything that is due until nothing is left."""
         self.now += seconds
         for _ in range(200):
             self.spilling.pump(self.now)

@@ -74,7 +74,7 @@ class CommandRunner:
         self.names = {"home": self.home, "new": folder / "new", "other": folder / "other", "files": folder / "files"}
 
     def run(self, words: str) -> tuple[int, str]:
-        """Run one command; its exit code and all that it said."""
+        """Run one command; its exit code and its output."""
         given = shlex.split(words.format(**self.names))
         command = given if given[0] == "--home" else ["--home", str(self.home), *given]
         done = eqmail(*command, cwd=self.folder, env=ENVIRON)
@@ -110,7 +110,7 @@ class FreshMachine(CommandRunner):
         self.names = {"home": self.home, "new": self.home, "other": Path(OTHER), "files": Path(FRESH_FILES)}
 
     def run(self, words: str) -> tuple[int, str]:
-        """Run one command; its exit code and all that it said."""
+        """Run one command; its exit code and its output."""
         command = shlex.join([sys.executable, "-m", "eqmail_setup", *shlex.split(words.format(**self.names))])
         output, _, code = self._isolated_root.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
         return int(code), self.shown(output)

@@ -16,14 +16,14 @@ def packet(letter: bytes, payload: bytes = b"") -> bytes:
 
 
 def agreement(version: int = 6, actions: int = 0x1FF, steps: int = 0) -> bytes:
-    """What a milter wants; all changes, if nothing else is said."""
+    """The negotiation reply of a milter; all changes by default."""
     return b"O" + struct.pack("!III", version, actions, steps)
 
 
 class ScriptedMilter:
     """Answers by command letter: an answer is a letter with payload, several of them, or a function with the socket.
 
-    None: silence.  What is not in `script` is answered by CONTINUE.  `heard` is everything that was said to it, a list
+    None: no reply.  What is not in `script` is answered by CONTINUE.  `received` is everything sent to it, a list
     for each connection.
     """
 

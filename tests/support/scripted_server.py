@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that says what a test wants, and notes what it hears."""
+"""An SMTP server on loopback with scripted replies that records what it receives."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ PIPELINING: Script = {"ehlo": "250-fake\n250 PIPELINING"}
 class ScriptedServer:
     """Serves connection number n by `scripts[n]` (the last one for all later ones), each in a thread.
 
-    A script has a reply for each verb; "!close" leaves, "!silent" says nothing.  `heard` is what each connection sent,
+    A script has a reply for each verb; "!close" closes, "!silent" sends none.  `received` is what each connection sent,
     `callers` whence it came, `messages` the number of accepted messages.
     """
 
@@ -111,7 +111,7 @@ class ScriptedServer:
             if in_data and line != b".\r\n":
                 continue
             reply = script.get(verb, "500 what")
-            # Before the client hears of it.
+            # Before the client gets the reply.
             self.messages += verb == "final" and reply[0] == "2"
             if not self._say(client, reply) or verb == "quit":
                 return

@@ -1,6 +1,6 @@
 """The recorded service files: which flavour, services and settings make which folder of tests/data/templates.
 
-`python -m tests.support.service_file_cases` records them anew.
+`python -m tests.support.service_file_cases` records them again.
 """
 
 import shutil
@@ -83,7 +83,7 @@ def recorded() -> Iterator[Path]:
 
 
 def record() -> None:
-    """Write all recordings anew."""
+    """Write all recordings again."""
     for path in RECORDED.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -59,7 +59,7 @@ class ManagedInstallation:
         return process
 
     def run(self, *command: str | Path, code: int = 0) -> str:
-        """Run a command to its end, with the exit code that it must have; what it said."""
+        """Run a command to its end, with the required exit code; its output."""
         ended = subprocess.run(
             list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
         )
@@ -67,7 +67,7 @@ class ManagedInstallation:
         return ended.stdout + ended.stderr
 
     def greeting(self) -> str:
-        """What the port says first; "" while nobody answers."""
+        """The greeting at the port; "" while there is none."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
                 sock.settimeout(60)
@@ -99,7 +99,7 @@ class ManagedInstallation:
         return text
 
     def demand_silence(self) -> None:
-        """Nobody listens any more, and no process of ours is left."""
+        """Wait until the port is closed and no process of ours is left."""
         until(lambda: not self.greeting(), "an end of the service", TIMEOUT_S)
         until(lambda: not self.processes(), f"an end of {self.processes()}", TIMEOUT_S)
 

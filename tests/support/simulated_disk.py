@@ -6,7 +6,7 @@ journal of their own do it, where flushing anything flushes all earlier names). 
 nothing that could survive has them, the lowest first.
 
 A flush may fail (`fails_flush`).  As Linux does it, the pages that were to be written then count as clean: reading
-gives what was written, a later flush says nothing and does not write them, and after a power cut any part of them is
+gives what was written, a later flush succeeds and does not write them, and after a power cut any part of them is
 there.  A page is written whole once anything in it is written again.
 """
 
@@ -237,7 +237,7 @@ class SimDisk(FileSystem):
         self._did()
 
     def _drop(self, key: int) -> None:
-        """The kernel's answer to a failed write: what was to be written is clean now."""
+        """The kernel's answer to a failed write: the dirty pages are clean now."""
         data, writes = self._data[key], self._unflushed.get(key, ())
         sectors = self._dropped.setdefault(key, {})
         for offset in _parts(writes, SECTOR):

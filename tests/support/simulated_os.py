@@ -29,7 +29,7 @@ TICK_NS = 1000
 
 
 class Meta:
-    """What stat tells beyond inode number and size, times in nanoseconds."""
+    """Attributes of stat beyond inode number and size, times in nanoseconds."""
 
     def __init__(self, now_ns: int, mode: int) -> None:
         self.st_mode = mode

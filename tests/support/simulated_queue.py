@@ -84,7 +84,7 @@ class SimLoop:
 
 
 class SimWorker:
-    """A worker whose jobs run when the stage says so."""
+    """A worker whose jobs run when the simulated loop runs them."""
 
     def __init__(self) -> None:
         self.jobs: deque[Call] = deque()
@@ -115,7 +115,7 @@ class WatchedMessageStore(MessageStore):
 
 
 class SimQueueService:
-    """One life of the service, from recovery on."""
+    """One run of the service, from recovery on."""
 
     def __init__(self, disk: SimDisk, history: MailHistory, goes_direct: bool = False, budget: int = 10**6) -> None:
         self.disk, self.history, self.sim_loop = disk, history, SimLoop()
@@ -280,7 +280,7 @@ class SimQueueService:
     def faults(self) -> list[tuple[int, set[str]]]:
         """Messages whose files are in no state of the queue.
 
-        Where names survive one by one, an intd/N that qmail-clean had removed may come back alone; nobody reads it.
+        Where names survive one by one, an intd/N that qmail-clean had removed may come back alone; it is never read.
         """
         files: dict[int, set[str]] = {}
         for folder in SPLIT if self.disk.ordered else [name for name in SPLIT if name != "intd"]:

@@ -35,7 +35,7 @@ LATER_S = 140_000
 
 
 class Services(SimQueueService):
-    """One life of both services, from recovery on."""
+    """One run of both services, from recovery on."""
 
     def __init__(
         self, disk: TimedDisk, history: MailHistory, sim_os: SimOs, rng: random.Random, budget: int = 10**6
@@ -78,7 +78,7 @@ class Services(SimQueueService):
                 message.scheduler = None
 
     def drain(self) -> None:
-        """Everything that is in the queue goes where it has to, and nobody defers anything."""
+        """Everything in the queue is delivered, without deferrals."""
         self.is_hasty = True
         if self.scheduler is None:
             self.start_scheduler()
@@ -95,7 +95,7 @@ class Services(SimQueueService):
     def leftovers(self) -> list[str]:
         """What is in a queue that should be empty.
 
-        Where names survive one by one, intd/N may be, which nobody reads, and an info/N that had been removed, which is
+        Where names survive one by one, unread intd/N may be left, and an info/N that had been removed, which is
         held where its number is another message's by now.
         """
         left = [path for path in self.disk.paths() if not path.startswith(("q/pid/", "q/journal/"))]
@@ -106,7 +106,7 @@ class Services(SimQueueService):
 
 
 class SimScheduler:
-    """A scheduler as `resident` puts it together; it is link, keeper and cleaner to itself, over the wires."""
+    """A scheduler composed as in `resident`; it implements link, message store and cleaner over simulated channels."""
 
     alive = True
 
@@ -159,7 +159,7 @@ class SimScheduler:
         call()
         self.wake()
 
-    # The link: what the queue service says.
+    # The link: what the queue service sends.
 
     def admit(self, message: AcceptedMessage) -> None:
         disk = self._services.timed
@@ -175,7 +175,7 @@ class SimScheduler:
         if self.is_alive:
             self.from_queue.append(partial(self._hear, call))
 
-    # Keeper and cleaner: what the queue service is told.
+    # Message store and cleaner: what is sent to the queue service.
 
     def delivered(self, serial: int) -> None:
         self.to_queue.append(lambda: self._services.store.delivered(serial))

@@ -43,7 +43,7 @@ def write_self_signed(path: Path, common_name: str) -> ssl.SSLContext:
 class TlsServer(ScriptedServer):
     """A scripted server that offers STARTTLS, or speaks TLS from the beginning when it is `implicit`.
 
-    Without a context it answers the handshake with nonsense.  `heard` has the mark TLS_BEGINS where TLS has begun;
+    Without a context it answers the handshake with invalid bytes.  `received` has the mark TLS_BEGINS where TLS begins;
     `secured` are the sockets of those connections.
     """
 

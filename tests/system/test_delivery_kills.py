@@ -23,7 +23,7 @@ from tests.system.test_kills import ME, Client
 KILLS = int(os.environ.get("KILLS", "8"))
 VICTIMS = ("qmail-local", "qmail-lspawn", "qmail-rspawn", "qmail-send")
 NEW_INSTALLATION_EVERY = 10
-"""A service that dies young is started again later and later, up to a minute; a start of the house begins anew."""
+"""A service that dies young is started again later and later, up to a minute; a new start resets that."""
 AWAY = "box@away.test"
 
 

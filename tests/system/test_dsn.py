@@ -1,4 +1,4 @@
-"""Wishes of senders through a whole house: from EHLO to the report, over spills, kills and a server that knows them."""
+"""DSN parameters through a whole mail system: from EHLO to the report, with spills, kills and a server with DSN."""
 
 import os
 import smtplib
@@ -19,7 +19,7 @@ TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
 
 class Peer(threading.Thread):
-    """An SMTP server that agrees with everything and notes the commands; it offers what it is told to."""
+    """An SMTP server that accepts everything and records the commands; its extensions are given."""
 
     def __init__(self, *offers: str) -> None:
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Peer(threading.Thread):
 
 
 class Box:
-    """A house, and the mailbox of a sender in it to whom the reports come."""
+    """A mail system, and the mailbox of a sender that gets the reports."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -211,7 +211,7 @@ def test_an_alias_for_several_addresses_sends_the_report_itself(box: Box, peer: 
 
 
 def test_a_list_is_where_the_message_arrives(box: Box, peer: Peer) -> None:
-    """RFC 3461 section 5.2.7.1: its members, and their fate, are nobody's business."""
+    """RFC 3461 section 5.2.7.1: the sender gets no report about its members."""
     arrange(box, "list", "&a@far.example")
     arrange(box, "list-owner", "&sender")
     box.send({f"list@{ME}": ASKED}, "ENVID=QQ7")
@@ -237,7 +237,7 @@ def test_programs_pass_on_the_remaining_dsn_parameters(box: Box, peer: Peer, lin
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_deferred_message_keeps_its_dsn_parameters(box: Box, how: str) -> None:
-    """Nobody answers at first, so the message goes to the disk; then everything ends, and begins again."""
+    """The server does not answer at first, so the message goes to the disk; then all services are restarted."""
     box.send({"a@far.example": ["NOTIFY=SUCCESS", "ORCPT=rfc822;A@far.example"]}, "ENVID=QQ4")
 
     def info() -> bytes:

@@ -1,4 +1,4 @@
-"""qmail-smtpd hands its client over to the resident service, or serves it itself; the client cannot tell which.
+"""qmail-smtpd hands its client over to the resident service, or serves it itself; the client cannot see which.
 
 Source: docs/adr/0010.
 """
@@ -57,7 +57,7 @@ class Client:
         self.end()
 
     def greeted(self) -> "Client":
-        """The client, when it has heard the greeting."""
+        """The client, after the greeting."""
         assert self.sock.recv(200).startswith(b"220 ")
         return self
 

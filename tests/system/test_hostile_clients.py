@@ -1,4 +1,4 @@
-"""Clients that go in the middle, never end, or take for ever: nothing of them is left, and nobody waits for them."""
+"""Clients that disconnect, never end, or never read: they leave nothing and delay no other client."""
 
 import base64
 import os
@@ -31,7 +31,7 @@ LONG = b"x" * 997 + b"\r\n"
 
 
 class HostileMailSystem(MailSystem):
-    """A house that takes everything, and can tell what is left of it."""
+    """A mail system that accepts everything and reports what is left of a client."""
 
     def __init__(self, home: Path) -> None:
         make_maildir(home / "alias/Maildir")
@@ -57,7 +57,7 @@ class HostileMailSystem(MailSystem):
         return len(messages(self.home / "alias/Maildir"))
 
     def descriptors(self) -> dict[str, int]:
-        """How many descriptors the services have open that hear of clients."""
+        """The number of open descriptors of the services that serve clients."""
         return {name: len(os.listdir(f"/proc/{self.process_of(name)}/fd")) for name in ("qmail-smtpd", "qmail-clean")}
 
     def queue_files(self) -> list[str]:
@@ -75,7 +75,7 @@ class HostileMailSystem(MailSystem):
         return client
 
     def is_as_before(self, descriptors: dict[str, int]) -> None:
-        """Nothing is left of anybody, and the services are the ones that were there."""
+        """Nothing is left of any client, and the services are still the same processes."""
         until(lambda: self.descriptors() == descriptors, f"{descriptors}, not {self.descriptors()}")
         until(lambda: not self.queue_files(), f"no file in the queue: {self.queue_files()}")
         log = self.log()
@@ -104,7 +104,7 @@ def mail_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileMai
 
 @pytest.fixture
 def before(mail_system: HostileMailSystem) -> Iterator[dict[str, int]]:
-    """The descriptors of the services while nobody is there; afterwards they are the same."""
+    """The descriptors of the services without clients; afterwards they are the same."""
     descriptors = mail_system.descriptors()
     until(lambda: mail_system.delivered() and not mail_system.queue_files(), "rest")
     yield descriptors
@@ -242,7 +242,7 @@ FLOODS = {
 def test_a_client_without_end_occupies_little(
     name: str, mail_system: HostileMailSystem, before: dict[str, int]
 ) -> None:
-    """It does not listen to what it is told, either."""
+    """It reads no replies either."""
     first, more = FLOODS[name]
     pid = mail_system.process_of("qmail-smtpd")
     Path(f"/proc/{pid}/clear_refs").write_text("5")
@@ -267,7 +267,7 @@ def peak_kib(pid: int) -> int:
 
 
 def test_many_hostile_clients_delay_no_other(mail_system: HostileMailSystem, before: dict[str, int]) -> None:
-    """500 clients that say nothing and 200 that say a byte now and then."""
+    """500 silent clients and 200 that send a byte from time to time."""
     arrived = mail_system.delivered()
     idle = [mail_system.connect() for _ in range(500)]
     dribbling = [mail_system.connect() for _ in range(200)]

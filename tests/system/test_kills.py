@@ -24,7 +24,7 @@ ME = "mail.example.org"
 
 
 class Client(threading.Thread):
-    """Sends numbered messages until it is told to stop; remembers which were acknowledged."""
+    """Sends numbered messages until stopped; remembers which were acknowledged."""
 
     def __init__(self, mail_system: MailSystem, name: str, recipients: tuple[str, ...] = (f"box@{ME}",)) -> None:
         super().__init__(name=name, daemon=True)
@@ -41,7 +41,7 @@ class Client(threading.Thread):
                     while not self.stopping.is_set():
                         self.sent += 1
                         mark = f"{self.name}-{self.sent}"
-                        # now and then a message that is too long for one packet, so that both ways are hit
+                        # sometimes a message that is too long for one packet, so that both paths are used
                         body = "y" * 70 + "\r\n"
                         text = f"Subject: load\r\nX-Mark: {mark}\r\n\r\n" + body * (2000 if self.sent % 29 == 0 else 40)
                         client.sendmail("load@example.net", self.recipients, text)
@@ -52,7 +52,7 @@ class Client(threading.Thread):
 
 
 def left_over(queue: Path) -> list[str]:
-    """Files of messages in a queue that should be empty, but for mess/N of submissions that were never answered."""
+    """Files of messages in a queue that should be empty, except mess/N of submissions that were never answered."""
     folders = ("info", "local", "remote", "bounce", "todo", "intd")
     return sorted(str(path) for name in folders for path in (queue / name).rglob("*") if path.is_file())
 

@@ -16,7 +16,7 @@ MESSAGE = "Subject: x\n\nbody\n"
 
 @pytest.fixture
 def mail_system(private_home: Path) -> Iterator[MailSystem]:
-    """Mail for elsewhere is deferred at once: nobody listens there."""
+    """Mail to other hosts is deferred at once: the port is closed."""
     (private_home / "control/smtproutes").write_text(":127.0.0.1:1\n")
     it = MailSystem(private_home)
     yield it

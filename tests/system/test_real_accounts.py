@@ -54,7 +54,7 @@ def test_every_service_has_its_own_account(mail_system: MailSystem, joe: pwd.str
         assert len(set(uids)) == 1, f"{name} could come back: {uids}"
         if name.startswith("eq-"):
             owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
-    # Others may have left mail for the alias user in this house.
+    # Other tests may have left mail for the alias user in this home.
     owners["qmail-local"].discard("alias")
     assert owners == {
         "qmail-clean": {"qmailq"},

@@ -1,4 +1,4 @@
-"""rcptcheck on real accounts: what RCPT says is what a delivery would have said, on both kinds of server."""
+"""rcptcheck on real accounts: the RCPT reply matches the result of a delivery, with both kinds of server."""
 
 import os
 import pwd

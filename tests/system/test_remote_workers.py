@@ -15,7 +15,7 @@ PLACES = 4
 
 
 class Sink:
-    """A server that acknowledges no message before it is told to; `most` is how many it had at a time."""
+    """A server that acknowledges messages on request only; `most` is the highest number of open ones."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)

@@ -41,13 +41,13 @@ def server() -> Iterator[NameServer]:
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask(request: pytest.FixtureRequest, server: NameServer) -> Ask:
-    """Asks with all the patience that a busy machine may need."""
+    """Queries with a timeout that is long enough for a busy machine."""
     return ask_with(request.param, server, 60.0)
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask_briefly(request: pytest.FixtureRequest, server: NameServer) -> Ask:
-    """For questions that nobody answers."""
+    """For queries without an answer."""
     return ask_with(request.param, server, 0.3)
 
 
@@ -189,7 +189,7 @@ def test_the_cache_forgets_by_time_and_is_bounded() -> None:
 
 
 def test_a_silent_server_delays_no_other_query(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many searches ask for many names that nobody answers for; another search is answered before any of them."""
+    """Many searches for many names without an answer; another search is answered before any of them."""
     monkeypatch.setattr(resolver, "MAX_BESIDE", 12)
 
     async def harness() -> int:

@@ -1,4 +1,4 @@
-"""Where the SMTP service listens: a line that makes no sense costs its own listener only."""
+"""Listeners of the SMTP service: an invalid line loses its own listener only."""
 
 import pytest
 

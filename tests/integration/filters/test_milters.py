@@ -1,4 +1,4 @@
-"""Milters asked by both drivers: what they hear, what becomes of their answers, and that they can do no harm."""
+"""Milters with both drivers: what is sent to them, the effect of their answers, and their isolation."""
 
 import socket
 import threading

@@ -75,7 +75,7 @@ def test_header_fields_of_every_stage(kind: str, home: Home) -> None:
 
 
 class TestRelayPermission:
-    """It is not opened unless a check says so explicitly."""
+    """Relaying is refused unless a check allows it explicitly."""
 
     def test_stays_closed_for_clients_that_a_check_accepts(self, kind: str, home: Home) -> None:
         home.write("smtpchecks", "accepts\nlends\n")  # the second is not asked: the first was sure
@@ -132,7 +132,7 @@ class TestRelayPermission:
 
 
 class TestFaults:
-    """A check that cannot be had, raises, overruns or talks nonsense."""
+    """A check that is missing, raises, times out or returns an invalid answer."""
 
     @pytest.mark.parametrize(
         ("name", "words"),

@@ -1,4 +1,4 @@
-"""A delivery by LMTP as a line of a .qmail file, against a store that says what a test wants."""
+"""A delivery by LMTP as a line of a .qmail file, against a store with scripted replies."""
 
 import os
 import socket

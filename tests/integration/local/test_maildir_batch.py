@@ -213,7 +213,7 @@ def test_a_user_whose_identity_fails_is_refused_and_the_others_are_not(home: Pat
 
 @pytest.fixture
 def shared(home: Path) -> MaildirBatch:
-    """A desk that all users share."""
+    """A batch that all users share."""
     return MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext(), is_shared=True)
 
 

@@ -1,4 +1,4 @@
-"""What the look-up desk says is what a delivery would report; and it is never in the way of deliveries."""
+"""The recipient lookup answers what a delivery would report, and never delays deliveries."""
 
 import os
 import signal

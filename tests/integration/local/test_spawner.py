@@ -113,7 +113,7 @@ class Service:
         return {int(_status(pid, "Uid").split()[0]) for pid in self.children()}
 
     def end(self) -> int:
-        """Tell it to end, and wait; its exit code."""
+        """Send TERM and wait; its exit code."""
         os.kill(self.pid, signal.SIGTERM)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 

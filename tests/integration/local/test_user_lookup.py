@@ -20,7 +20,7 @@ JOE = User(b"joe", 501, 501, b"/home/joe", b"", b"")
 
 
 class LookupClients:
-    """Owners, and what they have said."""
+    """Clients of the lookup, and the answers they got."""
 
     def __init__(self, home: Path) -> None:
         self.selector = selectors.DefaultSelector()
@@ -56,7 +56,7 @@ def clients(tmp_path: Path) -> Iterator[LookupClients]:
 
 
 def answering(site: Site, sock: socket.socket) -> int:
-    """A look-up process that hangs at one name, dies at another, and says that the rest is joe's."""
+    """A lookup process that hangs at one name, exits at another, and answers joe for the rest."""
     while local := sock.recv(1000):
         if local == b"hung":
             time.sleep(600)

@@ -22,7 +22,7 @@ from eqmail_core.users.user import User
 
 
 class WatchedPool:
-    """A crew, whose workers serve whoever they are for without becoming anybody."""
+    """A pool whose workers serve their users without changing to them."""
 
     def __init__(self, home: Path) -> None:
         self.hired: list[WorkerHandle] = []

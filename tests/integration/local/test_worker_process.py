@@ -1,4 +1,4 @@
-"""An agent is its user for good, or does not begin."""
+"""An agent changes to its user permanently, or does not start."""
 
 import os
 import socket

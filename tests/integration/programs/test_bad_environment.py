@@ -12,7 +12,7 @@ from tests.conftest import eqmail
 
 pytestmark = pytest.mark.slow
 
-# qmail-start would start a house; the toolkit's faces are tested in tests/integration/toolkit.
+# qmail-start would start all services; programs of the toolkit are tested in tests/integration/toolkit.
 PROGRAMS = [program.name for program in launchers() if program.name not in {"qmail-start", *TOOLKIT_PROGRAMS}]
 
 USUAL = {0, 100, 111}
@@ -67,7 +67,7 @@ def ends_well(home: Path, folder: Path, command: str, **environ: str) -> None:
             env={"PATH": f"{home}/bin:/usr/bin:/bin", "USER": "x", **environ},
             timeout=60,
         )
-        # Of a pipe the shell tells how its last part ended, which is not the program.
+        # The shell reports the exit code of the last part of a pipe, which is not the program.
         allowed = {0} if "|" in command else EXITS.get(name, USUAL)
         if run.returncode not in allowed or NOT_FOR_PEOPLE.search(run.stderr + run.stdout):
             wrong.append(f"{name}: {run.returncode} {run.stderr!r} {run.stdout[-200:]!r}")

@@ -72,7 +72,7 @@ def test_a_command_need_not_read_the_message(home: Home, command: str) -> None:
 
 
 def test_a_command_gets_the_usual_broken_pipe(home: Home) -> None:
-    """SIGPIPE ends the writer of a pipeline that nobody reads, as a shell expects."""
+    """SIGPIPE ends the writer of a pipeline without a reader, as a shell expects."""
     run = home.run("preline", "sh", "-c", "yes | head -1; exit 0", stdin=MESSAGE, **DELIVERY)
     assert (run.returncode, run.stdout, run.stderr) == (0, b"y\n", b"")
 

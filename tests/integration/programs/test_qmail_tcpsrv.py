@@ -36,7 +36,7 @@ class Server:
         self.port = int(port)
 
     def log(self) -> str:
-        """Everything said so far, without the name in front."""
+        """The log so far, without the program name."""
         return self._log.read_text().replace("qmail-tcpsrv: ", "")
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:

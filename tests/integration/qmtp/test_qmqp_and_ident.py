@@ -28,7 +28,7 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
             try:
                 client.sendall(answer)
             except OSError:
-                # It has heard enough.
+                # It has read enough.
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

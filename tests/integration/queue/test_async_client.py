@@ -1,4 +1,4 @@
-"""The link to the queue service when there is none, or one that dies."""
+"""The link to a queue service that is missing or dies."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Programs in the place of qmail-queue that say why they refuse a message: simscan and others."""
+"""Replacements of qmail-queue that report why they refuse a message, such as simscan."""
 
 import gc
 import os

@@ -313,7 +313,7 @@ def test_two_services_never_work_on_one_queue(harness: QueueHarness) -> None:
 
 
 def as_ordinary_user(harness: QueueHarness) -> None:
-    """From now on our own account is none of the mail accounts."""
+    """From now on our own account does not count as a mail account."""
     harness.service._policy.config.accounts.clear()
 
 

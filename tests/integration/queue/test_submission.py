@@ -13,7 +13,7 @@ from eqmail_core.queue.client.submission import TIMED_OUT, QueueSubmission, conn
 def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submission, "TIMEOUT_S", 0.05)
     path = str(tmp_path / "queue.sock")
-    with listen_at(path, 0o600):  # its backlog takes everybody, and nobody is behind it
+    with listen_at(path, 0o600):  # its backlog accepts connections that are never served
         sock = connect(path)
         assert sock is not None
         sent = QueueSubmission(sock)

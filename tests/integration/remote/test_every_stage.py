@@ -1,4 +1,4 @@
-"""A server that refuses, leaves or says nothing at each stage: what is reported, and who is tried next."""
+"""A server that refuses, disconnects or stays silent at each stage: the report, and the next server to try."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.scripted_server import PIPELINING, Script, ScriptedServer
 
 STAGES = ("greet", "ehlo", "mail", "rcpt", "data", "final")
 
-# Before a server has said who it is, another may be tried; afterwards the first answer counts.
+# Before the EHLO reply of a server, another may be tried; afterwards the first answer counts.
 SOFT = {
     "greet": b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\nRemote host said: 451 later\n",
     "ehlo": b"Connected to 127.0.0.2 but my name was rejected.\nRemote host said: 451 later\n",
@@ -30,7 +30,7 @@ def refusing(stage: str, reply: str, pipelining: bool) -> Script:
     if stage == "ehlo":
         script["helo"] = reply
     if stage in ("mail", "rcpt") and pipelining and reply[0] != "!":
-        # As a server does that has no recipient; another would get an empty message for nobody (RFC 2920).
+        # As a server does that has no recipient; another would get an empty message without recipients (RFC 2920).
         script["data"] = "503 nobody"
     return script
 

@@ -93,7 +93,7 @@ def test_the_table_of_slow_hosts_is_cleared_at_the_start(service: Service) -> No
     service.route(1)
     service.order(1)
     assert service.report()[1] == b"Z"
-    # What the table said before is gone; what just happened is in it.
+    # The old content of the table is gone; the new failure is in it.
     table = (service.home / "queue/lock/tcpto").read_bytes()
     assert (table[1], table[16:20]) == (1, b"\x7f\0\0\1")
 

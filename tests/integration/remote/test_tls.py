@@ -217,7 +217,7 @@ def test_a_certificate_may_stand_for_a_whole_domain(
 def test_where_it_is_allowed_plain_text_follows_a_server_that_leaves_at_starttls(
     answer: str, deliver: Deliver, remote_home: RemoteHome
 ) -> None:
-    """After 454 it leaves as soon as it hears the next command."""
+    """After 454 it disconnects at the next command."""
     leaving = STARTTLS | {"star": answer, "mail": "!close"}
     with ScriptedServer(leaving, {}, host="127.0.0.2") as server:
         lead_to(remote_home, server)

@@ -8,7 +8,7 @@ from tests.support.scheduler_harness import SchedulerHarness
 
 
 def fail(harness: SchedulerHarness, number: int, sender: bytes, on_disk: bool) -> None:
-    """Have the only recipient of a message fail for good."""
+    """Fail the only recipient of a message permanently."""
     if on_disk:
         harness.old(number, sender, remote=b"Ta@other.net\0")
         harness.scheduler.enqueue(number, 1, int(harness.now))

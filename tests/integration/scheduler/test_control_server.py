@@ -1,4 +1,4 @@
-"""Visits to the scheduler's desk over its socket, with the client that programs use."""
+"""The control socket of the scheduler, with the client that programs use."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class ControlServerHarness:
-    """A stage with its desk open to visitors, on a loop that runs while a test talks to it."""
+    """A scheduler harness with its control server, on a loop that runs while a client is connected."""
 
     def __init__(self, root: Path) -> None:
         self.harness = SchedulerHarness(root)
@@ -41,7 +41,7 @@ class ControlServerHarness:
         )
 
     def talk(self, act: Callable[[], T]) -> T:
-        """Run `act` as a visitor in a thread of its own."""
+        """Run `act` as a client in its own thread."""
         results: list[T] = []
         errors: list[Exception] = []
 

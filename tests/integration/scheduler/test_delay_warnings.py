@@ -1,4 +1,4 @@
-"""Senders hear once that their message still waits; attempts follow the schedule that was set."""
+"""Senders get one warning about a delayed message; attempts follow the configured schedule."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Delay warnings only name recipients about whom the sender may be told, and there is none where nobody is left."""
+"""Delay warnings name only recipients whose NOTIFY allows it, and none is sent without such recipients."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ class QueuesHarness:
             self.queues[f"{domain}{name}"] = self.waiting_queues.enqueue(domain.encode(), f"{domain}{name}", self.now)
 
     def call(self) -> list[str]:
-        """Start whoever can start; the names."""
+        """Start every delivery that may start; their names."""
         began = []
         while len(self.running) < self.places and (called := self.waiting_queues.next_ready(self.now)):
             waiting, reason = called

@@ -1,4 +1,4 @@
-"""Senders who wish to hear of their messages, or not to: in memory, from memory to the disk, and from there on."""
+"""DSN parameters of senders: in memory, from memory to the disk, and from there on."""
 
 import os
 from email import message_from_bytes
@@ -31,7 +31,7 @@ def admit(harness: SchedulerHarness, envelope: bytes = b"Fs@x\0" + RECIPIENTS + 
 
 
 def reported(harness: SchedulerHarness) -> dict[str, str]:
-    """Actions by recipient, as the one report tells them."""
+    """Actions by recipient in the one report."""
     [(_, recipient, text)] = harness.injector.bounces
     assert recipient == b"s@x"
     parts = cast("list[Message]", message_from_bytes(text).get_payload())

@@ -124,7 +124,7 @@ def test_where_there_is_no_room_a_message_comes_back(tmp_path: Path) -> None:
     dues = [due - int(harness.now) for _, due in harness.scheduler.channels[REMOTE].due]
     assert 80 <= len(dues) <= 90
     assert set(dues) == {600}
-    # Nobody at the dead destination has been forgotten.
+    # Every recipient at the dead destination is still in the queue.
     for number in range(1, 101):
         assert harness.files(number)["remote"].startswith(b"Tr%d@dead.org\0" % number)
 

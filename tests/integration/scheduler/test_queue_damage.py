@@ -118,7 +118,7 @@ def test_a_stray_bounce_does_not_reach_the_sender_of_the_next_message_with_its_n
 
 
 def test_reading_a_list_that_cannot_be_scheduled_keeps_no_file_open(harness: SchedulerHarness) -> None:
-    """A long list stays open while it is read, and must not where nobody reads it."""
+    """A long list stays open only while it is read."""
     harness.old(9, b"a@b", local=b"Tj@example.org\0" * 10_000)
     harness.scanner.find_old(NOW)
     Path(harness.paths.info(9)).write_bytes(b"broken")

@@ -399,7 +399,7 @@ def test_a_search_that_lost_its_cleaner_stops_and_nothing_is_forgotten(harness: 
 
 
 def test_a_failed_recipient_is_marked_when_the_bounce_is_on_the_disk(tmp_path: Path) -> None:
-    """Else a power cut may leave the mark without the bounce, and nobody is told."""
+    """Else a power cut may leave the mark without the bounce, and the sender gets no report."""
     harness = SchedulerHarness(tmp_path)
     harness.scheduler.worker = harness.worker
     harness.worker.eager = False
@@ -559,7 +559,7 @@ def test_some_new_messages_are_prepared_at_a_time(harness: SchedulerHarness) -> 
 def test_a_message_whose_cleaning_and_state_are_unknown_is_looked_at_later(
     harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cleaner may have died after its work; it must be taken up, but once, and not before that can be told."""
+    """The cleaner may have died after its work; it must be taken up once, and only when that is known."""
     real_stat, is_broken = os.stat, [True]
 
     def stat(path: str, *rest: object, **named: object) -> os.stat_result:

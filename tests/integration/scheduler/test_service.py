@@ -165,7 +165,7 @@ def test_a_deferred_message_goes_to_the_disk_with_its_times(harness: ServiceHarn
 
 
 def test_a_delivery_keeps_its_name_from_memory_to_the_disk_and_in_the_next_life(harness: ServiceHarness) -> None:
-    """So that a copy is replaced, not doubled, whoever died between the two attempts."""
+    """So that a copy is replaced, not duplicated, whichever process died between the two attempts."""
     harness.admit(11, 457, b"Fa@b\0Ta@example.org\0Tbo@example.org\0")
     names = []
     for letter in (b"K", b"Z"):

@@ -79,7 +79,7 @@ def test_a_silent_server_is_given_up_after_the_timeout(verb: str) -> None:
 
 
 class EndlessSocket(socket.socket):
-    """The end of a pair that never runs dry: with every reading the other end says more than was read."""
+    """One end of a socket pair that always has data: the other end sends more than each read takes."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         self.peer.send(b"220-and so on\r\n")

@@ -1,4 +1,4 @@
-"""The driver that waits: how it ends, and what it says in the log."""
+"""The blocking driver: how it ends, and its log lines."""
 
 import time
 from pathlib import Path

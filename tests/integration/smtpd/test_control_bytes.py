@@ -1,4 +1,4 @@
-"""Nothing that a client says brings a control character into a header, the log, a reply, or an environment."""
+"""No input of a client brings a control character into a header, the log, a reply, or an environment."""
 
 import base64
 import re
@@ -27,7 +27,7 @@ def encoded(text: bytes) -> bytes:
     return base64.b64encode(text)
 
 
-# What a client says before the message, where % stands for the control character.
+# Client input before the message, where % stands for the control character.
 ENTRIES = {
     "HELO": b"HELO a%c\r\n",
     "EHLO": b"EHLO a%c\r\n",
@@ -79,7 +79,7 @@ class EnvironmentRecorder:
                 yield client
 
     def check(self, replies: bytes, log: str) -> None:
-        """Look at everything that came of what the client said."""
+        """Check everything that resulted from the input of the client."""
         assert not re.search(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n", replies), replies
         assert not re.search(r"[\0-\x08\x0b-\x1f\x7f]", log), log
         assert all(line.startswith("qmail-smtpd: ") for line in log.splitlines()), log
@@ -154,7 +154,7 @@ def test_in_a_dns_name_are_sanitized(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.data())
 def test_in_a_proxy_header_are_refused(data: Any) -> None:
-    """Whatever a proxy says, it is addresses in their own form that are believed."""
+    """Addresses of a proxy header are used in canonical form only."""
     words = [
         data.draw(st.sampled_from([b"192.0.2.1", b"::1", b"198.51.100.2", b"1", b"25", b"\r", b"\0"])) for _ in "abcd"
     ]
@@ -175,7 +175,7 @@ def test_the_log_of_qmail_tcpsrv() -> None:
 def test_an_environment_of_a_super_server_is_not_believed_to_be_clean(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What tcpserver says of the client gets into header and log cleaned; the variables themselves are not ours."""
+    """What tcpserver passes about the client is sanitized for header and log; the variables themselves are not ours."""
     recorder = EnvironmentRecorder(tmp_path)
     names = {"TCPREMOTEHOST": "h\r\nX: y\x1b", "TCPREMOTEINFO": "i\nX: y", "TCPLOCALHOST": "l\nX: y"}
     with blocking_server(recorder.home, QMAILQUEUE=f"{recorder.home.site.bin}/qmail-queue", **names) as (client, _):

@@ -15,7 +15,7 @@ from eqmail_core.smtpd.server.config import AddressLimits
 from tests.integration.smtpd.test_sessions import TRANSACTION, read_all, until
 from tests.support.smtp_servers import Home, Resident
 
-# Says that it runs, and waits until it is told to end.
+# Reports that it runs, and waits for the order to end.
 CHECKER = """#!/bin/sh
 echo $$ >"{0}/running/$$"
 while ! test -e "{0}/end"; do sleep 0.01; done

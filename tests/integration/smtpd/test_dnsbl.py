@@ -54,7 +54,7 @@ class BothServers:
 
 
 def _spoken(client: socket.socket, talk: bytes) -> bytes:
-    if talk:  # who has nothing to say may be sent away before he has said it
+    if talk:  # a client without rights may be disconnected before its first command
         client.sendall(talk)
     return read_all(client)
 

@@ -1,4 +1,4 @@
-"""Questions of the resident SMTP service, and what becomes of them when nobody answers."""
+"""Lookups of the resident SMTP service, and their fate without an answer."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What is refused is told to the log, in both drivers; as C has it where the log has to be C's; never without bound."""
+"""Refusals are logged by both drivers, in C's form where the log must be C's, and never without bound."""
 
 import base64
 from collections.abc import Callable

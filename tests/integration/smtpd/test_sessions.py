@@ -132,7 +132,7 @@ def test_a_client_that_closes_its_half_gets_its_answers(home: Home) -> None:
 
 
 def test_a_client_that_does_not_read_is_not_read_from(home: Home) -> None:
-    """Replies that nobody takes must not fill the memory."""
+    """Replies that the client does not read must not fill the memory."""
     home.write("smtplimits", "c\n")
     with Resident(home) as server:
         client = server.connect()

@@ -1,4 +1,4 @@
-"""One message never becomes two: no end of a message but CRLF . CRLF, whoever of us and our peers reads it otherwise.
+"""One message never becomes two: only CRLF . CRLF ends a message, however peers read other line ends.
 
 Source: RFC 5321 section 4.1.1.4; "SMTP smuggling" (CVE-2023-51764 and its family).
 """
@@ -29,7 +29,7 @@ BREAKS = (
     b"\x85",
     b"\xe2\x80\xa8",
 )
-# Every line break that somebody might take for one, before and after the dot, but the right one.
+# Every line break that some server accepts, before and after the dot, except the right one.
 ENDS = [
     before + dot + after
     for before, dot, after in itertools.product(BREAKS, (b".", b"..", b"\0.", b" .", b". "), BREAKS)
@@ -38,7 +38,7 @@ ENDS = [end for end in ENDS if END not in end]
 
 
 def everything(client: socket.socket) -> bytes:
-    """What the server still says; RESET where it hung up on words that it had not read."""
+    """The remaining replies; RESET if the server closed with unread input."""
     replies = b""
     try:
         while piece := client.recv(4096):
@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 StartCommand = tuple[bytes, list[tuple[bytes, bytes]]]
-"""What the server said, and envelope and text of each message that was queued."""
+"""The replies, and envelope and text of each queued message."""
 
 
 def tell(server: Resident | Home, pieces: list[bytes]) -> StartCommand:

@@ -31,7 +31,7 @@ def put_certificate(path: Path, *names: str) -> None:
 
 
 class Client:
-    """Speaks SMTP line by line, and TLS when told so."""
+    """Speaks SMTP line by line, and TLS on request."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock

@@ -1,4 +1,4 @@
-"""Where no child can be had, for want of processes, descriptors or a program: the client is told, nothing is left."""
+"""Without processes, descriptors or a program for a child, the client gets an error and nothing is left."""
 
 import base64
 import gc

@@ -1,4 +1,4 @@
-"""The supervisor: when it says that all serve, what it starts again, what its children hold, and how it ends."""
+"""The supervisor: its readiness, its restarts, the descriptors of its children, and its end."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ TIMEOUT_S = 60.0
 
 
 class Running:
-    """A supervisor in a process of its own, a service manager that it tells of itself, and its record."""
+    """A supervisor in a process of its own, a service manager that it notifies, and its record."""
 
     def __init__(self, folder: Path, services: Callable[[], list[SupervisedService]], stop_s: float = 0.0) -> None:
         (folder / "run").mkdir()
@@ -50,7 +50,7 @@ class Running:
                 os._exit(99)
 
     def reported(self) -> bytes:
-        """What the manager is told next that is no sign of a start under way."""
+        """The next notification of the manager other than EXTEND_TIMEOUT_USEC."""
         while (output := self.manager.recv(200)).startswith(b"EXTEND_TIMEOUT_USEC="):
             pass
         return output
@@ -242,7 +242,7 @@ def test_a_logger_counts_as_soon_as_it_is_its_program(tmp_path: Path) -> None:
 
 
 def deaf() -> None:
-    """A service that does not end when it is told."""
+    """A service that does not end on TERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tell_ready()
     while True:

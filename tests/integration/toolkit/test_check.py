@@ -1,4 +1,4 @@
-"""`eqmail check --fix`: every fault is named, what can be mended is mended, and then nothing is left to do."""
+"""`eqmail check --fix`: every fault is named, repairable ones are repaired, and then nothing is left to do."""
 
 import fcntl
 import json
@@ -33,7 +33,7 @@ def site(at_home: str) -> Site:
 
 
 def faults(home: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    """What check says of the home itself, as values."""
+    """The findings of check about the home itself, as values."""
     capsys.readouterr()
     run(["--home", home, "check", "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -188,7 +188,7 @@ def test_while_the_scheduler_runs_the_queue_is_only_read(site: Site, capsys: pyt
 
 
 def test_a_recorded_warning_survives(site: Site) -> None:
-    """info/N can be executed once the sender was told of a delay; mending its owner does not forget that."""
+    """info/N is executable after a delay warning; repairing its owner keeps that."""
     number = put(site, b"x", 5, info=b"F\0", remote=b"Ta@b\0")
     os.chmod(site.queue.info(number), 0o700)
     os.chmod(site.queue.channel("remote", number), 0o666)

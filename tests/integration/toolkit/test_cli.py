@@ -230,7 +230,7 @@ def test_a_command_without_its_verb_shows_its_help(words: list[str], capsys: pyt
 
 @pytest.mark.root
 def test_an_unreadable_folder_holds_no_build_settings(tmp_path: Path) -> None:
-    """`su nobody` leaves the new user in the folder of the old one."""
+    """`su nobody` keeps the current folder of the old user."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     (closed / "conf-split").write_text("many\n")

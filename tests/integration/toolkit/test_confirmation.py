@@ -1,4 +1,4 @@
-"""Before what no rollback brings back, somebody on a terminal is asked; nobody else is."""
+"""Before an action that cannot be rolled back, the command asks on a terminal, and only there."""
 
 import os
 import pty

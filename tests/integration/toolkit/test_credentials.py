@@ -77,7 +77,7 @@ def test_a_password_is_set_and_nothing_else_changes(lines: list[bytes], login: s
 
 
 def says(home: str, login: str, password: str) -> int:
-    """What qmail-chkpw says of a login."""
+    """The result of qmail-chkpw for a login."""
     reading, writing = os.pipe()
     os.write(writing, f"{login}\0{password}\0\0".encode())
     os.close(writing)

@@ -18,7 +18,7 @@ from eqmail_setup.mail import certificates as keys
 from tests.integration.toolkit.conftest import picture
 from tests.integration.toolkit.test_import import old_home
 
-# In the order of a life: later commands need what earlier ones made. {root} is a folder of the test's own.
+# In order of use: later commands need the results of earlier ones. {root} is a folder of the test.
 COMMANDS: dict[str, list[str]] = {
     "setup": ["--single-user"],
     "config-fast": ["mail.example.org"],
@@ -60,7 +60,7 @@ OTHERS = {
 """Changing commands that are no rows of the table, and why."""
 
 ENDS = {"check": (0, DIFFERS)}
-"""What a command may exit with besides 0: check says what it had to leave."""
+"""Exit codes besides 0: check reports what it could not repair."""
 
 STAGED = ("check", "export", "import", "mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")
 
@@ -90,7 +90,7 @@ def words(name: str, root: Path, *more: str) -> list[str]:
 
 
 def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The sentences of the plan, as --json tells them."""
+    """The sentences of the plan in the --json output."""
     capsys.readouterr()
     assert run(words(name, root, "--dry-run", "--json")) == 0
     found = json.loads(capsys.readouterr().out)
@@ -100,7 +100,7 @@ def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[s
 def test_a_dry_run_changes_nothing_and_a_second_run_has_nothing_to_do(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One life of one installation, in the order of the table."""
+    """All commands on one installation, in the order of the table."""
     for name in COMMANDS:
         before = picture(str(root))
         assert run(words(name, root, "--dry-run")) == 0, name

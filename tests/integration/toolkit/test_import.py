@@ -205,7 +205,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_services_deliver_imported_messages(tmp_path: Path) -> None:
-    """New and half-done messages of a netqmail home go where they should, and nobody gets one twice."""
+    """New and half-done messages of a netqmail home go where they should, and none is delivered twice."""
     old = old_home(tmp_path / "old", 0)
     Path(old.alias, ".qmail-sales").write_text("./Maildir/\n")
     now = int(time.time()) - 200  # so that the next attempt is due

@@ -1,4 +1,4 @@
-"""config: the first settings as the DNS says them, and a clear word where the DNS says nothing."""
+"""config: the first settings from DNS, and a clear error where DNS has no answer."""
 
 import os
 import socket

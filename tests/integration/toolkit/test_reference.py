@@ -1,4 +1,4 @@
-"""The reference pages: complete, the same every time, and told apart from stale ones."""
+"""The reference pages: complete, reproducible, and distinguished from stale ones."""
 
 from pathlib import Path
 

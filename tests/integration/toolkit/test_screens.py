@@ -1,4 +1,4 @@
-"""The pages of screens can be made, and the build page does what it says: all of it, nothing again, and back."""
+"""The pages of screens can be made, and the commands of the build page work: first run, second run, rollback."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def blocks(page: str) -> dict[str, list[str]]:
-    """What each command said, in order, by command."""
+    """The outputs of each command, in order, by command."""
     found: dict[str, list[str]] = {}
     for block in page.split("```\n# eqmail ")[1:]:
         command, _, output = block.partition("\n")

@@ -1,4 +1,4 @@
-"""The commands: they print, write below a folder, stage, or install; twice is once, and edits are kept."""
+"""The commands: they print, write below a folder, stage, or install; they are idempotent, and edits are kept."""
 
 import json
 import os

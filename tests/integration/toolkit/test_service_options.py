@@ -1,4 +1,4 @@
-"""What can be set has an effect, and what makes no sense is refused with a reason."""
+"""Every option has an effect, and invalid values are refused with a reason."""
 
 import os
 from pathlib import Path

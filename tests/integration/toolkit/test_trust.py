@@ -1,4 +1,4 @@
-"""Root believes no file, folder or home that somebody else could have made, only because it stands there."""
+"""Root trusts no file, folder or home that another account could have made just because it is the current one."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of 
 
 @pytest.fixture
 def around(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder in which root stands; its path is short, as that of a home has to be."""
+    """The current folder of root; its path is short, as required of a home."""
     with tempfile.TemporaryDirectory(prefix="eqmail-trust-", dir="/tmp") as above:
         folder = Path(above) / "sources"
         folder.mkdir(mode=0o755)
@@ -27,7 +27,7 @@ def around(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def is_preferred(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
-    """Whether a conf-split in the current folder counts; a note tells of it either way."""
+    """Whether a conf-split in the current folder counts; a note reports it either way."""
     (folder / "conf-split").write_text("7\n")
     return _counts(folder, capsys)
 
@@ -111,7 +111,7 @@ def test_programs_that_others_could_replace_are_not_run(
     monkeypatch.setattr(os, "execve", never)
     os.chown(home / part, NOBODY, NOBODY)
     assert run(["--home", str(home), "run"]) == PRIVILEGE
-    if part != "bin/qmail-start":  # which setup writes anew
+    if part != "bin/qmail-start":  # which setup rewrites
         assert run(["--home", str(home), "setup", "--single-user"]) == PRIVILEGE
     assert "belongs to nobody, so " in capsys.readouterr().err
 

@@ -104,7 +104,7 @@ def test_without_the_service_each_program_serves_its_client(installation: Manage
 
 
 def test_another_account_is_refused_and_serves_its_client_itself(switched_on: ManagedInstallation) -> None:
-    """Nobody else reaches the socket; root does, and is refused."""
+    """Other accounts cannot reach the socket; root can, and is refused."""
     installation = switched_on
     installation.generate("init", pidfile=installation.folder / "qmail.pid")
     installation.run(installation.folder / "init/qmail", "start")

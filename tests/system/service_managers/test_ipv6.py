@@ -13,7 +13,7 @@ from tests.system.service_managers.test_supervisors import SUPERVISORS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
 
-# The first is for one address; the last one refuses whoever has none of his own.
+# The first is for one address; the last one refuses every other client.
 RULES = '::1:allow,RELAYCLIENT="",DATABYTES="7777"\n127.0.0.1:allow,DATABYTES="8888"\n:deny\n'
 
 
@@ -23,7 +23,7 @@ def programs(installation: ManagedInstallation) -> dict[str, Path]:
 
 
 def sizes_seen_by(installation: ManagedInstallation, host: str, source: str) -> list[str]:
-    """The SIZE that a client from this address is told, and whether it may relay."""
+    """The SIZE offered to a client from this address, and whether it may relay."""
     with socket.create_connection((host, installation.port), 30, (source, 0)) as sock:
         sock.settimeout(60)
         sock.sendall(b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@elsewhere.example>\r\nQUIT\r\n")

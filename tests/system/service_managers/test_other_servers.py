@@ -28,7 +28,7 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@" 3<&-
 
 
 class Ports:
-    """Where the two servers listen, and what their service files have to be told."""
+    """The ports of the two servers, and the settings of their service files."""
 
     def __init__(self, installation: ManagedInstallation) -> None:
         self.qmtp, self.pop3 = free_port(), free_port()
@@ -49,7 +49,7 @@ def netstring(text: bytes) -> bytes:
 
 
 def send_by_qmtp(port: int, mark: str) -> str:
-    """Send one message; what the server says about its recipient."""
+    """Send one message; the reply to its recipient."""
     message = b"\nFrom: bob@example.net\nSubject: " + mark.encode() + b"\n\ntext\n"
     packet = netstring(message) + netstring(b"bob@example.net") + netstring(netstring(RECIPIENT.encode()))
     with socket.create_connection(("127.0.0.1", port), 30) as sock:

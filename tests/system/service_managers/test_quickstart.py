@@ -18,7 +18,7 @@ QUICKSTART = f"{EQMAIL} quickstart mail.example.org"
 
 
 class StartMethod(NamedTuple):
-    """What runs there first, what the command needs to be told, and how the services are stopped."""
+    """The first process, the options of the command, and how the services are stopped."""
 
     needs: tuple[str, ...]
     first: str
@@ -77,7 +77,7 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     assert "mail.example.org. IN MX 10 mail.example.org.\n" in output
     assert isolated_root.run(f"{QUICKSTART} {method.words}") == "nothing to do\n"
     assert isolated_root.run("eqmail check") == "/var/qmail: all as it should be\n"
-    # Who logs in may send anywhere, inside TLS; strangers may not, and nobody says a password in clear.
+    # Authenticated clients may relay under TLS; others may not, and no password is sent in clear text.
     isolated_root.run("printf 'secret\\n' >/run/secret; eqmail user passwd joe --stdin </run/secret")
     swaks = "swaks --from joe@mail.example.org --to ann@elsewhere.example --quit-after RCPT"
     login = "-a PLAIN -au joe -ap secret"

@@ -79,7 +79,7 @@ def demand_logs(logs: Path, services: Iterable[str]) -> None:
 def end(
     installation: ManagedInstallation, name: str, manager: "subprocess.Popen[bytes]", folders: Sequence[str]
 ) -> None:
-    """End the supervisor, and the services of these folders for good."""
+    """End the supervisor and the services of these folders permanently."""
     manager.kill()
     manager.wait()
     for folder in reversed(folders):
@@ -150,7 +150,7 @@ def test_a_supervisor_keeps_the_mail_system_running(
 
 
 def test_the_variables_of_a_service_are_those_of_its_folder(installation: ManagedInstallation) -> None:
-    """A file in env/ beside ours reaches the server: here, it lets a stranger relay."""
+    """A file in env/ beside ours reaches the server: here, it lets an unknown client relay."""
     demand(*SUPERVISORS["daemontools"].needs, "tcpserver", "swaks")
     installation.generate(
         "daemontools", address="127.0.0.1", port=installation.port, logdir=installation.folder / "log"

@@ -12,7 +12,7 @@ from tests.system.service_managers.test_other_servers import Ports, answers, dem
 
 MOST_EXPOSURE = 2.0
 MOST_EXPOSURE_OF_MTA = 3.5
-# What has to be able to become another user: by itself, or by the setuid bit of a password checker.
+# Units that must be able to change users: by themselves, or by the setuid bit of a password checker.
 MOST_EXPOSURE_OF_ROOT, MOST_EXPOSURE_OF_CHECKERS = 2.7, 6.3
 
 
@@ -63,7 +63,7 @@ def test_units_for_logins_keep_what_their_password_checkers_need(installation: M
     demand_exposure(installation, submission, MOST_EXPOSURE_OF_CHECKERS)
     demand_exposure(installation, folder / "eqmail-pop3d@.service", MOST_EXPOSURE_OF_ROOT)
     assert "NoNewPrivileges" not in submission.read_text()
-    # Whoever needs no setuid bit needs no more than a server without passwords.
+    # Without a setuid program, a unit needs no more than a server without passwords.
     own = f"{installation.home}/bin/qmail-chkpw /bin/true"
     installation.generate("systemd", *services, **{"listener": "socket", "submission.checkpassword": own})
     demand_exposure(installation, submission, MOST_EXPOSURE)

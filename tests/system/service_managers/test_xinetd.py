@@ -43,7 +43,7 @@ def test_xinetd_serves_smtp(installation: ManagedInstallation) -> None:
     start_both(installation, address="127.0.0.1")
     installation.demand_greeting()
     text = installation.demand_delivery()
-    # tcp-env told the server who the client is.
+    # tcp-env has passed the address of the client to the server.
     assert "client.example.net" in text
     assert "127.0.0.1" in text
     stop_both(installation)
@@ -87,7 +87,7 @@ def test_xinetd_serves_both_families_from_one_service(installation: ManagedInsta
 def test_the_server_has_descriptor_3_to_itself_and_its_log_is_no_part_of_the_dialogue(
     installation: ManagedInstallation,
 ) -> None:
-    """A checkpassword program gets its credentials on 3; what the server says on 2 never reaches the client."""
+    """A checkpassword program gets its credentials on 3; the server's output on 2 never reaches the client."""
     spy = installation.folder / "spy"
     spy.write_text(f'#!/bin/sh\nls -l /proc/self/fd >"{installation.folder}/seen/fds"\necho noise >&2\nexec true\n')
     spy.chmod(0o755)

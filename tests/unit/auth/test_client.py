@@ -1,4 +1,4 @@
-"""Which mechanism the client chooses, and what it says."""
+"""The mechanism that the client chooses, and its responses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What proves a secret: a password, or a digest of a challenge; and logins whose time tells nothing.
+"""Verification of a secret by password or digest, in a time that does not depend on the login.
 
 Neither whether there is such a login, nor how its secret is kept.
 """

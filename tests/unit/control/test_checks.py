@@ -1,4 +1,4 @@
-"""What control files may hold: one table, whoever asks."""
+"""Valid contents of control files: one table for all callers."""
 
 import pytest
 

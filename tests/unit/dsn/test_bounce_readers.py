@@ -20,7 +20,7 @@ IT = ReportedMessage(
 
 
 def read_by(bounce: Notification | None) -> tuple[set[bytes], set[bytes]]:
-    """Addresses that the reader takes for failing temporarily, and for ever."""
+    """Addresses that the reader takes as temporary and permanent failures."""
     assert bounce is not None
     temporary, permanent = all_failures(message_from_bytes(b"".join(bounce.pieces)))
     return set(temporary), set(permanent)

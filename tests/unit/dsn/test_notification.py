@@ -1,4 +1,4 @@
-"""Who is told about failures and delays, and how."""
+"""Recipients and form of reports on failures and delays."""
 
 from email import message_from_bytes, policy
 from email.message import Message

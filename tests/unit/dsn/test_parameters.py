@@ -1,4 +1,4 @@
-"""Wishes: as text they come back, rubbish is no wish, and an envelope with them is what it was without."""
+"""DSN parameters: text form, invalid input, and envelopes with and without them."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What senders are told who speak RFC 3461: reports by RFC 3464, with the names that they gave."""
+"""Reports to senders that use RFC 3461: RFC 3464 with ENVID and ORCPT."""
 
 from email import message_from_bytes
 from email.message import Message
@@ -47,7 +47,7 @@ def parts(message: Message) -> list[Message]:
 
 
 def failures(text: bytes) -> set[bytes]:
-    """Those who will not get the message, as a manager of mailing lists reads it; nobody gets it late."""
+    """Those who will not get the message, as a mailing list manager reads it; there are no delayed recipients."""
     temporary, permanent = all_failures(message_from_bytes(text))
     assert not temporary
     return set(permanent)

@@ -1,4 +1,4 @@
-"""A listening socket of a service: who is taken, and what happens when nobody can be."""
+"""A listening socket of a service: accepted peers, and the lack of descriptors."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from eqmail_core.ipc.packet_socket import connect_to, listen_at
 
 
 class ListenerHarness:
-    """A listener, whoever has come, and how many events there were."""
+    """A listener, its accepted connections, and the number of events."""
 
     def __init__(self, folder: Path, welcome: set[int]) -> None:
         self.path = str(folder / "sock")

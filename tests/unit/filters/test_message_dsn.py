@@ -1,4 +1,4 @@
-"""A filter takes recipients away and adds others: wishes stay with those about whom they are."""
+"""A filter removes and adds recipients: DSN parameters stay with their recipients."""
 
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.filters.message import FilteredMessage

@@ -36,12 +36,12 @@ def packets(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def reported(milter: MilterClient) -> list[tuple[bytes, bytes]]:
-    """What the milter has been told, without macros."""
+    """Packets sent to the milter, without macros."""
     return [(letter, payload) for letter, payload in packets(milter.take_output()) if letter != wire.MACROS]
 
 
 def converse(milter: MilterClient, last: bytes = CONTINUE) -> list[tuple[bytes, bytes]]:
-    """Say "continue" to everything but the end of the message; all that was told."""
+    """Answer "continue" to everything except the end of the message; all packets sent."""
     received = []
     while milter.answer is None:
         new = reported(milter)
@@ -52,7 +52,7 @@ def converse(milter: MilterClient, last: bytes = CONTINUE) -> list[tuple[bytes, 
 
 
 class TestQuestions:
-    """What a milter is told."""
+    """Packets sent to a milter."""
 
     def test_connect_and_hello_are_sent(self) -> None:
         milter = client()
@@ -354,7 +354,7 @@ PLUGIN_OUTPUT = st.lists(
 
 
 def dialogue(pieces: list[bytes]) -> tuple[object, ...]:
-    """A whole conversation with a milter that says these bytes, whenever it has the word."""
+    """A whole session with a milter that replies with these bytes."""
     milter = MilterClient()
     data = iter(pieces)
     output: list[object] = []

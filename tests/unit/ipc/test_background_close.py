@@ -1,4 +1,4 @@
-"""Descriptors of others: refused where none is due, and closed without anybody waiting for it."""
+"""Received descriptors: refused where unexpected, and closed in the background."""
 
 import array
 import os
@@ -30,7 +30,7 @@ def refuses() -> bool:
 
 @pytest.fixture
 def lingering() -> Iterator[socket.socket]:
-    """A TCP connection whose last close waits for a minute: its buffer is full, and nobody reads."""
+    """A TCP connection whose last close waits for a minute: its buffer is full and unread."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         ours = socket.create_connection(server.getsockname())
         theirs, _ = server.accept()

@@ -1,4 +1,4 @@
-"""The wire to the scheduler's desk: what goes in comes out, and nonsense is told apart."""
+"""The control protocol of the scheduler: round trips and malformed input."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Authentication-Results: written as RFC 8601 has it, read back, and removed where somebody claims to be this host."""
+"""Authentication-Results: written as in RFC 8601, read back, and removed where a message claims to be from here."""
 
 import authres
 import pytest

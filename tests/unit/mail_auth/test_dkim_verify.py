@@ -111,7 +111,7 @@ def test_a_changed_or_added_field_or_body_fails(change: tuple[bytes, bytes]) -> 
 
 
 def test_an_appended_line_fails_for_the_body_length_does_not_count() -> None:
-    """l= lets anybody append to a message; a signature with it is never a pass."""
+    """l= lets anyone append to a message; a signature with it is never a pass."""
     wire = MESSAGE.replace(b"\n", b"\r\n")
     pem = KEYS[b"r"].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()

@@ -10,8 +10,8 @@ from eqmail_core.mail_auth.dmarc import MAX_WALK, DmarcCheck, DmarcResult, Ident
 from eqmail_core.mail_auth.dmarc_record import parse_dmarc
 from tests.support.mail_auth_harness import run
 
-# A zone with what walks meet: a public suffix that says so (bank.test), an organization below one (giant.bank.test),
-# an organization that says so (mail.deep.test), a plain one, one that tests, ones with mistakes or two records.
+# A zone for tree walks: a declared public suffix (bank.test), an organization below one (giant.bank.test),
+# a declared organization (mail.deep.test), a plain one, one in test mode, ones with errors or two records.
 ZONE = {
     "bank.test": ["v=DMARC1; p=reject; psd=y; rua=mailto:r@bank.test"],
     "mega.bank.test": ["v=DMARC1; p=none"],

@@ -1,4 +1,4 @@
-"""SRS and BATV: addresses that come back, and only to whoever made them."""
+"""SRS and BATV: round trips of addresses, valid for their creator only."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Quotas: read from maildirsize, kept there, counted anew when it is long, or full and old; alone and with maildrop."""
+"""Quotas: read from maildirsize, kept there, recounted when it is long, or full and old; alone and with maildrop."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""maildir2mbox: order, From_ lines, and that trouble changes nothing."""
+"""maildir2mbox: order, From_ lines, and failures that change nothing."""
 
 import os
 import resource

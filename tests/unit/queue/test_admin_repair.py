@@ -1,4 +1,4 @@
-"""Examining, repairing and emptying a queue that nobody schedules."""
+"""Examining, repairing and emptying a queue without a scheduler."""
 
 import os
 from fcntl import LOCK_EX, LOCK_NB, flock

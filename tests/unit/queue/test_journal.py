@@ -423,7 +423,7 @@ def test_each_kind_of_damage_is_told_with_what_it_costs(kind: str) -> None:
     weight, said = describe_damage(damaged)
     assert weight == "alert" and said.startswith(f"{path}: ") and text in said
     assert ("lost" in said.replace("nothing is lost", "")) == (intact < 4)
-    # It is written no more, and a later start is told of it again only until nothing of it is needed.
+    # It is never written again, and later starts report it only while some of it is needed.
     again.prepare()
     last = found
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""The keeper: when messages become files, what a full disk does, who may have a number."""
+"""The message store: when messages become files, full disks, and the allocation of numbers."""
 
 import os
 import random

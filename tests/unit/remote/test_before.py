@@ -1,4 +1,4 @@
-"""When a program before qmail-remote has to be run at all."""
+"""When a program before qmail-remote must be run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A clock that is set back is noticed, and holds nobody up."""
+"""A clock that is set back is detected, and delays no delivery."""
 
 from eqmail_core.control.remote_limits import Limit
 from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
@@ -24,7 +24,7 @@ def test_a_timeout_recorded_in_the_future_does_not_block_a_host() -> None:
 
 
 def test_slots_of_hosts_with_past_times_are_reused() -> None:
-    """A time in the future does not keep a place for ever."""
+    """A time in the future does not keep a slot forever."""
     entries = [TcptoEntry(2, 1, NOW + 86400, b"\x7f\0\0\1"), TcptoEntry(2, 2, NOW, b"\x7f\0\0\2")]
     assert after_attempt(entries, 2, b"\x7f\0\0\3", NOW, failed=True) == (0, TcptoEntry(2, 1, NOW, b"\x7f\0\0\3"))
 

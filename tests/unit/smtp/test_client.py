@@ -1,4 +1,4 @@
-"""The client machine against scripts of a server: what it says, and what it reports."""
+"""The client state machine against scripts of a server: its commands and its reports."""
 
 import pytest
 from hypothesis import given
@@ -14,11 +14,11 @@ MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"
 PIPELINING_EHLO = b"250-x\r\n250-pipelining\r\n250 8BITMIME\r\n"
 TO_CONTENT = [b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n"]
-"""What a server says until it wants the message, step by step."""
+"""The replies of a server up to the message, step by step."""
 
 
 class ManualServer:
-    """Plays a server by hand: `hear` sends bytes to the client, and notes what the client says."""
+    """A server by hand: `reply` sends bytes to the client and records what the client sends."""
 
     def __init__(self, recipients: int = 1, message: bytes = MESSAGE, **options: object) -> None:
         self.client = SmtpClient(b"192.0.2.7", b"me.test", **options)  # type: ignore[arg-type]
@@ -392,7 +392,7 @@ to_the_end = st.tuples(*[st.tuples(st.sampled_from([step] * 40 + STEPS + BAD), e
 
 @given(to_the_end)
 def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Whatever is said after MAIL: K needs the last dot, and a whole 2yz that came when it had been sent."""
+    """For any replies after MAIL: K needs the final dot, and a complete 2yz that came after it was sent."""
     server = ManualServer().reply(*STEPS[:3])
     for piece, extra in script:
         has_sent_all = b"\r\n.\r\n" in b"".join(server.sent)

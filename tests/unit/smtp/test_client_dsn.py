@@ -1,4 +1,4 @@
-"""What a server hears of the wishes of a sender, and who has to tell the news then."""
+"""DSN parameters as sent to a server, and the responsibility for the report."""
 
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.mail.received import is_beyond_ascii

@@ -81,7 +81,7 @@ def test_the_dead_do_not_count() -> None:
 
 
 def test_only_holders_of_the_descriptor_can_write_the_counts() -> None:
-    """A tally that nobody has begun with is no memory of this process, so children that close it have none of it."""
+    """Counters without a process use no memory of this process, and children that close them have none."""
 
     def mapped() -> int:
         return Path("/proc/self/maps").read_text().count("memfd:tally")
@@ -115,7 +115,7 @@ def test_failures_are_forgotten_after_a_while() -> None:
 
 
 def test_counters_use_bounded_memory() -> None:
-    """With more addresses than places nobody has too many, and each has its own in its own process."""
+    """With more addresses than slots no address gets too many, and each has its own in its own process."""
     share = begun(SharedCounters())
     addresses = [b"2001:db8::%x" % number for number in range(20_000)]
     for address in addresses:

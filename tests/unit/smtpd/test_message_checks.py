@@ -12,7 +12,7 @@ from eqmail_core.smtpd.policy.outcome import conclude, log_line
 
 
 class TestRcptHosts:
-    """Domains for which mail is accepted from everybody."""
+    """Domains for which mail is accepted from every client."""
 
     HOSTS = RcptHosts([b"example.org", b".Sub.example.org", b"local.dom"])
 

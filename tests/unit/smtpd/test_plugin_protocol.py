@@ -1,4 +1,4 @@
-"""What plugins say, heard in any fragmentation."""
+"""The output of plugins, read in any fragmentation."""
 
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ def test_empty_output_is_no_instruction() -> None:
 
 
 def test_a_line_ends_at_a_nul() -> None:
-    """What a plugin says becomes variables and arguments of programs, which cannot hold one."""
+    """Plugin output becomes variables and arguments of programs, which cannot contain a NUL."""
     assert reader_of([b"SV=a\0b\n\0\nE550 x\0\n"]).instructions == [(b"S", b"V=a"), (b"E", b"550 x")]
 
 

@@ -126,7 +126,7 @@ class TestReceived:
             ([Hello(b"C.TEST", False)], b"from c.test (192.0.2.7)", b"SMTP"),
             ([Hello(b"me", True)], b"from c.test (HELO me) (192.0.2.7)", b"ESMTP"),
             ([Hello(b"me", True), Hello(b"you", False)], b"from c.test (HELO you) (192.0.2.7)", b"SMTP"),
-            # What a client says of a user counts once it has logged in, RFC 4954 section 5; then it is known anyway.
+            # AUTH= counts only after a login, RFC 4954 section 5; then the user is known anyway.
             ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (192.0.2.7)", b"SMTP"),
         ],
     )

@@ -1,4 +1,4 @@
-"""The SMTP machine: order of commands, and the laws that every input obeys."""
+"""The SMTP state machine: order of commands, and invariants for every input."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ class Client:
         self.refusing: type[SmtpEvent] | None = None
 
     def send(self, data: bytes) -> bytes:
-        """Feed bytes; what the server says to them."""
+        """Feed bytes; the replies."""
         self.core.receive(data)
         while (event := self.core.next_event()) is not None:
             self.events.append(event)

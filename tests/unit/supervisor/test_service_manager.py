@@ -1,4 +1,4 @@
-"""A service manager is told what it asked for, its sockets are taken, and no child inherits its variables."""
+"""A service manager gets its notifications, its sockets are taken, and no child inherits its variables."""
 
 import os
 import socket

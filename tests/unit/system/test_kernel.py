@@ -1,4 +1,4 @@
-"""What a service gives up for ever."""
+"""What a service gives up permanently."""
 
 import subprocess
 import sys

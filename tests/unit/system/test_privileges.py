@@ -1,4 +1,4 @@
-"""Becoming and acting as somebody: as a whole, or not at all."""
+"""Changing users permanently and temporarily: completely, or not at all."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 
 
 def in_child(act: Callable[[], bool]) -> bool:
-    """Do something in another process; whether it says yes."""
+    """Run a function in another process; its truth value."""
     pid = os.fork()
     if pid == 0:
         code = 2

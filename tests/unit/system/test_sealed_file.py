@@ -1,4 +1,4 @@
-"""Messages in memory that nobody can change."""
+"""Messages in memory that cannot be changed."""
 
 import os
 from pathlib import Path

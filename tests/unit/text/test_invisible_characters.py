@@ -1,4 +1,4 @@
-"""What nobody sees in an editor is told, and shown."""
+"""Characters that are invisible in an editor are reported and shown."""
 
 import pytest
 from hypothesis import given

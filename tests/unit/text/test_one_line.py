@@ -1,4 +1,4 @@
-"""Lines of a header, a log or an mbox stay one line, whatever the words of strangers hold that they are made of."""
+"""Lines of a header, a log or an mbox stay one line, whatever untrusted text they contain."""
 
 from collections.abc import Callable
 

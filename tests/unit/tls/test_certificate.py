@@ -1,4 +1,4 @@
-"""What people are told about certificates."""
+"""The description of certificates."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Names of hosts: the domains that follow from one, and what is none is refused."""
+"""Host names: the domains derived from one, and invalid names."""
 
 import pytest
 

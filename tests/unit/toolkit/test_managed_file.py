@@ -1,4 +1,4 @@
-"""A seal tells an untouched generated file from one that somebody edited."""
+"""A checksum distinguishes an unchanged generated file from an edited one."""
 
 from hypothesis import given
 from hypothesis import strategies as st

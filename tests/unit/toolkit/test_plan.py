@@ -1,4 +1,4 @@
-"""Setup and check are two readings of one table: what is damaged is named and mended, then nothing is left to do."""
+"""Setup and check use one manifest: damage is reported and repaired, then nothing is left to do."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SPLIT = 3
 
 
 def silent(action: Operation) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def private(home: Path, layout: str = "eqmail-1.09", split: int = SPLIT) -> Site:

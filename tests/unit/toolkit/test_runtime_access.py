@@ -10,7 +10,7 @@ from eqmail_setup.installation.runtime_access import is_accessible
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only path that is looked at, in a folder that everybody can reach."""
+    """The only path that is checked, in a folder that every account can reach."""
     folder = tmp_path / "closed/package"
     folder.mkdir(parents=True)
     for step in (folder, folder.parent, tmp_path):

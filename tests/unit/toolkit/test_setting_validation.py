@@ -1,4 +1,4 @@
-"""What check says of settings: every remark of a parser, and the relations between files that lose or refuse mail."""
+"""Findings of check about settings: every remark of a parser, and relations between files that lose or refuse mail."""
 
 import os
 from pathlib import Path

@@ -129,6 +129,27 @@ def missing_commands(site: Site, accounts_on_host: AccountDatabase, tool: Accoun
     return commands
 
 
+def ids_of_account(name: str, home: str, creates: bool, on_command: Callable[[str], None]) -> tuple[int, int]:
+    """User and group number of an account, which is created with a group of its own where it does not exist.
+
+    `on_command` gets each command.  Unless `creates`, the numbers are those that it would get.
+    Fails: EqmailError.
+    """
+    here = AccountDatabase.used_ids()
+    if name in here.users:
+        return here.users[name]
+    tool = find_account_tool()
+    gid = here.groups.get(name) or _next_free_id(here.groups.values())
+    uid = _next_free_id(user for user, _ in here.users.values())
+    commands = [tool.group(name, gid)] if name not in here.groups else []
+    commands.append(tool.user(NewUser(name, uid, name, home, nologin_shell())))
+    for command in commands:
+        on_command(shlex.join(command))
+        if creates:
+            create(command)
+    return uid, gid
+
+
 def sysusers_lines(site: Site, shell: str) -> list[str]:
     """The accounts as lines for systemd-sysusers, groups first; the owner of the programs exists everywhere."""
     accounts = site.accounts

@@ -7,6 +7,7 @@ Fails: EqmailError for a record that cannot be read.
 """
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterable
@@ -15,11 +16,16 @@ from typing import Any, NamedTuple
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.managed_file import Origin, origin_of
 from eqmail_setup.installation.manifest import OwnershipPolicy
-from eqmail_setup.services.managers import ServiceFile
+from eqmail_setup.services.activation import service_folders
+from eqmail_setup.services.compose import compose
+from eqmail_setup.services.definitions import SERVICES
+from eqmail_setup.services.managers import MANAGERS, ServiceFile
+from eqmail_setup.services.options import ServiceOptions
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import RemoveFile, WriteFile
-from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.plan import Change, Severity
 
 FILE = "services.json"
 """Name of the record in the home."""
@@ -90,6 +96,44 @@ def _plan_write(site: Site, filesystem: Filesystem, entries: list[InstalledServi
         return []
     write = WriteFile(FILE, content, OwnershipPolicy(site, caller())("owner", 0o644))
     return [Change(show, "other service files" if state else "missing", "these service files", write)]
+
+
+def installed_services(site: Site, filesystem: Filesystem) -> list[InstalledServices]:
+    """What is on record; without a record, the managers whose usual file is there, with their usual options."""
+    on_record = load_services(site, filesystem)
+    if on_record:
+        return on_record
+    found = []
+    for name, manager in MANAGERS.items():
+        options = ServiceOptions((), tuple(SERVICES))
+        pieces = compose(manager, site, options, manager.default_services, installed=False)
+        files = [piece.path for piece in pieces if piece.template]
+        if any(filesystem.stat(path) is not None for path in files[:1]):
+            found.append(InstalledServices(name, manager.name, manager.default_services, ()))
+    return found
+
+
+def plan_removal(
+    site: Site, filesystem: Filesystem, entry: InstalledServices, pieces: list[ServiceFile]
+) -> list[Change]:
+    """What has to be done so that these files are gone; logs and what an administrator edited stay."""
+    found: list[Change] = []
+    logs = f"{pieces[0].values.logdir}/"
+    if MANAGERS[entry.manager].scanned:
+        for folder in service_folders(pieces):
+            path = f"{pieces[0].values.scanned}/{os.path.basename(folder)}"
+            if filesystem.read_link(path) == folder:
+                found.append(Change(filesystem.display_path(path), "a link", "absent", RemoveFile(path)))
+    for piece in pieces:
+        state = snapshot(piece.path, filesystem) if piece.template and not piece.path.startswith(logs) else None
+        if state is None:
+            continue
+        show = filesystem.display_path(piece.path)
+        if state.kind == "a file" and origin_of(state.content) is Origin.MANAGED:
+            found.append(Change(show, "a service file", "absent", RemoveFile(piece.path)))
+        else:
+            found.append(Change(show, "edited by hand", "as it is", severity=Severity.WARNING))
+    return found + plan_forget(site, filesystem, entry)
 
 
 def merged_options(remembered: Iterable[str], given: Iterable[str]) -> tuple[str, ...]:

@@ -275,9 +275,7 @@ def _recipient_statuses(
     An empty `action` is derived from the text of each report.
     An ORCPT counts only if the sender gave it, because a report may be a text from a remote host.
     """
-    names = (
-        {recipient_dsn.orcpt for recipient_dsn in message.dsn.recipients.values()} if message.dsn is not None else ()
-    )
+    names = {recipient_dsn.orcpt for recipient_dsn in message.dsn.all_recipients()} if message.dsn is not None else ()
     for recipient, report in blocks(_failures(message, bounce_config)):
         text, _, last = report.rpartition(b"\n")
         name = last.removeprefix(ORIGINAL)

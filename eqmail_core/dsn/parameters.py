@@ -19,7 +19,7 @@ Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_ENVID = 100
 """Longest ENVID, in characters (RFC 3461 section 4.4)."""
@@ -79,35 +79,63 @@ NO_DSN = RecipientDsn()
 class DsnParameters:
     """DSN parameters and SMTPUTF8 flag of a message.
 
-    `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"". `recipients`: by key.
+    `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"".
+    Recipients are known by their index in the envelope, and once the message is preprocessed, by channel and offset in
+    local/N (channel 0) or remote/N (1): `by_lists` goes from one to the other.
     """
 
-    __slots__ = ("envid", "is_utf8", "recipients", "ret")
+    __slots__ = ("_recipients", "envid", "is_utf8", "ret")
 
-    def __init__(self, is_utf8: bool = False, ret: bytes = b"", envid: bytes = b"") -> None:
+    def __init__(
+        self,
+        is_utf8: bool = False,
+        ret: bytes = b"",
+        envid: bytes = b"",
+        recipients: "dict[bytes, RecipientDsn] | None" = None,
+    ) -> None:
         self.is_utf8 = is_utf8
         self.ret = ret
         self.envid = envid
-        self.recipients: dict[bytes, RecipientDsn] = {}
+        self._recipients = recipients or {}
 
     @property
     def has_notify(self) -> bool:
         """Whether the sender used RFC 3461 parameters, and so understands RFC 3464 reports."""
-        return bool(self.envid or self.recipients or self.ret)
+        return bool(self.envid or self._recipients or self.ret)
 
-    def for_recipient(self, key: bytes) -> RecipientDsn:
-        """Return the parameters of one recipient; NO_DSN without any."""
-        return self.recipients.get(key, NO_DSN)
+    def recipient(self, index: int) -> RecipientDsn:
+        """Return the parameters of the recipient at `index` of the envelope; NO_DSN without any."""
+        return self._recipients.get(_index_key(index), NO_DSN)
 
-    def only_for(self, key: bytes) -> "DsnParameters":
-        """Return the parameters for a copy to this recipient alone, at index 0."""
-        return self.rekeyed(lambda item: b"0" if item == key else None)
+    def set_recipient(self, index: int, dsn: RecipientDsn) -> None:
+        """Set the parameters of the recipient at `index` of the envelope."""
+        self._recipients[_index_key(index)] = dsn
+
+    def listed(self, channel: int, offset: int) -> RecipientDsn:
+        """Return the parameters of a recipient of a list; NO_DSN without any."""
+        return self._recipients.get(_list_key(channel, offset), NO_DSN)
+
+    def all_recipients(self) -> "Iterable[RecipientDsn]":
+        """Return the parameters of every recipient that has any."""
+        return self._recipients.values()
+
+    def by_lists(self, places: "Mapping[int, tuple[int, int]]") -> "DsnParameters":
+        """Return the parameters for lists; `places`: channel and offset of recipients by index of the envelope."""
+        keys = {_index_key(index): _list_key(*place) for index, place in places.items()}
+        return self._with({keys[key]: dsn for key, dsn in self._recipients.items() if key in keys})
+
+    def only_listed(self, channel: int, offset: int) -> "DsnParameters":
+        """Return the parameters for a copy to this recipient of a list alone, at index 0."""
+        dsn = self._recipients.get(_list_key(channel, offset))
+        return self.with_recipients([] if dsn is None else [dsn])
+
+    def with_recipients(self, recipients: "Iterable[RecipientDsn]") -> "DsnParameters":
+        """Return the parameters for other recipients, given in the order of their envelope."""
+        return self._with({_index_key(index): dsn for index, dsn in enumerate(recipients)})
 
     def for_each(self, count: int) -> "DsnParameters":
         """Return the parameters for `count` recipients, each with those of the one at index 0."""
-        other = DsnParameters(self.is_utf8, self.ret, self.envid)
-        other.recipients = {index_key(place): self.for_recipient(index_key(0)) for place in range(count)}
-        return other
+        return self.with_recipients([self.recipient(0)] * count)
 
     def relayed(self, count: int, is_alone: bool) -> "DsnParameters":
         """Return the parameters of a message forwarded to `count` addresses under the same sender.
@@ -115,36 +143,51 @@ class DsnParameters:
         For a single address they stay. Otherwise the forwarder reports success, and SUCCESS is removed.
         Source: RFC 3461 section 5.2.7.
         """
-        other = self.for_each(count)
-        for key, dsn in other.recipients.items() if not is_alone else ():
-            if dsn.wants_success:
-                other.recipients[key] = RecipientDsn(dsn.notify.replace(SUCCESS, b"") or NEVER, dsn.orcpt)
-        return other
+        dsn = self.recipient(0)
+        if dsn.wants_success and not is_alone:
+            dsn = RecipientDsn(dsn.notify.replace(SUCCESS, b"") or NEVER, dsn.orcpt)
+        return self.with_recipients([dsn] * count)
 
-    def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "DsnParameters":
-        """Return a copy with new keys; recipients whose new key is None are left out."""
-        other = DsnParameters(self.is_utf8, self.ret, self.envid)
-        for key, dsn in self.recipients.items():
-            new = new_key(key)
-            if new is not None:
-                other.recipients[new] = dsn
-        return other
+    def _with(self, recipients: dict[bytes, RecipientDsn]) -> "DsnParameters":
+        return DsnParameters(self.is_utf8, self.ret, self.envid, recipients)
+
+    def words(self) -> "Iterator[bytes]":
+        """Yield the words of the text form."""
+        yield _MARK
+        if self.is_utf8:
+            yield _UTF8
+        if self.ret:
+            yield self.ret
+        if self.envid:
+            yield b"%b:%b" % (_ENVID, self.envid)
+        for key, dsn in self._recipients.items():
+            if dsn.notify or dsn.orcpt:
+                yield b"%b:%b:%b" % (key, dsn.notify, dsn.orcpt)
+
+    def parse_word(self, word: bytes) -> bool:
+        """Add what one word of the text form says; False if it is invalid."""
+        key, colon, value = word.partition(b":")
+        if key == _UTF8 and not colon:
+            self.is_utf8 = True
+        elif key in (FULL, HEADER_ONLY) and not colon:
+            self.ret = key
+        elif key == _ENVID and value and is_envid(value):
+            self.envid = value
+        elif _is_key(key):
+            notify, _, orcpt = value.partition(b":")
+            if notify not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
+                return False
+            self._recipients[key] = RecipientDsn(notify, orcpt)
+        else:
+            return False
+        return True
 
 
 def render_dsn(dsn: DsnParameters | None) -> bytes:
     """Render the parameters as a list without a terminator; b"" without any."""
     if dsn is None:
         return b""
-    words = [_MARK]
-    if dsn.is_utf8:
-        words.append(_UTF8)
-    if dsn.ret:
-        words.append(dsn.ret)
-    if dsn.envid:
-        words.append(b"%b:%b" % (_ENVID, dsn.envid))
-    for key, recipient_dsn in dsn.recipients.items():
-        if recipient_dsn.notify or recipient_dsn.orcpt:
-            words.append(b"%b:%b:%b" % (key, recipient_dsn.notify, recipient_dsn.orcpt))
+    words = list(dsn.words())
     return b" ".join(words) if len(words) > 1 else b""
 
 
@@ -166,22 +209,7 @@ def parse_dsn(text: bytes) -> DsnParameters | None:
     if first != _MARK or not words:
         return None
     dsn = DsnParameters()
-    for word in words:
-        key, colon, value = word.partition(b":")
-        if key == _UTF8 and not colon:
-            dsn.is_utf8 = True
-        elif key in (FULL, HEADER_ONLY) and not colon:
-            dsn.ret = key
-        elif key == _ENVID and value and is_envid(value):
-            dsn.envid = value
-        elif _is_key(key):
-            notify, _, orcpt = value.partition(b":")
-            if notify not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
-                return None
-            dsn.recipients[key] = RecipientDsn(notify, orcpt)
-        else:
-            return None
-    return dsn
+    return dsn if all(map(dsn.parse_word, words)) else None
 
 
 def _is_key(key: bytes) -> bool:
@@ -220,13 +248,11 @@ def encode_xtext(text: bytes) -> bytes:
     return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
 
 
-def index_key(index: int) -> bytes:
-    """Return the key of a recipient in an envelope, by its index."""
+def _index_key(index: int) -> bytes:
     return b"%d" % index
 
 
-def list_key(channel: int, offset: int) -> bytes:
-    """Return the key of a recipient by its offset in local/N (channel 0) or remote/N (1)."""
+def _list_key(channel: int, offset: int) -> bytes:
     return (b"r%d" if channel else b"l%d") % offset
 
 

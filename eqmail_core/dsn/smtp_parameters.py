@@ -13,7 +13,6 @@ from eqmail_core.dsn.parameters import (
     DsnParameters,
     RecipientDsn,
     encode_xtext,
-    index_key,
     is_envid,
     is_orcpt,
 )
@@ -135,7 +134,7 @@ def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:
     dsn = DsnParameters()
     for letter, argument in options:
         if letter == b"N":
-            dsn.recipients[index_key(0)] = RecipientDsn(read_notify(argument))
+            dsn.set_recipient(0, RecipientDsn(read_notify(argument)))
         elif letter == b"R":
             dsn.ret = read_ret(argument)
         else:

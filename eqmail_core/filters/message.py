@@ -4,7 +4,7 @@ Its bytes are in a `ByteStore` of the session's driver.  The trace lines put bef
 not see them.
 """
 
-from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, index_key, render_dsn
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, render_dsn
 from eqmail_core.dsn.smtp_parameters import read_mail, read_recipient
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.mail.header_editor import EditedHeader
@@ -66,7 +66,7 @@ class FilteredMessage:
         self.sender = sender
         self._dsn = DsnParameters() if dsn is None else DsnParameters(dsn.is_utf8, dsn.ret, dsn.envid)
         # Parallel to the recipients.
-        self._dsn_of = [NO_DSN if dsn is None else dsn.for_recipient(index_key(it)) for it in range(len(recipients))]
+        self._dsn_of = [NO_DSN if dsn is None else dsn.recipient(index) for index in range(len(recipients))]
         self.recipients = list(recipients)
         self.is_discarded = False
         self.quarantined = b""
@@ -116,8 +116,7 @@ class FilteredMessage:
 
     def remaining_dsn(self) -> bytes:
         """Return the DSN parameters of the message and its current recipients, as a list."""
-        self._dsn.recipients = {index_key(index): recipient_dsn for index, recipient_dsn in enumerate(self._dsn_of)}
-        return render_dsn(self._dsn)
+        return render_dsn(self._dsn.with_recipients(self._dsn_of))
 
     def redirect(self, recipient: bytes) -> None:
         """Make this the only recipient, without notifications on failure."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, render_dsn
+from eqmail_core.dsn.parameters import parse_dsn, render_dsn
 from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import born_ns, render_info
@@ -112,7 +112,7 @@ class Preprocessor:
                     raise QueueFileError(b"unknown record type in " + short(todo))
             if not about_said:
                 raise QueueFileError(b"no sender in " + short(todo))
-            files[info].write(dsn.keyed_by_lists())
+            files[info].write(dsn.by_lists())
             if birth:
                 files[info].flush()
                 files[info].date(born_ns(birth, mark))
@@ -219,31 +219,30 @@ class Preprocessor:
 
 
 class _DsnCollector:
-    """Rekeys the DSN parameters of a todo file to its lists.
+    """Collects where the recipients of a todo file with DSN parameters are in its lists.
 
     Call `add` per recipient, with its size in the list.
     """
 
-    __slots__ = ("_keys", "_offsets", "text")
+    __slots__ = ("_offsets", "_places", "text")
 
     def __init__(self) -> None:
         self.text = b""
         self._offsets = [0] * len(CHANNELS)
-        self._keys: list[bytes] = []
+        self._places: list[tuple[int, int]] = []
 
     def add(self, channel: int, size: int) -> None:
         """Note that the next recipient is at the end of this channel's list."""
         if self.text:
-            self._keys.append(list_key(channel, self._offsets[channel]))
+            self._places.append((channel, self._offsets[channel]))
             self._offsets[channel] += size
 
-    def keyed_by_lists(self) -> bytes:
+    def by_lists(self) -> bytes:
         """Return the record for info/N."""
         dsn = parse_dsn(self.text)
         if dsn is None:
             return b""
-        keys = {index_key(place): key for place, key in enumerate(self._keys)}
-        text = render_dsn(dsn.rekeyed(keys.get))
+        text = render_dsn(dsn.by_lists(dict(enumerate(self._places))))
         return text + b"\0" if text else b""
 
 

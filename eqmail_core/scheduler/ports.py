@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from eqmail_core.dsn.notification import Notification
-from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, list_key, render_dsn
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, render_dsn
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.system.repeated_lines import RepeatedLines
@@ -175,11 +175,11 @@ class Job:
 
     def recipient_dsn(self, offset: int) -> RecipientDsn:
         """Return the DSN parameters of the recipient at `offset`."""
-        return NO_DSN if self.dsn is None else self.dsn.for_recipient(list_key(self.channel, offset))
+        return NO_DSN if self.dsn is None else self.dsn.listed(self.channel, offset)
 
     def dsn_text(self, offset: int) -> bytes:
         """Return the rendered DSN parameters for a delivery to the recipient at `offset` alone."""
-        return b"" if self.dsn is None else render_dsn(self.dsn.only_for(list_key(self.channel, offset)))
+        return b"" if self.dsn is None else render_dsn(self.dsn.only_listed(self.channel, offset))
 
 
 class Delivery:

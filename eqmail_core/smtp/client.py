@@ -13,7 +13,7 @@ Long because one session is one machine: its states hand over to each other.
 """
 
 from eqmail_core.auth.client import ClientCredentials, answers, choose_mechanism, first_line
-from eqmail_core.dsn.parameters import encode_xtext, index_key
+from eqmail_core.dsn.parameters import encode_xtext
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
 from eqmail_core.smtp.data import DotStuffer
 from eqmail_core.smtp.exchange import (
@@ -332,7 +332,7 @@ class SmtpClient(SmtpExchange):
         command = b"RCPT TO:<%b>" % self._recipients[index]
         if self._dsn is None or not self.next_hop_sends_dsn:
             return command
-        return command + recipient_parameters(self._dsn.for_recipient(index_key(index)))
+        return command + recipient_parameters(self._dsn.recipient(index))
 
     def _mail_answered(self, reply: Reply) -> None:
         if reply.is_positive:

@@ -212,7 +212,7 @@ def mail_of(recipient_dsn: RecipientDsn | None) -> DsnParameters | None:
     if recipient_dsn is None:
         return None
     dsn = DsnParameters()
-    dsn.recipients[b"0"] = recipient_dsn
+    dsn.set_recipient(0, recipient_dsn)
     return dsn
 
 

@@ -13,7 +13,7 @@ Source: queue.md 3.3, 3.7.
 
 import os
 
-from eqmail_core.dsn.parameters import NO_DSN, list_key
+from eqmail_core.dsn.parameters import NO_DSN
 from eqmail_core.dsn.qsbmf import failure_block
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
@@ -73,7 +73,7 @@ def fail_recipients(
         try:
             for offset, mark, recipient in files.recipients(number, channel):
                 if mark == MARK_TODO:
-                    recipient_dsn = dsn.for_recipient(list_key(channel, offset)) if dsn is not None else NO_DSN
+                    recipient_dsn = dsn.listed(channel, offset) if dsn is not None else NO_DSN
                     if recipient_dsn.wants_failure:
                         files.add_failure(
                             number, failure_block(original_address(recipient), report, recipient_dsn.orcpt)

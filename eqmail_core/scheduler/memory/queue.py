@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
-from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn
+from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpack_done
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
@@ -251,15 +251,15 @@ class MemoryQueue:
 
 
 def _note_dsn(message: MemoryMessage, text: bytes) -> None:
-    """Parse the DSN parameters of a message and key them to the lists of its jobs."""
+    """Parse the DSN parameters of a message for the lists of its jobs."""
     dsn = parse_dsn(text)
     if dsn is None:
         return
-    keys = {}
+    places = {}
     for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
         for (offset, _, _), index in zip(numbered(addresses), indexes, strict=True):
-            keys[index_key(index)] = list_key(job.channel, offset)
-    message.dsn = dsn.rekeyed(keys.get)
+            places[index] = (job.channel, offset)
+    message.dsn = dsn.by_lists(places)
     for job in message.jobs:
         job.dsn = message.dsn
 

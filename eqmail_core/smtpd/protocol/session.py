@@ -9,7 +9,7 @@ Long because the whole order of an SMTP conversation is in one place.
 """
 
 from eqmail_core.auth.credentials import CRAM_MD5, Credentials
-from eqmail_core.dsn.parameters import DsnParameters, index_key
+from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.data_reader import DataReader
@@ -405,7 +405,7 @@ class ServerProtocol:
         if event.dsn is not None:
             if self.dsn is None:
                 self.dsn = DsnParameters()
-            self.dsn.recipients[index_key(len(self.recipients))] = event.dsn
+            self.dsn.set_recipient(len(self.recipients), event.dsn)
         self.recipients.append(event.address if verdict.address is None else verdict.address)
 
     def _begin_body(self, event: SmtpEvent, verdict: Decision) -> None:

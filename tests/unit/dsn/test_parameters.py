@@ -5,13 +5,10 @@ from hypothesis import strategies as st
 
 from eqmail_core.dsn.parameters import (
     DsnParameters,
-    RecipientDsn,
     decode_xtext,
     encode_xtext,
-    index_key,
     is_envid,
     is_orcpt,
-    list_key,
     parse_dsn,
     render_dsn,
     with_dsn,
@@ -25,9 +22,7 @@ ORCPT = st.sampled_from([b"rfc822", b"utf-8", b"X-400"]).flatmap(
     lambda kind: XTEXT.map(lambda text: kind + b";" + text)
 )
 NEWS = st.sampled_from([b"", b"n", b"s", b"f", b"d", b"sf", b"sd", b"fd", b"sfd"])
-KEYS = st.integers(0, 10**6).flatmap(
-    lambda at: st.sampled_from([index_key(at), list_key(0, at), list_key(1, at)]),
-)
+KEYS = st.integers(0, 10**6).flatmap(lambda at: st.sampled_from([b"%d" % at, b"l%d" % at, b"r%d" % at]))
 DSN = st.builds(
     lambda is_utf8, ret, envid, recipients: _made(is_utf8, ret, envid, recipients),
     st.booleans(),
@@ -39,13 +34,14 @@ DSN = st.builds(
 
 def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple[bytes, bytes]]) -> DsnParameters:
     dsn = DsnParameters(is_utf8, ret, envid)
-    dsn.recipients = {key: RecipientDsn(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
+    for key, (news, orcpt) in recipients.items():
+        if news or orcpt:
+            assert dsn.parse_word(b"%b:%b:%b" % (key, news, orcpt))
     return dsn
 
 
 def content(dsn: DsnParameters) -> object:
-    reported = {key: (recipient_dsn.notify, recipient_dsn.orcpt) for key, recipient_dsn in dsn.recipients.items()}
-    return dsn.is_utf8, dsn.ret, dsn.envid, reported
+    return dsn.is_utf8, dsn.ret, dsn.envid, sorted(dsn.words())
 
 
 @given(DSN)
@@ -96,12 +92,20 @@ def test_dsn_parameters_are_invisible_to_other_readers_of_an_envelope(
     assert with_dsn(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
 
 
-def test_recipient_keys_are_renamed() -> None:
+def test_recipients_are_known_by_their_index_in_the_envelope() -> None:
     dsn = parse_dsn(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
     assert dsn is not None
-    assert render_dsn(dsn.only_for(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
-    assert render_dsn(dsn.only_for(b"1")) == b"W U E:id"
-    assert dsn.for_recipient(b"1").wants_failure
-    assert not dsn.for_recipient(b"1").wants_success
-    assert not dsn.for_recipient(b"0").wants_failure
-    assert not dsn.for_recipient(b"2").wants_delay
+    assert dsn.recipient(1).wants_failure
+    assert not dsn.recipient(1).wants_success
+    assert not dsn.recipient(0).wants_failure
+    assert not dsn.recipient(2).wants_delay
+
+
+def test_a_preprocessed_message_knows_its_recipients_by_their_place_in_a_list() -> None:
+    dsn = parse_dsn(b"W U E:id 2:sf:rfc822;joe@x 0:n: 7:s:")
+    assert dsn is not None
+    listed = dsn.by_lists({0: (1, 0), 1: (0, 0), 2: (0, 15)})
+    assert render_dsn(listed) == b"W U E:id l15:sf:rfc822;joe@x r0:n:"
+    assert not listed.listed(1, 0).wants_failure and listed.listed(0, 0).wants_failure
+    assert render_dsn(listed.only_listed(0, 15)) == b"W U E:id 0:sf:rfc822;joe@x"
+    assert render_dsn(listed.only_listed(0, 0)) == b"W U E:id"

@@ -1,30 +1,65 @@
-"""Why a command of the toolkit ends without doing its work: one line for people, one exit code for scripts.
+"""Why a command ends without doing its work, how serious a finding is, and the exit codes of every command."""
 
-Exit codes: 0 all is well, 1 `check` found differences, 2 the command was used wrongly, 3 errors were found,
-4 the command needs a privilege that the caller lacks, 111 a mistake of ours, of which nothing else is known.
-"""
+from enum import Enum, IntEnum
 
-DIFFERS = 1
-USAGE = 2
-FOUND = 3
-PRIVILEGE = 4
-INTERNAL = 111
+Command = tuple[str, ...]
+"""Words of a command line that helps; `eqmail` first where it is one of ours."""
+
+
+class ExitCode(IntEnum):
+    """The exit status of a command; scripts rely on it."""
+
+    OK = 0
+    PROBLEMS = 1
+    USAGE = 2
+    FAILED = 3
+    PERMISSION = 4
+    INTERNAL = 70
+    LOCKED = 75
+    INTERRUPTED = 130
+
+
+EXIT_CODE_MEANINGS = {
+    ExitCode.OK: "Success.",
+    ExitCode.PROBLEMS: "Problems were found.",
+    ExitCode.USAGE: "Wrong usage.",
+    ExitCode.FAILED: "The command failed, or something was not found.",
+    ExitCode.PERMISSION: "The caller lacks permission.",
+    ExitCode.INTERNAL: "Internal error; please report it.",
+    ExitCode.LOCKED: "Another command is changing the installation.",
+    ExitCode.INTERRUPTED: "Interrupted.",
+}
+
+
+class Severity(Enum):
+    """How serious a finding is: errors break something, warnings may, the rest is good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
 
 
 class EqmailError(Exception):
-    """A command cannot do what was requested; the text names the problem and the remedy."""
+    """A command cannot do what it was asked. The text is `OBJECT: problem`; the hint is a command that helps."""
 
-    def __init__(self, text: str, code: int = FOUND) -> None:
+    def __init__(self, text: str, code: ExitCode = ExitCode.FAILED, hint: Command = ()) -> None:
         super().__init__(text)
         self.text = text
         self.code = code
+        self.hint = hint
 
 
-def usage_error(text: str) -> EqmailError:
-    """A refusal because of what the caller wrote."""
-    return EqmailError(text, USAGE)
+def usage_error(text: str, hint: Command = ()) -> EqmailError:
+    """The error for what the caller wrote."""
+    return EqmailError(text, ExitCode.USAGE, hint)
 
 
-def permission_required(text: str) -> EqmailError:
-    """A refusal because of who the caller is."""
-    return EqmailError(text, PRIVILEGE)
+def permission_required(text: str, hint: Command = ()) -> EqmailError:
+    """The error for what this caller may not do."""
+    return EqmailError(text, ExitCode.PERMISSION, hint)
+
+
+def not_installed(home: str, stage: str = "") -> EqmailError:
+    """The error for a home without an installation."""
+    more = ("--root", stage) if stage else ()
+    return EqmailError(f"{stage}{home}: no eQmail installation", hint=("eqmail", "--home", home, "setup", *more))

@@ -1,19 +1,14 @@
-"""A progress bar for long operations on a terminal; nothing elsewhere."""
+"""A progress bar on the terminal during long work; nothing where standard error is no terminal."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-ProgressCallback = Callable[[int], None]
-"""Receives the number of finished items."""
-
-
-def no_progress(count: int) -> None:
-    """Watch nothing."""
+from eqmail_setup.transaction.progress import ProgressCallback, no_progress
 
 
 def on_terminal() -> bool:
-    """Whether standard error is a terminal, so that a progress bar is useful."""
+    """Whether a progress bar can be seen."""
     return sys.stderr.isatty()
 
 

@@ -13,17 +13,18 @@ from eqmail_setup.diagnostics.checks.journal import check_journal
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.checks.settings import OPEN_KEY, check_certificates
 from eqmail_setup.diagnostics.finding import ERROR, Finding
+from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller, missing_accounts
-from eqmail_setup.installation.loading import StagedSite, final_site
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.runtime_access import is_accessible
+from eqmail_setup.installation.staging import StagedSite, final_site
 from eqmail_setup.mail.aliases import alias_folder, examined
 from eqmail_setup.queue import repair as queue_mending
 from eqmail_setup.settings import databases
 from eqmail_setup.settings.validation import SettingProblem, check_settings
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import SetPermissions, WriteFile
-from eqmail_setup.transaction.plan import Change, Severity, compare_with_manifest
+from eqmail_setup.transaction.plan import Change, compare_with_manifest
 
 _BY_DATABASES = {Controls.morercpthosts_cdb.file}
 

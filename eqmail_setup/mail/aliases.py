@@ -15,15 +15,15 @@ from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM,
 from eqmail_core.local.delivery.request import safe_extension
 from eqmail_core.site.site import Site
 from eqmail_core.text.invisible_characters import cleaned, oddities, visible
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller, home_of
-from eqmail_setup.installation.loading import final_path
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.staging import final_path
 from eqmail_setup.mail.routing import forwards_of, route_address, text
 from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import CreateSymlink, RemoveFile, WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 PREFIX = ".qmail-"
 ROOT, POSTMASTER = "root", "postmaster"

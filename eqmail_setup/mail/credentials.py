@@ -13,13 +13,13 @@ from typing import NamedTuple
 from eqmail_core.auth.crypt import crypted, new_setting
 from eqmail_core.auth.secrets_file import FILE, entries, is_crypt_string
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import server_secret_permissions
 from eqmail_setup.mail.routing import text
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 SCHEMES = {"yescrypt": b"$y$", "sha512-crypt": b"$6$", "clear": b""}
 """How a password can be kept, with the setting of crypt(3) that begins such secrets."""

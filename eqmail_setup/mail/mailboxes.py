@@ -20,7 +20,7 @@ from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, parse
 from eqmail_core.mailbox import maildirsize
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.installation.loading import final_path
+from eqmail_setup.installation.staging import final_path
 from eqmail_setup.mail import credentials, domains
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments
 from eqmail_setup.mail.mailbox_files import QUOTA_FILE, owner_of, plan_folders, plan_quota_file

@@ -19,17 +19,17 @@ from eqmail_core.users.database import assign_path, database_path
 from eqmail_core.users.getpw import home_owner
 from eqmail_core.users.pw2u import CannotAssign, assign_text
 from eqmail_core.users.pw2u_lists import read_assign_rules
-from eqmail_setup.cli.progress import ProgressCallback, no_progress
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller, group_name, user_name
-from eqmail_setup.installation.loading import final_path
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.staging import final_path
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments, compile_assign, read_assignments, require_entries
 from eqmail_setup.mail.routing import text
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import CreateNode, RemoveTree, WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.progress import ProgressCallback, no_progress
 
 MAILDIR = ".Maildir"
 """The Maildir of a new user where the default delivery names none."""

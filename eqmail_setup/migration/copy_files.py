@@ -20,6 +20,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
+from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller, group_name, user_name
 from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.mail.aliases import PREFIX
@@ -28,7 +29,7 @@ from eqmail_setup.mail.users import PARTS
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import CreateNode, CreateSymlink, WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 RUNS = "runs "
 """How the line about an alias that runs a program begins."""

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import EqmailError
-from eqmail_setup.installation.loading import StagedSite, final_path
+from eqmail_setup.errors import EqmailError, Severity
+from eqmail_setup.installation.staging import StagedSite, final_path
 from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.history import HISTORY_FOLDER
 from eqmail_setup.transaction.operations import PredictedChanges
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.progress import progress
 
 _OVERHEAD = 4 * 4096
 """What a message takes on the disk besides its bytes, at most: four small files."""

@@ -9,8 +9,8 @@ from eqmail_core.queue.admin.repair import message_files
 from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.loading import StagedSite, final_path
 from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.staging import StagedSite, final_path
 from eqmail_setup.transaction.filesystem import Filesystem
 
 

@@ -15,15 +15,15 @@ from eqmail_core.queue.admin.faults import QueueFaults, find_faults
 from eqmail_core.queue.admin.repair import repair
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import EqmailError
-from eqmail_setup.installation.loading import path_on_disk
+from eqmail_setup.errors import EqmailError, Severity
+from eqmail_setup.installation.staging import path_on_disk
 from eqmail_setup.migration.copy_queue import transfer_log_path
 from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.operations import PredictedChanges
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.progress import progress
 
 
 class RepairQueue(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.managed_file import Origin, origin_of
 from eqmail_setup.installation.manifest import OwnershipPolicy
@@ -25,7 +25,7 @@ from eqmail_setup.services.managers import MANAGERS, ServiceFile
 from eqmail_setup.services.options import ServiceOptions
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import RemoveFile, WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 FILE = "services.json"
 """Name of the record in the home."""

@@ -14,14 +14,14 @@ from eqmail_core.site.site import Site
 from eqmail_core.tcpserver.rules import BadRule, database_records
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.mail.assign_file import compile_assign, require_entries
 from eqmail_setup.settings.cdb import database_bytes
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import WriteFile
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 TCP_RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 """The text of the rules for clients of the SMTP service, beside their database."""

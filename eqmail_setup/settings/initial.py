@@ -15,8 +15,8 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.loading import final_path
 from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.staging import final_path
 from eqmail_setup.network.hostnames import domains_of
 from eqmail_setup.settings.classic_steps import ClassicStep
 from eqmail_setup.templating import render

@@ -23,11 +23,11 @@ from eqmail_core.system.files import read_file
 from eqmail_core.text.invisible_characters import cleaned, visible
 from eqmail_setup.diagnostics.checks.readability import shut_out, worn
 from eqmail_setup.diagnostics.checks.start_scripts import readers_of_settings
+from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from eqmail_setup.network.public_suffix import is_public_suffix
 from eqmail_setup.settings.cdb import database_bytes
-from eqmail_setup.transaction.plan import Severity
 
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}

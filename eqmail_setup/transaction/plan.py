@@ -6,10 +6,9 @@ this order. After that, `observe` returns nothing more that has an action.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
 from typing import NamedTuple
 
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.installation.bytecode import stale_modules
 from eqmail_setup.installation.managed_file import Origin, origin_of
 from eqmail_setup.installation.manifest_nodes import (
@@ -32,21 +31,7 @@ from eqmail_setup.transaction.operations import (
     WriteFile,
 )
 
-
-class Severity(Enum):
-    """How a difference counts, with the word that leads to what it should be."""
-
-    ERROR = "should be"
-    WARNING = "kept"
-    INFO = "better"
-
-    @property
-    def weight(self) -> str:
-        """What JSON calls it."""
-        return _WEIGHTS[self]
-
-
-_WEIGHTS = {Severity.ERROR: "wrong", Severity.WARNING: "kept", Severity.INFO: "advice"}
+SEVERITY_WORDS = {Severity.ERROR: "should be", Severity.WARNING: "kept", Severity.INFO: "better"}
 
 
 class Change(NamedTuple):
@@ -63,7 +48,7 @@ class Change(NamedTuple):
 
     def line(self) -> str:
         """The difference in one line."""
-        return f"{self.path}: {self.found}, {self.severity.value} {self.expected}"
+        return f"{self.path}: {self.found}, {SEVERITY_WORDS[self.severity]} {self.expected}"
 
 
 def compare_with_manifest(nodes: Iterable[NodeSpec], filesystem: Filesystem) -> list[Change]:

@@ -3,10 +3,10 @@
 import errno
 from collections.abc import Iterator
 
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.transaction.filesystem import Filesystem, UntrustedPathError
 from eqmail_setup.transaction.history import BROKEN, History, PathChange, TransactionRecord
-from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.plan import Change
 
 _MOVED = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 

@@ -6,9 +6,11 @@ from typing import NoReturn
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.output import json_option, print_rows
-from eqmail_setup.errors import FOUND, EqmailError
-from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.output import print_rows
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.mail.aliases import (
     Alias,
     alias_folder,
@@ -19,7 +21,6 @@ from eqmail_setup.mail.aliases import (
     plan_required_aliases,
 )
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 
 @click.group("alias")
@@ -103,7 +104,8 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail alias list --json
     """
     site = _opened(context)
-    print_rows(aliases_in(site, DiskFilesystem(site.home)), as_json, _line, "no aliases yet; eqmail alias init ADDRESS")
+    hint = ("eqmail", "alias", "init", "ADDRESS")
+    print_rows(aliases_in(site, DiskFilesystem(site.home)), as_json, _line, "no aliases", "aliases", hint)
     return 0
 
 
@@ -123,7 +125,7 @@ def show(context: click.Context, name: str, as_json: bool) -> int:
     found = [alias for alias in aliases_in(site, DiskFilesystem(site.home)) if file_of(alias.name) == file]
     if not found:
         _missing(site, file)
-    print_rows(found, as_json, _line)
+    print_rows(found, as_json, _line, schema="aliases")
     return 0
 
 
@@ -133,7 +135,7 @@ def _line(alias: Alias) -> str:
 
 
 def _missing(site: Site, file: str) -> NoReturn:
-    raise EqmailError(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", FOUND)
+    raise EqmailError(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", ExitCode.FAILED)
 
 
 def _opened(context: click.Context) -> Site:

@@ -9,11 +9,11 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.output import json_option
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, change_options, json_option
 from eqmail_setup.errors import EqmailError
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.network.hostnames import require_host_name
-from eqmail_setup.transaction.transaction import ChangeOptions, change_options, execute
 
 _days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
 

@@ -6,11 +6,14 @@ import os
 import click
 
 from eqmail_core.site.site import Site
+from eqmail_setup.cli.context import require_installation, stage_of
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.diagnostics.installation_check import check_installation
-from eqmail_setup.errors import DIFFERS, permission_required
-from eqmail_setup.installation.loading import require_accounts, require_installation, stage_of
-from eqmail_setup.transaction.plan import Change, Severity
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, filesystem_for, staged_change_options
+from eqmail_setup.errors import ExitCode, Severity, permission_required
+from eqmail_setup.installation.loading import require_accounts
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import filesystem_for
 
 
 @click.command("check")
@@ -45,7 +48,7 @@ def command(context: click.Context, fix: bool, change: ChangeOptions) -> int:
     elif not change.as_json:
         for item in left:
             click.echo(item.line())
-    return DIFFERS if any(item.severity is Severity.ERROR for item in left) else 0
+    return ExitCode.PROBLEMS if any(item.severity is Severity.ERROR for item in left) else 0
 
 
 def _tell(site: Site, differences: list[Change], as_json: bool) -> None:
@@ -55,7 +58,7 @@ def _tell(site: Site, differences: list[Change], as_json: bool) -> None:
                 "path": item.path,
                 "is": item.found,
                 "should": item.expected,
-                "weight": item.severity.weight,
+                "weight": item.severity.value,
                 "fix": item.operation is not None,
             }
             for item in differences

@@ -6,14 +6,15 @@ import socket
 import click
 
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.network.hostnames import host_name_of, require_host_name
 from eqmail_setup.network.public_suffix import is_public_suffix
 from eqmail_setup.settings.classic_steps import steps_to_run
 from eqmail_setup.settings.initial import plan_initial_settings
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 
 @click.command("config-fast")

@@ -8,15 +8,16 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.text.listen_address import parse_listen_address
-from eqmail_setup.cli.output import json_option
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import json_option
 from eqmail_setup.diagnostics.checks import services as outside_view
 from eqmail_setup.diagnostics.checks import settings as examination
 from eqmail_setup.diagnostics.checks.filters import check_filters
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
 from eqmail_setup.diagnostics.finding import ERROR, SEVERITY_ORDER, WARNING, Finding, going_on, is_selected
-from eqmail_setup.errors import DIFFERS, FOUND, permission_required, usage_error
-from eqmail_setup.installation.loading import require_accounts, require_installation
+from eqmail_setup.errors import ExitCode, permission_required, usage_error
+from eqmail_setup.installation.loading import require_accounts
 
 Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
 
@@ -101,7 +102,7 @@ def command(
         if not found:
             click.echo(f"{site.home}: nothing found")
     weights = {finding.severity for finding in found}
-    return FOUND if ERROR in weights else DIFFERS if WARNING in weights else 0
+    return ExitCode.FAILED if ERROR in weights else ExitCode.PROBLEMS if WARNING in weights else 0
 
 
 def _wanted(group: str, only: tuple[str, ...], skip: tuple[str, ...]) -> bool:

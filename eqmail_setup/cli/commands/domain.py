@@ -4,12 +4,13 @@ import click
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.output import json_option, print_rows
-from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.output import print_rows
 from eqmail_setup.mail.domains import Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 _FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
 
@@ -86,7 +87,7 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail domain list --json
     """
     site = require_installation(context)
-    print_rows(domains_of(site, DiskFilesystem(site.home)), as_json, _line)
+    print_rows(domains_of(site, DiskFilesystem(site.home)), as_json, _line, schema="domains")
     return 0
 
 

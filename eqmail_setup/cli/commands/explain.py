@@ -15,9 +15,9 @@ from eqmail_core.remote.routes import SMTP_PORT
 from eqmail_core.scheduler.suspension import suspension_of
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.output import json_option
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import json_option
 from eqmail_setup.errors import usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.mail.outgoing_tls import tls_with
 from eqmail_setup.mail.routing import AddressRoute, route_address
 from eqmail_setup.mail.smtp_verdict import SOMEBODY, Client, SmtpVerdict, ask_smtp_server

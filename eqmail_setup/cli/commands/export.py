@@ -5,16 +5,18 @@ import os
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import permission_required
+from eqmail_setup.cli.context import require_unstaged_installation, stage_of
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, migration_options
+from eqmail_setup.errors import Severity, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import default_delimiter
-from eqmail_setup.installation.loading import final_site, in_stage, require_unstaged_installation, stage_of
 from eqmail_setup.installation.manifest import target_manifest
-from eqmail_setup.migration.options import MigrationOptions, migration_options, plan_migration, require_other_home
+from eqmail_setup.installation.staging import final_site, in_stage
+from eqmail_setup.migration.options import MigrationOptions, plan_migration, require_other_home
 from eqmail_setup.migration.source import LAYOUT_NAMES, detect_source, layout_of
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.plan import Change, Severity, compare_with_manifest
-from eqmail_setup.transaction.transaction import ChangeOptions, execute
+from eqmail_setup.transaction.plan import Change, compare_with_manifest
 
 
 @click.command("export")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from eqmail_core.site.site_file import SITE_FILE
+from eqmail_setup.cli.context import load_or_propose
+from eqmail_setup.cli.execute import execute, print_plan
+from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.installation.loading import load_or_propose, locked
+from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
-from eqmail_setup.transaction.transaction import LOCK, ChangeOptions, change_options, execute, print_plan
 
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
@@ -247,7 +249,8 @@ def _write(
     filesystem: "DiskFilesystem", plan: "Callable[[Filesystem], list[Change]]", change: ChangeOptions, lock: str
 ) -> None:
     """Plan and apply in a world that has no history; every file is put in place as a whole."""
-    from eqmail_setup.transaction.plan import Severity, apply_changes
+    from eqmail_setup.errors import Severity
+    from eqmail_setup.transaction.plan import apply_changes
 
     if change.preview_only:
         print_plan(plan(filesystem), filesystem, change.as_json, change.diff)

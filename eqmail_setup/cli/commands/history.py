@@ -6,9 +6,9 @@ import time
 
 import click
 
-from eqmail_setup.cli.output import json_option
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import json_option
 from eqmail_setup.errors import permission_required, usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.history import BEGUN, DONE, HISTORY_FOLDER, History, PathDigest, TransactionRecord
 

@@ -6,33 +6,22 @@ from collections.abc import Iterator
 import click
 
 from eqmail_core.site.site import Site
+from eqmail_setup.cli.context import chosen_home, stage_of, trusted_choices
+from eqmail_setup.cli.execute import demand_consent_to, execute
+from eqmail_setup.cli.options import ChangeOptions, migration_options
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.installation_check import of_finding
-from eqmail_setup.errors import permission_required
+from eqmail_setup.errors import Severity, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import BuildOption, BuildOptions, load_site, resolve_build_config
-from eqmail_setup.installation.loading import (
-    chosen_home,
-    demand_own,
-    in_stage,
-    require_accounts,
-    require_short_path,
-    stage_of,
-    trusted_choices,
-)
+from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.installation.staging import in_stage
 from eqmail_setup.mail.aliases import alias_folder
-from eqmail_setup.migration.options import (
-    MigrationOptions,
-    migration_options,
-    plan_migration,
-    programs_among,
-    require_other_home,
-)
+from eqmail_setup.migration.options import MigrationOptions, plan_migration, programs_among, require_other_home
 from eqmail_setup.migration.source import LAYOUT_NAMES, demand_harmless_source, detect_source
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.plan import Change, Severity, compare_with_manifest
-from eqmail_setup.transaction.transaction import ChangeOptions, demand_consent_to, execute
+from eqmail_setup.transaction.plan import Change, compare_with_manifest
 
 
 @click.command("import")

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import click
 
 from eqmail_core.site.site import Site
+from eqmail_setup.cli.context import load_or_propose, stage_of
+from eqmail_setup.cli.execute import execute, print_plan
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.errors import permission_required
 from eqmail_setup.installation.account_creation import (
     AccountDatabase,
@@ -18,13 +21,11 @@ from eqmail_setup.installation.account_creation import (
     nologin_shell,
     sysusers_lines,
 )
-from eqmail_setup.installation.loading import load_or_propose, stage_of
 from eqmail_setup.installation.manifest_nodes import DirectorySpec, ExactFileSpec, NodeSpec, Permissions
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.operations import PredictedChanges
 from eqmail_setup.transaction.plan import Change, compare_with_manifest
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, print_plan, staged_change_options
 
 _SYSUSERS = "/usr/lib/sysusers.d"
 

@@ -19,9 +19,9 @@ from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
 from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
 from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import PrivilegeError
-from eqmail_setup.errors import FOUND, EqmailError, permission_required, usage_error
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.errors import EqmailError, ExitCode, permission_required, usage_error
 from eqmail_setup.installation.build_config import load_site
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.queue.operations import VERBS, Outcome, Selection, change, header_of, move
 from eqmail_setup.queue.presentation import QueueFigures, display, lines_of, to_json, value_of
 
@@ -267,7 +267,7 @@ def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as
         click.echo("]" if done + failed else "[]")
     elif not done and not failed:
         click.echo("no message matches")
-    return FOUND if failed else 0
+    return ExitCode.FAILED if failed else 0
 
 
 def _text_of(path: str) -> bytes:

@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eqmail_setup.cli.context import load_or_propose
+from eqmail_setup.cli.execute import command_line, confirm_irreversible, print_plan
+from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.installation.loading import demand_own, load_or_propose, locked, require_accounts, require_short_path
+from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
+from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.network.hostnames import require_host_name
-from eqmail_setup.transaction.transaction import (
-    LOCK,
-    ChangeOptions,
-    begin_transaction,
-    change_options,
-    command_line,
-    confirm_irreversible,
-    filesystem_for,
-    print_plan,
-)
+from eqmail_setup.transaction.transaction import begin_transaction, filesystem_for
 
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
@@ -226,7 +221,7 @@ def _missing_accounts(site: "Site") -> list[tuple[str, ...]]:
 
 
 def _unstuck(found: "list[Change]") -> "list[Change]":
-    from eqmail_setup.transaction.plan import Severity
+    from eqmail_setup.errors import Severity
 
     for item in found:
         if item.operation is None and item.severity is Severity.ERROR:

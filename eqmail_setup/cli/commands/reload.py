@@ -2,7 +2,7 @@
 
 import click
 
-from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.cli.context import require_installation
 from eqmail_setup.settings.reload import reload_services
 
 

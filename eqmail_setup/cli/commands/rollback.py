@@ -4,14 +4,15 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.reload import running_pid
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.history import DONE, History, TransactionRecord
 from eqmail_setup.transaction.plan import Change
 from eqmail_setup.transaction.recovery import plan_rollback
-from eqmail_setup.transaction.transaction import ChangeOptions, change_options, execute
 
 
 @click.command("rollback")

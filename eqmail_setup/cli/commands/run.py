@@ -10,8 +10,9 @@ from eqmail_core.control.environment import service_variables
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.listen_address import parse_listen_address
+from eqmail_setup.cli.context import require_installation
 from eqmail_setup.errors import EqmailError, permission_required, usage_error
-from eqmail_setup.installation.loading import demand_own, require_installation
+from eqmail_setup.installation.loading import demand_own
 from eqmail_setup.installation.trust import demand_trusted
 
 if TYPE_CHECKING:

@@ -10,32 +10,22 @@ import click
 
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
+from eqmail_setup.cli.context import load_or_propose
+from eqmail_setup.cli.execute import command_line, print_plan
+from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import FOUND, permission_required
+from eqmail_setup.errors import ExitCode, Severity, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import load_site
 from eqmail_setup.installation.detection import require_safe_change
-from eqmail_setup.installation.loading import (
-    LoadedInstallation,
-    demand_own,
-    load_or_propose,
-    locked,
-    require_accounts,
-    require_short_path,
-)
+from eqmail_setup.installation.loading import LoadedInstallation, demand_own, require_accounts, require_short_path
+from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.operations import Operation
-from eqmail_setup.transaction.plan import Change, Severity, apply_changes, compare_with_manifest
+from eqmail_setup.transaction.plan import Change, apply_changes, compare_with_manifest
 from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
-from eqmail_setup.transaction.transaction import (
-    LOCK,
-    ChangeOptions,
-    begin_transaction,
-    change_options,
-    command_line,
-    print_plan,
-)
+from eqmail_setup.transaction.transaction import begin_transaction
 
 _WORTH_A_BAR = 20
 
@@ -136,7 +126,7 @@ def _stuck(differences: list[Change]) -> int:
     ]
     for difference in stuck:
         click.echo(f"eqmail: {difference.line()}", err=True)
-    return FOUND if stuck else 0
+    return ExitCode.FAILED if stuck else 0
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.users.database import assign_path
-from eqmail_setup.cli.output import json_option, print_rows
-from eqmail_setup.cli.progress import ProgressCallback, no_progress, on_terminal, progress
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.output import print_rows
+from eqmail_setup.cli.progress import on_terminal, progress
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.mail import users as mail_users
 from eqmail_setup.mail.assign_file import AssignEntry, read_assignments
@@ -22,7 +24,7 @@ from eqmail_setup.mail.users import MAILDIR, entry_for
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
-from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
+from eqmail_setup.transaction.progress import ProgressCallback, no_progress
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
@@ -166,11 +168,18 @@ def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     site = require_installation(context)
     if smtp_auth:
         logins = smtp_logins.credentials_in(site, DiskFilesystem(site.home))
-        none = "nobody may log in; eqmail user passwd LOGIN changes that"
-        print_rows(logins, as_json, lambda row: f"{row.login}: {row.method}", none)
+        hint = ("eqmail", "user", "passwd", "LOGIN")
+        print_rows(
+            logins, as_json, lambda row: f"{row.login}: {row.method}", "no SMTP credentials", "credentials", hint
+        )
         return 0
-    none = "no entries; accounts of the system get their mail without"
-    print_rows(read_assignments(assign_path(site)).entries(), as_json, _line, none)
+    print_rows(
+        read_assignments(assign_path(site)).entries(),
+        as_json,
+        _line,
+        "no entries; system accounts receive mail without one",
+        "users",
+    )
     return 0
 
 
@@ -192,7 +201,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
     ]
     if not entries:
         raise EqmailError(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
-    print_rows(entries, as_json, _line)
+    print_rows(entries, as_json, _line, schema="users")
     return 0
 
 

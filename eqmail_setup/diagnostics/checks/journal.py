@@ -11,7 +11,7 @@ from eqmail_core.queue.admin.journal_status import read_journal_status
 from eqmail_core.queue.format.journal_damage import ALERT, describe_damage
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
-from eqmail_setup.installation.loading import path_on_disk
+from eqmail_setup.installation.staging import path_on_disk
 from eqmail_setup.settings.reload import running_pid
 
 _NEXT = "the next start reads what is intact and keeps the file for examination; senders have to be told what is lost"

@@ -22,6 +22,7 @@ from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.diagnostics.checks.journal import check_journal
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.runtime_access import is_accessible
@@ -31,7 +32,7 @@ from eqmail_setup.mail.routing import route_address
 from eqmail_setup.settings.validation import check_settings
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.history import History
-from eqmail_setup.transaction.plan import Severity, compare_with_manifest
+from eqmail_setup.transaction.plan import SEVERITY_WORDS, compare_with_manifest
 
 RULES = (
     "/etc/tcp.smtp.cdb",
@@ -52,8 +53,8 @@ _WIDEST = {4: 8, 6: 16}
 def check_permissions(site: Site) -> Iterator[Finding]:
     """Owners, groups, modes and programs, as `eqmail check` sees them."""
     for item in compare_with_manifest(installation_manifest(site, caller()), DiskFilesystem(site.home)):
-        remedy = "eqmail setup mends it" if item.operation else f"{item.severity.value} {item.expected}"
-        fact = f"{item.path}: {item.found}, {item.severity.value} {item.expected}"
+        remedy = "eqmail setup mends it" if item.operation else f"{SEVERITY_WORDS[item.severity]} {item.expected}"
+        fact = f"{item.path}: {item.found}, {SEVERITY_WORDS[item.severity]} {item.expected}"
         yield Finding("permissions.differs", _WEIGHTS[item.severity], fact, remedy)
     for item in is_accessible(site.single_user):
         yield Finding("permissions.unreachable", _WEIGHTS[item.severity], f"{item.path}: {item.found}", item.expected)
@@ -90,7 +91,10 @@ def check_setting_files(site: Site) -> Iterator[Finding]:
         fact = f"{site.control}/{problem.file}: {problem.found}"
         weight = _WEIGHTS[problem.severity]
         yield Finding(
-            f"settings.{problem.name or problem.file}", weight, fact, f"{problem.severity.value} {problem.expected}"
+            f"settings.{problem.name or problem.file}",
+            weight,
+            fact,
+            f"{SEVERITY_WORDS[problem.severity]} {problem.expected}",
         )
 
 
@@ -118,7 +122,7 @@ def check_aliases(site: Site) -> Iterator[Finding]:
     for item in alias_folder(site):
         yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.expected}")
     for item in examined(site, DiskFilesystem(site.home)):
-        fact, remedy = f"{item.path}: {item.found}", f"{item.severity.value} {item.expected}"
+        fact, remedy = f"{item.path}: {item.found}", f"{SEVERITY_WORDS[item.severity]} {item.expected}"
         yield Finding("aliases.misread", WARNING, fact, remedy)
     controls = read_controls(site)
     host = (controls.locals or [b""])[0]

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import click
 
-from eqmail_setup.cli.app import COMMANDS, cli
+from eqmail_setup.cli.app import cli
+from eqmail_setup.cli.command_table import COMMANDS
 from eqmail_setup.reference.manual.roff import Page
 
 _EXITS = (

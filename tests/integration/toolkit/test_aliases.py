@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.errors import ExitCode
+from tests.support.error_text import is_one_error
 
 
 def test_the_aliases_of_every_host_lead_to_one_person(at_home: str) -> None:
@@ -25,7 +26,7 @@ def test_what_exists_is_never_overwritten_by_init(at_home: str, capsys: pytest.C
     postmaster.write_text("&me@here.example\n")
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     assert postmaster.read_text() == "&me@here.example\n"
-    assert run(["--home", at_home, "alias", "add", "postmaster", "joe@elsewhere.example"]) == FOUND
+    assert run(["--home", at_home, "alias", "add", "postmaster", "joe@elsewhere.example"]) == ExitCode.FAILED
     assert "--replace replaces it" in capsys.readouterr().err
     assert run(["--home", at_home, "alias", "add", "postmaster", "joe@elsewhere.example", "--replace"]) == 0
     assert postmaster.read_text() == "joe@elsewhere.example\n"
@@ -39,23 +40,27 @@ def test_a_name_with_dots_and_capitals_is_found_by_the_delivery(at_home: str) ->
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["add", "a/b", "joe@x.example"], USAGE, "is not a local part"),
-        (["add", "a@b", "joe@x.example"], USAGE, "is not a local part"),
-        (["add", "", "joe@x.example"], USAGE, "is not a local part"),
-        (["add", "a", "# nothing"], USAGE, "is no target"),
-        (["add", "a", "joe@"], USAGE, "is not an address"),
-        (["add", "a", "<joe@x.example>"], USAGE, "is not an address"),
-        (["add", "a", "joe@x.example,ann@x.example"], USAGE, "is not an address"),
-        (["add", "a", "Joe<joe@x.example>"], USAGE, "is not an address"),
-        (["add", "a", "./Maildir/\r"], USAGE, "ends in CR"),
-        (["add", "a", "joe@x.exam\u200bple"], USAGE, "what cannot be seen"),
-        (["add", "a", "joe smith@x.example"], USAGE, "is not an address"),
-        (["add", "a", "joe@x.example\n|evil"], USAGE, "more than one line"),
-        (["add", "a"], USAGE, "Missing argument"),
-        (["add", "a", "nosuchperson"], FOUND, "nobody here is nosuchperson; add that alias or user first"),
-        (["add", "a", "nosuchperson@mail.example.org"], FOUND, "nobody here is nosuchperson@mail.example.org"),
-        (["add", "a", "a"], FOUND, "in a circle"),
-        (["show", "a"], FOUND, "does not exist"),
+        (["add", "a/b", "joe@x.example"], ExitCode.USAGE, "is not a local part"),
+        (["add", "a@b", "joe@x.example"], ExitCode.USAGE, "is not a local part"),
+        (["add", "", "joe@x.example"], ExitCode.USAGE, "is not a local part"),
+        (["add", "a", "# nothing"], ExitCode.USAGE, "is no target"),
+        (["add", "a", "joe@"], ExitCode.USAGE, "is not an address"),
+        (["add", "a", "<joe@x.example>"], ExitCode.USAGE, "is not an address"),
+        (["add", "a", "joe@x.example,ann@x.example"], ExitCode.USAGE, "is not an address"),
+        (["add", "a", "Joe<joe@x.example>"], ExitCode.USAGE, "is not an address"),
+        (["add", "a", "./Maildir/\r"], ExitCode.USAGE, "ends in CR"),
+        (["add", "a", "joe@x.exam\u200bple"], ExitCode.USAGE, "what cannot be seen"),
+        (["add", "a", "joe smith@x.example"], ExitCode.USAGE, "is not an address"),
+        (["add", "a", "joe@x.example\n|evil"], ExitCode.USAGE, "more than one line"),
+        (["add", "a"], ExitCode.USAGE, "Missing argument"),
+        (["add", "a", "nosuchperson"], ExitCode.FAILED, "nobody here is nosuchperson; add that alias or user first"),
+        (
+            ["add", "a", "nosuchperson@mail.example.org"],
+            ExitCode.FAILED,
+            "nobody here is nosuchperson@mail.example.org",
+        ),
+        (["add", "a", "a"], ExitCode.FAILED, "in a circle"),
+        (["show", "a"], ExitCode.FAILED, "does not exist"),
     ],
 )
 def test_what_would_not_deliver_is_refused_in_one_line(
@@ -65,14 +70,14 @@ def test_what_would_not_deliver_is_refused_in_one_line(
     assert run(["--home", at_home, "alias", *words]) == code
     output = capsys.readouterr().err
     assert sentence in output
-    assert output.count("\n") == 1
+    assert is_one_error(output)
 
 
 def test_a_circle_is_refused_however_long(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name, target in (("one", "joe@x.example"), ("two", "one"), ("three", "two@mail.example.org")):
         assert run(["--home", at_home, "alias", "add", name, target]) == 0
     capsys.readouterr()
-    assert run(["--home", at_home, "alias", "add", "one", "three", "--replace"]) == FOUND
+    assert run(["--home", at_home, "alias", "add", "one", "three", "--replace"]) == ExitCode.FAILED
     assert "in a circle" in capsys.readouterr().err
     assert Path(at_home, "alias/.qmail-one").read_text() == "joe@x.example\n"
 
@@ -80,7 +85,7 @@ def test_a_circle_is_refused_however_long(at_home: str, capsys: pytest.CaptureFi
 def test_an_alias_that_others_are_links_to_stays(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     capsys.readouterr()
-    assert run(["--home", at_home, "alias", "remove", "postmaster"]) == FOUND
+    assert run(["--home", at_home, "alias", "remove", "postmaster"]) == ExitCode.FAILED
     assert "abuse, mailer-daemon would point to nothing" in capsys.readouterr().err
 
 
@@ -105,7 +110,7 @@ def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) ->
         "postmaster: root\nroot: joe@elsewhere.example\n"
     )
     assert run(["--home", at_home, "alias", "show", "root", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["lines"] == ["joe@elsewhere.example"]
+    assert json.loads(capsys.readouterr().out)["aliases"][0]["lines"] == ["joe@elsewhere.example"]
 
 
 def test_a_crlf_file_is_listed_found_and_repaired(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.mail import certificates as keys
+from tests.support.error_text import is_one_error
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = keys.new_key(keys.ECDSA)
@@ -34,7 +35,7 @@ def test_what_is_made_is_read_back(names: list[str], days: int) -> None:
 def test_a_certificate_of_the_host_is_made_renewed_and_shown(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(at_home, "control/servercert.pem")
     eqmail = ["--home", at_home, "cert"]
-    assert run([*eqmail, "show"]) == FOUND
+    assert run([*eqmail, "show"]) == ExitCode.FAILED
     assert "missing, so the SMTP server offers no TLS" in capsys.readouterr().err
     assert run([*eqmail, "make", "--diff"]) == 0
     assert "PRIVATE" not in capsys.readouterr().out
@@ -44,7 +45,7 @@ def test_a_certificate_of_the_host_is_made_renewed_and_shown(at_home: str, capsy
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
     first = keys.read(path.read_bytes())
     assert first.names == ("mail.example.org",)
-    assert run([*eqmail, "make"]) == FOUND
+    assert run([*eqmail, "make"]) == ExitCode.FAILED
     assert "--replace makes another one" in capsys.readouterr().err
     assert run([*eqmail, "renew"]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
@@ -65,7 +66,7 @@ def test_names_and_the_kind_of_key_can_be_chosen(at_home: str, capsys: pytest.Ca
     assert run(["--home", at_home, "cert", "make", *names, "--kind", "rsa"]) == 0
     found = keys.read(Path(at_home, "control/servercert.pem").read_bytes())
     assert (list(found.names), found.kind) == (names, "rsa")
-    assert run(["--home", at_home, "cert", "make", "mail", "--replace"]) == USAGE
+    assert run(["--home", at_home, "cert", "make", "mail", "--replace"]) == ExitCode.USAGE
     assert "has no domain" in capsys.readouterr().err
 
 
@@ -75,7 +76,7 @@ def test_what_an_authority_issued_is_left_to_it(at_home: str, capsys: pytest.Cap
     path = Path(at_home, "control/servercert.pem")
     issued = trustme.CA().issue_cert("mail.example.org")
     path.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
-    assert run(["--home", at_home, "cert", "renew", "--within", "99999"]) == FOUND
+    assert run(["--home", at_home, "cert", "renew", "--within", "99999"]) == ExitCode.FAILED
     assert "which has to renew it" in capsys.readouterr().err
     path.chmod(0o644)
     assert run(["--home", at_home, "cert", "make", "--replace"]) == 0
@@ -83,7 +84,7 @@ def test_what_an_authority_issued_is_left_to_it(at_home: str, capsys: pytest.Cap
     path.chmod(0o644)
     path.write_text("nonsense\n")
     for verb in ("renew", "show"):
-        assert run(["--home", at_home, "cert", verb]) == FOUND
+        assert run(["--home", at_home, "cert", verb]) == ExitCode.FAILED
     assert "holds no certificate" in capsys.readouterr().err
 
 
@@ -126,10 +127,10 @@ def test_what_no_client_would_take_is_not_put_in_place(at_home: str, capsys: pyt
         for name, text in zip(("chain.pem", "key.pem"), texts, strict=True):
             Path(name).write_bytes(text)
         capsys.readouterr()
-        assert run(["--home", at_home, "cert", "install", "chain.pem", "key.pem"]) == USAGE
+        assert run(["--home", at_home, "cert", "install", "chain.pem", "key.pem"]) == ExitCode.USAGE
         output = capsys.readouterr().err
         assert sentence in output
-        assert output.count("\n") == 1
+        assert is_one_error(output)
         assert "PRIVATE" not in output
         assert not Path(at_home, "control/servercert.pem").exists()
 
@@ -163,11 +164,11 @@ def test_no_key_is_taken_or_shown_as_a_word(at_home: str, capsys: pytest.Capture
         (["--", key, "x"], "there is no setting '(a text of several lines)'"),
     ):
         capsys.readouterr()
-        assert run(["--home", at_home, "config", "set", *words]) == USAGE
+        assert run(["--home", at_home, "config", "set", *words]) == ExitCode.USAGE
         output = capsys.readouterr().err
         assert sentence in output
         assert key.splitlines()[1] not in output
-        assert output.count("\n") == 1
+        assert is_one_error(output)
 
 
 @pytest.mark.root

@@ -16,7 +16,7 @@ from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.journal import Journal
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import DIFFERS
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.build_config import load_site
 from tests.integration.toolkit.conftest import picture
 from tests.unit.queue.test_admin_transfer import contents, put, some_messages
@@ -174,15 +174,15 @@ def test_what_needs_an_administrator_is_reported_and_left(
     (found,) = faults(site.home, capsys)
     assert fault in str(found["is"])
     assert not found["fix"]
-    assert (found["weight"] == "wrong") is is_wrong
-    assert code == DIFFERS or not is_wrong
+    assert (found["weight"] == "error") is is_wrong
+    assert code == ExitCode.PROBLEMS or not is_wrong
 
 
 def test_while_the_scheduler_runs_the_queue_is_only_read(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     _aside(_first(site, "info"))
     with open(site.queue.sendmutex, "w") as mutex:
         fcntl.flock(mutex, fcntl.LOCK_EX)
-        assert run(["--home", site.home, "check", "--fix"]) == DIFFERS
+        assert run(["--home", site.home, "check", "--fix"]) == ExitCode.PROBLEMS
         (found,) = faults(site.home, capsys)
     assert str(found["should"]).endswith("stop the services, then: eqmail check --fix")
 
@@ -209,7 +209,7 @@ def test_a_crlf_file_is_repaired_and_keeps_its_mode(at_home: str, capsys: pytest
     path = Path(at_home, "control/rcpthosts")
     path.write_bytes(b"\xef\xbb\xbf# mine\r\nmail.example.org\r\n")
     path.chmod(0o640)
-    assert run(["--home", at_home, "check"]) == DIFFERS
+    assert run(["--home", at_home, "check"]) == ExitCode.PROBLEMS
     assert "rcpthosts: begins with a byte order mark" in capsys.readouterr().out
     assert run(["--home", at_home, "check", "--fix"]) == 0
     assert path.read_bytes() == b"# mine\nmail.example.org\n"

@@ -9,7 +9,8 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.cli.commands.completion import SHELLS
-from eqmail_setup.errors import USAGE
+from eqmail_setup.errors import ExitCode
+from tests.support.error_text import is_one_error
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -28,5 +29,5 @@ def test_commands_are_completed() -> None:
 
 
 def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["completion", "csh"]) == USAGE
-    assert capsys.readouterr().err.count("\n") == 1
+    assert run(["completion", "csh"]) == ExitCode.USAGE
+    assert is_one_error(capsys.readouterr().err)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE
+from eqmail_setup.errors import ExitCode
+from tests.support.error_text import is_one_error
 from tests.support.mail_system import MailSystem
 
 
@@ -67,10 +68,10 @@ def test_an_unusable_value_is_refused_with_the_remedy(
     at_home: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run(["--home", at_home, "config", *words]) == USAGE
+    assert run(["--home", at_home, "config", *words]) == ExitCode.USAGE
     output = capsys.readouterr().err
     assert sentence in output
-    assert output.count("\n") == 1
+    assert is_one_error(output)
 
 
 @pytest.mark.parametrize("command", ["lint", "check", "doctor"])
@@ -82,7 +83,7 @@ def test_a_blank_default_delivery_is_found(at_home: str, command: str, capsys: p
 
 
 def test_compiled_files_cannot_be_set(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--home", at_home, "config", "set", "morercpthosts.cdb", "x"]) == FOUND
+    assert run(["--home", at_home, "config", "set", "morercpthosts.cdb", "x"]) == ExitCode.FAILED
     assert "is made of morercpthosts; set that one" in capsys.readouterr().err
     assert run(["--home", at_home, "config", "set", "morercpthosts", "many.example"]) == 0
     assert Path(at_home, "control/morercpthosts.cdb").exists()
@@ -116,7 +117,7 @@ def test_an_editor_changes_a_file_and_invalid_content_is_refused(
     assert Path(at_home, "control/rcpthosts").read_text() == "mail.example.org\nmore.example\n"
     monkeypatch.setenv("LINE", "@@")
     capsys.readouterr()
-    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == USAGE
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == ExitCode.USAGE
     assert "rcpthosts: line 3" in capsys.readouterr().err
     assert Path(at_home, "control/rcpthosts").read_text() == "mail.example.org\nmore.example\n"
 
@@ -148,12 +149,12 @@ def test_no_editor_without_permission_or_terminal(
     for variable in ("EDITOR", "VISUAL"):
         monkeypatch.delenv(variable, raising=False)
     capsys.readouterr()
-    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == USAGE
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == ExitCode.USAGE
     assert "nobody can edit here; name a program that can in $EDITOR" in capsys.readouterr().err
     monkeypatch.setenv("EDITOR", "false")
     monkeypatch.setattr(os, "access", lambda path, mode: path != at_home)
-    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == PRIVILEGE
-    assert capsys.readouterr().err.count("\n") == 1
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == ExitCode.PERMISSION
+    assert is_one_error(capsys.readouterr().err)
 
 
 def test_the_right_action_is_named_after_each_kind_of_change(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,6 +185,6 @@ def test_the_right_action_is_named_after_each_kind_of_change(at_home: str, capsy
 def test_only_exported_files_are_imported(at_home: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("settings.json").write_text(text)
     capsys.readouterr()
-    assert run(["--home", at_home, "config", "import", "settings.json"]) == USAGE
+    assert run(["--home", at_home, "config", "import", "settings.json"]) == ExitCode.USAGE
     assert "settings.json: is not what export makes" in capsys.readouterr().err
     assert not Path(at_home, "control/databytes").exists()

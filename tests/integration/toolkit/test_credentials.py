@@ -17,7 +17,7 @@ from eqmail_core.auth.crypt import crypted
 from eqmail_core.auth.secrets_file import entries, find_secret
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.transaction.filesystem import PathInfo
@@ -107,7 +107,7 @@ def test_qmail_chkpw_verifies_every_scheme(
     assert b"max:secret of max\n" in path.read_bytes()
     capsys.readouterr()
     assert run(["--home", at_home, "user", "list", "--smtp-auth", "--json"]) == 0
-    methods = {row["login"]: row["method"] for row in json.loads(capsys.readouterr().out)}
+    methods = {row["login"]: row["method"] for row in json.loads(capsys.readouterr().out)["credentials"]}
     assert methods["joe"] == "yescrypt"
     assert methods["ann"] == "sha512-crypt"
     assert methods["eve"] == "argon2id"
@@ -142,7 +142,7 @@ def test_nonsense_is_refused(
     words: list[str], reason: str, at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     give(monkeypatch, "\n")
-    assert run(["--home", at_home, "user", "passwd", *words]) == USAGE
+    assert run(["--home", at_home, "user", "passwd", *words]) == ExitCode.USAGE
     assert reason in capsys.readouterr().err
 
 

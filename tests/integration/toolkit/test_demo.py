@@ -9,7 +9,7 @@ import pytest
 from eqmail_setup.cli.app import run
 from eqmail_setup.cli.commands.demo import MARK
 from eqmail_setup.demo import HOST, free_port, remove_old_demo
-from eqmail_setup.errors import FOUND, EqmailError
+from eqmail_setup.errors import EqmailError, ExitCode
 
 
 def test_the_demonstration_delivers_over_every_way_and_stops(
@@ -40,7 +40,7 @@ def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path) -> No
     home = tmp_path / "home"
     home.mkdir()
     (home / "precious").touch()
-    assert run(["demo", "--folder", str(tmp_path)]) == FOUND
+    assert run(["demo", "--folder", str(tmp_path)]) == ExitCode.FAILED
     assert (home / "precious").exists()
 
 

@@ -16,7 +16,7 @@ from eqmail_core.tcpserver.rules_database import compile_rules
 from eqmail_setup.cli.app import run
 from eqmail_setup.diagnostics.checks import services as outside_view
 from eqmail_setup.diagnostics.checks import settings as examination
-from eqmail_setup.errors import DIFFERS, FOUND, PRIVILEGE, USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.network import listeners
 from tests.support.isolated_root import ROOT
 from tests.support.mail_system import MailSystem, until
@@ -41,7 +41,7 @@ def test_a_healthy_installation_that_does_not_run_has_one_warning(
 ) -> None:
     assert list(findings(healthy, capsys)) == ["listening.stopped"]
     words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable"]
-    assert run(words) == DIFFERS
+    assert run(words) == ExitCode.PROBLEMS
     assert run([*words, "--skip", "listening"]) == 0
 
 
@@ -52,7 +52,7 @@ def test_the_settings_can_be_examined_without_root(real_home: Path) -> None:
     for only in ("settings", "queue"):
         ended = subprocess.run([*words, "--only", only], user="nobody", group=65534, extra_groups=[], env={}, cwd=ROOT)
         codes[only] = ended.returncode
-    assert codes == {"settings": 0, "queue": PRIVILEGE}
+    assert codes == {"settings": 0, "queue": ExitCode.PERMISSION}
 
 
 def test_an_invalid_listener_is_a_finding_and_hides_no_other(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_an_invalid_listener_is_a_finding_and_hides_no_other(healthy: str, capsy
     assert set(found) == {"settings.smtplisten", "listening.stopped"}
     assert "'25' is not ADDRESS:PORT" in found["settings.smtplisten"]["fact"]
     capsys.readouterr()
-    assert run(["--home", healthy, "check"]) == DIFFERS
+    assert run(["--home", healthy, "check"]) == ExitCode.PROBLEMS
     assert "smtplisten: '25' is not ADDRESS:PORT" in capsys.readouterr().out
 
 
@@ -168,7 +168,9 @@ def test_a_fault_is_found_under_its_name_with_a_remedy(
     assert found[name]["remedy"]
     assert list(findings(healthy, capsys, "--only", name)) == [name]
     assert name not in findings(healthy, capsys, "--skip", name.partition(".")[0])
-    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == (FOUND if weight == "error" else DIFFERS)
+    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == (
+        ExitCode.FAILED if weight == "error" else ExitCode.PROBLEMS
+    )
 
 
 def test_rules_that_let_everybody_relay_are_found(
@@ -223,7 +225,7 @@ def test_an_unresolvable_domain_is_an_error(healthy: str, zone: Zone, capsys: py
     zone |= GOOD_ZONE
     assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
     capsys.readouterr()
-    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == FOUND
+    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == ExitCode.FAILED
     (found,) = json.loads(capsys.readouterr().out)
     assert found["fact"] == "lost.example: has no MX record and no address"
 
@@ -320,7 +322,7 @@ def test_a_mistake_is_a_usage_error(
     healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert run(["--home", healthy, "doctor", *words]) == USAGE
+    assert run(["--home", healthy, "doctor", *words]) == ExitCode.USAGE
     assert sentence in capsys.readouterr().err
 
 

@@ -11,8 +11,9 @@ import pytest
 from eqmail_core.access.rcpthosts_database import lists_domain
 from eqmail_core.system.installation import read_site
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.settings.reload import running_pid
+from tests.support.error_text import is_one_error
 
 
 def control(home: str, name: str) -> str:
@@ -34,7 +35,7 @@ def test_a_virtual_domain_belongs_to_a_user(at_home: str, capsys: pytest.Capture
     assert control(at_home, "virtualdomains") == "example.net:joe\n"
     capsys.readouterr()
     assert run(["--home", at_home, "domain", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0] == {
+    assert json.loads(capsys.readouterr().out)["domains"][0] == {
         "name": "example.net",
         "kind": "virtual",
         "prefix": "joe",
@@ -44,11 +45,11 @@ def test_a_virtual_domain_belongs_to_a_user(at_home: str, capsys: pytest.Capture
 
 def test_a_domain_is_delivered_one_way_only(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "domain", "add", "example.net"]) == 0
-    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe"]) == FOUND
+    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe"]) == ExitCode.FAILED
     assert "is local; --replace makes it virtual" in capsys.readouterr().err
     assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe", "--replace"]) == 0
     assert control(at_home, "locals") == "mail.example.org\n"
-    assert run(["--home", at_home, "domain", "add", "example.net"]) == FOUND
+    assert run(["--home", at_home, "domain", "add", "example.net"]) == ExitCode.FAILED
     assert "belongs to joe" in capsys.readouterr().err
     assert run(["--home", at_home, "domain", "add", "example.net", "--replace"]) == 0
     assert control(at_home, "virtualdomains") == ""
@@ -79,15 +80,15 @@ def test_the_database_of_domains_is_kept_up_to_date(at_home: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["add", "exa mple"], USAGE, "is not a domain"),
-        (["add", "*.example.com"], USAGE, "is not a domain"),
-        (["add", "*.example.com", "--virtual", "joe"], USAGE, "is not a domain"),
-        (["add", "a@b.example"], USAGE, "is not a domain"),
-        (["add", "müller.example"], USAGE, "its xn-- form"),
-        (["add", ".example.org"], USAGE, ".DOMAIN is for virtual domains only"),
-        (["add", "x.example", "--virtual", "a:b"], USAGE, "give the name of the user"),
-        (["add", "x.example", "--virtual", ""], USAGE, "give the name of the user"),
-        (["remove", "mail.example.org"], FOUND, "because"),
+        (["add", "exa mple"], ExitCode.USAGE, "is not a domain"),
+        (["add", "*.example.com"], ExitCode.USAGE, "is not a domain"),
+        (["add", "*.example.com", "--virtual", "joe"], ExitCode.USAGE, "is not a domain"),
+        (["add", "a@b.example"], ExitCode.USAGE, "is not a domain"),
+        (["add", "müller.example"], ExitCode.USAGE, "its xn-- form"),
+        (["add", ".example.org"], ExitCode.USAGE, ".DOMAIN is for virtual domains only"),
+        (["add", "x.example", "--virtual", "a:b"], ExitCode.USAGE, "give the name of the user"),
+        (["add", "x.example", "--virtual", ""], ExitCode.USAGE, "give the name of the user"),
+        (["remove", "mail.example.org"], ExitCode.FAILED, "because"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -98,7 +99,7 @@ def test_a_mistake_is_one_line(
     assert run(["--home", at_home, "domain", *words]) == code
     output = capsys.readouterr().err
     assert sentence in output
-    assert output.count("\n") == 1
+    assert is_one_error(output)
 
 
 def test_reload_reports_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

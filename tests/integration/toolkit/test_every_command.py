@@ -13,7 +13,7 @@ import click
 import pytest
 
 from eqmail_setup.cli.app import cli, run
-from eqmail_setup.errors import DIFFERS
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.mail import certificates as keys
 from tests.integration.toolkit.conftest import picture
 from tests.integration.toolkit.test_import import old_home
@@ -59,7 +59,7 @@ OTHERS = {
 }
 """Changing commands that are no rows of the table, and why."""
 
-ENDS = {"check": (0, DIFFERS)}
+ENDS = {"check": (0, ExitCode.PROBLEMS)}
 """Exit codes besides 0: check reports what it could not repair."""
 
 STAGED = ("check", "export", "import", "mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")

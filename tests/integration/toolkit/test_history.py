@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.transaction.history import History
 from tests.integration.toolkit.conftest import killed_at, picture
+from tests.support.error_text import is_one_error
 
 # Commands that change something in a fresh installation; each is run twice, cut off everywhere, and taken back.
 CHANGES = [
@@ -117,10 +118,10 @@ def test_a_rollback_is_refused_where_something_was_changed_since(
     Path(at_home, "alias/.qmail-root").write_text("me@mine.example\n")
     changed = picture(at_home)
     capsys.readouterr()
-    assert run(["--home", at_home, "rollback"]) == FOUND
+    assert run(["--home", at_home, "rollback"]) == ExitCode.FAILED
     output = capsys.readouterr().err
     assert "changed since run" in output
-    assert output.count("\n") == 1
+    assert is_one_error(output)
     assert picture(at_home) == changed
     assert run(["--home", at_home, "rollback", "--force"]) == 0
     assert not os.path.exists(f"{at_home}/alias/.qmail-root")
@@ -145,7 +146,7 @@ def test_the_first_settings_can_be_rolled_back(at_home: str) -> None:
 def test_a_queue_with_mail_in_it_is_not_rolled_back(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "queue/mess/0/28").write_text("a message\n")
     capsys.readouterr()
-    assert run(["--home", at_home, "rollback", "1"]) == FOUND
+    assert run(["--home", at_home, "rollback", "1"]) == ExitCode.FAILED
     assert "since run 1; --force takes the run back" in capsys.readouterr().err
     assert Path(at_home, "queue/mess/0/28").exists()
 
@@ -174,7 +175,7 @@ def test_the_history_is_for_its_owner_only_and_tells_each_run(at_home: str, caps
     assert "eqmail alias add sales joe@elsewhere.example  (1 change)" in capsys.readouterr().out.splitlines()[-1]
     assert run(["--home", at_home, "history", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[-1]["paths"] == ["alias/.qmail-sales"]
-    assert run(["--home", at_home, "history", "99"]) == USAGE
+    assert run(["--home", at_home, "history", "99"]) == ExitCode.USAGE
     assert "there is no run 99" in capsys.readouterr().err
 
 
@@ -182,7 +183,7 @@ def test_a_damaged_record_is_one_line(at_home: str, capsys: pytest.CaptureFixtur
     number = History(at_home).numbers()[-1]
     Path(at_home, f"history/{number}.json").write_text("{}")
     capsys.readouterr()
-    assert run(["--home", at_home, "history"]) == FOUND
+    assert run(["--home", at_home, "history"]) == ExitCode.FAILED
     assert "makes no sense" in capsys.readouterr().err
 
 

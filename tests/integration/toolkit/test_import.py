@@ -19,7 +19,7 @@ from eqmail_core.site.accounts import ROLES, Accounts
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, PRIVILEGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.build_config import load_site
 from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.migration.copy_files import CopyContext, _target_permissions
@@ -144,7 +144,7 @@ def test_a_running_scheduler_is_not_disturbed(tmp_path: Path, capsys: pytest.Cap
         fcntl.flock(mutex, fcntl.LOCK_EX)
         assert imported(tmp_path / "old", tmp_path / "new") == 3
     output = capsys.readouterr().err
-    assert output == f"eqmail: qmail-send of {old.home} is running; stop it first, then come again\n"
+    assert output == f"eqmail: error: qmail-send of {old.home} is running; stop it first, then come again\n"
     assert not (tmp_path / "new/control").exists()
 
 
@@ -330,7 +330,7 @@ def test_root_takes_nothing_from_a_home_that_others_could_make_lead_elsewhere(
     secret.chmod(0o600)
     old = old_home(tmp_path / "old", 1)
     make_hostile(old, secret)
-    assert run(["--home", str(tmp_path / "new"), "import", old.home]) == PRIVILEGE, capsys.readouterr().out
+    assert run(["--home", str(tmp_path / "new"), "import", old.home]) == ExitCode.PERMISSION, capsys.readouterr().out
     assert not (tmp_path / "new").exists()
 
 
@@ -364,7 +364,7 @@ def test_programs_of_aliases_are_listed_and_asked_about(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", no)
-    assert imported(tmp_path / "old", tmp_path / "new") == FOUND
+    assert imported(tmp_path / "old", tmp_path / "new") == ExitCode.FAILED
     assert asked == ["eqmail: these run as the user of the aliases; go on?"]
     output = capsys.readouterr().err
     assert f"{old.alias}/.qmail-root: runs '{old.home}/bin/mine', better looked at before mail comes" in output

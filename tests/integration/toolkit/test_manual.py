@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
-from eqmail_setup.cli.app import COMMANDS
+from eqmail_setup.cli.command_table import COMMANDS
 from eqmail_setup.installation.launchers import COMMAND_ALIASES, launchers
 from eqmail_setup.reference.manual import pages
 from eqmail_setup.reference.manual.program_pages import FOR_USERS
@@ -35,7 +35,7 @@ def test_a_page_is_rendered_without_a_warning(name: str) -> None:
 
 def test_every_program_and_every_command_has_one() -> None:
     wanted = {program.name for program in launchers()} - COMMAND_ALIASES
-    wanted |= {f"eqmail-{name}" for name, (_, line) in COMMANDS.items() if line} | {"eqmail"}
+    wanted |= {f"eqmail-{name}" for name, entry in COMMANDS.items() if entry.section} | {"eqmail"}
     assert wanted <= set(PAGES)
     assert len(pages()) == len(PAGES)
     assert {program.name for program in launchers()} >= FOR_USERS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
-from eqmail_setup.cli.app import COMMANDS
+from eqmail_setup.cli.command_table import COMMANDS
 from eqmail_setup.installation.launchers import launchers
 from eqmail_setup.reference.pages import pages, stale_pages, write_pages
 
@@ -17,8 +17,8 @@ def test_every_declaration_is_on_its_page() -> None:
         assert f"| `{variable.name}` |" in made["environment.md"]
     for program in launchers():
         assert f"\n## {program.name}\n" in made["programs.md"]
-    for name, (_, line) in COMMANDS.items():
-        assert (f"\n## eqmail {name}\n" in made["commands.md"]) == bool(line)
+    for name, entry in COMMANDS.items():
+        assert (f"\n## eqmail {name}\n" in made["commands.md"]) == bool(entry.section)
 
 
 def test_no_variable_is_declared_twice() -> None:

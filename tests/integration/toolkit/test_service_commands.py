@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.errors import ExitCode
 from eqmail_setup.services.managers import MANAGERS
 
 COMMANDS = ("gen-xinetd", "gen-init", "gen-daemontools", "gen-runit", "gen-s6", "gen-systemd")
@@ -126,7 +126,7 @@ def test_local_templates_take_precedence(home: str, tmp_path: Path, capsys: pyte
     ):
         (own / "service.j2").write_text(text)
         os.utime(own / "service.j2", (0, len(text)))
-        assert run(words) == FOUND
+        assert run(words) == ExitCode.FAILED
         assert reason in capsys.readouterr().err
 
 
@@ -141,14 +141,14 @@ def test_local_templates_take_precedence(home: str, tmp_path: Path, capsys: pyte
     ],
 )
 def test_contradictory_options_are_a_usage_error(words: list[str], home: str) -> None:
-    assert run(["--home", home, "gen-xinetd", *words]) == USAGE
+    assert run(["--home", home, "gen-xinetd", *words]) == ExitCode.USAGE
 
 
 def test_without_an_installation_the_error_names_setup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["--home", str(tmp_path / "none"), "gen-init"]) == FOUND
+    assert run(["--home", str(tmp_path / "none"), "gen-init"]) == ExitCode.FAILED
     assert "no installation here; run: eqmail --home" in capsys.readouterr().err
 
 
@@ -176,6 +176,6 @@ def test_nothing_is_written_for_a_manager_that_does_not_run(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setitem(MANAGERS, manager, MANAGERS[manager]._replace(sign=str(tmp_path / "not-here")))
     words = [command, "--install", "--start", "--set", f"folder={tmp_path}/files"]
-    assert run(["--home", home, *words, *(["--flavour", manager] if command == "gen-init" else [])]) == FOUND
+    assert run(["--home", home, *words, *(["--flavour", manager] if command == "gen-init" else [])]) == ExitCode.FAILED
     assert "does not run here" in capsys.readouterr().err
     assert not (tmp_path / "files").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import PRIVILEGE, EqmailError
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.installation.trust import doubt_about, doubt_on_the_way_to
 
 NOBODY = 65534
@@ -95,7 +95,7 @@ def test_a_home_of_another_user_is_not_taken_from_the_environment(
     os.chown(home, NOBODY, NOBODY)
     monkeypatch.setenv("EQMAIL_HOME", str(home))
     capsys.readouterr()
-    assert run(words) == PRIVILEGE
+    assert run(words) == ExitCode.PERMISSION
     assert f"{home}: belongs to nobody" in capsys.readouterr().err
 
 
@@ -110,9 +110,9 @@ def test_programs_that_others_could_replace_are_not_run(
     assert run(["--home", str(home), "setup", "--single-user"]) == 0
     monkeypatch.setattr(os, "execve", never)
     os.chown(home / part, NOBODY, NOBODY)
-    assert run(["--home", str(home), "run"]) == PRIVILEGE
+    assert run(["--home", str(home), "run"]) == ExitCode.PERMISSION
     if part != "bin/qmail-start":  # which setup rewrites
-        assert run(["--home", str(home), "setup", "--single-user"]) == PRIVILEGE
+        assert run(["--home", str(home), "setup", "--single-user"]) == ExitCode.PERMISSION
     assert "belongs to nobody, so " in capsys.readouterr().err
 
 
@@ -128,7 +128,7 @@ def test_templates_of_others_are_not_rendered_for_root(
     os.chown(templates / "sysv.j2", owner, owner)
     code = run(["--home", str(home), "gen-init", "--templates", str(around / "templates"), "--dry-run"])
     output = capsys.readouterr().err
-    assert (code == PRIVILEGE) == (owner == NOBODY), output
+    assert (code == ExitCode.PERMISSION) == (owner == NOBODY), output
 
 
 def test_a_world_writable_sticky_folder_is_safe(tmp_path: Path) -> None:

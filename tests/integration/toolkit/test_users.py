@@ -10,9 +10,10 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.cdb import write_cdb
 from eqmail_core.users.database import compile_users
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE, EqmailError
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments, compile_assign
 from tests.conftest import eqmail
+from tests.support.error_text import is_one_error
 
 CHECKOUT = Path(__file__).parents[3]
 ASSIGN = (
@@ -56,8 +57,8 @@ def test_a_user_without_account_owns_its_home(real_home: Path) -> None:
         assert (seen.st_uid, seen.st_gid) == (65534, 65533)
     assert (home / ".Maildir").stat().st_mode & 0o7777 == 0o700
     assert eqmail("--home", real_home, "user", "add", "foo", "--ids", "65534:65533").stdout == "nothing to do\n"
-    assert eqmail("--home", real_home, "user", "add", "r", "--ids", "0:0").returncode == USAGE
-    assert eqmail("--home", real_home, "user", "add", "nosuchaccount").returncode == USAGE
+    assert eqmail("--home", real_home, "user", "add", "r", "--ids", "0:0").returncode == ExitCode.USAGE
+    assert eqmail("--home", real_home, "user", "add", "nosuchaccount").returncode == ExitCode.USAGE
     assert eqmail("--home", real_home, "user", "remove", "foo", "--discard-mail").returncode == 0
     assert not (home / ".Maildir").exists()
 
@@ -78,7 +79,7 @@ def test_a_user_without_account_owns_its_home(real_home: Path) -> None:
 )
 def test_commands_that_need_root_say_so_to_other_users(real_home: Path, words: list[str]) -> None:
     ended = eqmail("--home", real_home, *words, user="nobody", cwd=CHECKOUT)
-    assert ended.returncode == PRIVILEGE
+    assert ended.returncode == ExitCode.PERMISSION
     assert ended.stderr.splitlines()[-1].startswith("eqmail: ")
     assert "Traceback" not in ended.stderr
 
@@ -90,8 +91,8 @@ def test_a_link_of_a_user_does_not_redirect_root(real_home: Path, tmp_path: Path
     os.symlink(tmp_path, home / ".Maildir")
     os.chown(home, 65534, 65533)
     made = eqmail("--home", real_home, "user", "add", "evil", "--ids", "65534:65533")
-    assert made.returncode == FOUND
-    assert made.stderr.count("\n") == 1
+    assert made.returncode == ExitCode.FAILED
+    assert is_one_error(made.stderr)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,20 +121,20 @@ def test_other_lines_stay_byte_for_byte(at_home: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["add", "a/b"], USAGE, "is not a local part"),
-        (["add", "a\x07b"], USAGE, "is not a local part"),
-        (["add", ".."], USAGE, "/users/.. cannot be the home of a user"),
-        (["add", "."], USAGE, "/users/. cannot be the home of a user"),
-        (["add", "assign"], USAGE, "/users/assign cannot be the home of a user"),
-        (["add", "a:b"], USAGE, "no colons"),
-        (["add", "foo", "--ids", "x:y"], USAGE, "x:y"),
-        (["add", "foo", "--home-of-user", "relative"], USAGE, "begins with a slash"),
-        (["add", "foo", "--home-of-user", "/nonexistent/foo"], FOUND, "/nonexistent: missing"),
-        (["add", "foo", "--maildir", "../x"], USAGE, "--maildir ../x"),
-        (["add", "old"], FOUND, "line 1 says =old:x:7:7:/x:::; --replace replaces it"),
-        (["show", "foo"], FOUND, "has no entry for foo"),
-        (["import-passwd", "/nonexistent"], FOUND, "/nonexistent: does not exist"),
-        (["import-passwd", "/dev/null"], FOUND, "unable to find alias user"),
+        (["add", "a/b"], ExitCode.USAGE, "is not a local part"),
+        (["add", "a\x07b"], ExitCode.USAGE, "is not a local part"),
+        (["add", ".."], ExitCode.USAGE, "/users/.. cannot be the home of a user"),
+        (["add", "."], ExitCode.USAGE, "/users/. cannot be the home of a user"),
+        (["add", "assign"], ExitCode.USAGE, "/users/assign cannot be the home of a user"),
+        (["add", "a:b"], ExitCode.USAGE, "no colons"),
+        (["add", "foo", "--ids", "x:y"], ExitCode.USAGE, "x:y"),
+        (["add", "foo", "--home-of-user", "relative"], ExitCode.USAGE, "begins with a slash"),
+        (["add", "foo", "--home-of-user", "/nonexistent/foo"], ExitCode.FAILED, "/nonexistent: missing"),
+        (["add", "foo", "--maildir", "../x"], ExitCode.USAGE, "--maildir ../x"),
+        (["add", "old"], ExitCode.FAILED, "line 1 says =old:x:7:7:/x:::; --replace replaces it"),
+        (["show", "foo"], ExitCode.FAILED, "has no entry for foo"),
+        (["import-passwd", "/nonexistent"], ExitCode.FAILED, "/nonexistent: does not exist"),
+        (["import-passwd", "/dev/null"], ExitCode.FAILED, "unable to find alias user"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
@@ -145,7 +146,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert run(["--home", at_home, "user", *words]) == code
     output = capsys.readouterr().err
     assert sentence in output
-    assert output.count("\n") == 1
+    assert is_one_error(output)
     assert assign.read_bytes() == b"=old:x:7:7:/x:::\n.\n"
 
 
@@ -163,14 +164,14 @@ def test_a_file_that_programs_would_not_take_is_named_with_its_line(
     Path(at_home, "users/assign").write_bytes(content)
     for words in (["compile"], ["list"], ["add", "foo", "--no-maildir"]):
         capsys.readouterr()
-        assert run(["--home", at_home, "user", *words]) == FOUND
+        assert run(["--home", at_home, "user", *words]) == ExitCode.FAILED
         assert sentence in capsys.readouterr().err
     assert Path(at_home, "users/assign").read_bytes() == content
 
 
 def test_a_database_whose_text_is_lost_is_not_replaced(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "users/cdb").write_bytes(compile_assign(ASSIGN))
-    assert run(["--home", at_home, "user", "add", "foo", "--no-maildir"]) == FOUND
+    assert run(["--home", at_home, "user", "add", "foo", "--no-maildir"]) == ExitCode.FAILED
     assert "restore it first" in capsys.readouterr().err
 
 
@@ -197,7 +198,7 @@ def test_accounts_are_imported_and_other_entries_stay(
     assert run(["--home", at_home, "user", "import-passwd", "accounts"]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
     assert run(["--home", at_home, "user", "show", "joe", "--json"]) == 0
-    assert [item["local"] for item in json.loads(capsys.readouterr().out)] == ["joe", "joe+"]
+    assert [item["local"] for item in json.loads(capsys.readouterr().out)["users"]] == ["joe", "joe+"]
 
 
 def test_an_entry_that_is_there_twice_is_there_once_after_a_replacement() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import USAGE, EqmailError
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.installation.build_config import (
     BuildOption,
     load_site,
@@ -61,7 +61,7 @@ def test_an_invalid_value_is_refused_with_its_file_and_a_remedy(tmp_path: Path, 
     (tmp_path / file).write_text(text)
     with pytest.raises(EqmailError) as refused:
         resolve_build_config("/h", read_conf_files(str(tmp_path)), None)
-    assert refused.value.code == USAGE
+    assert refused.value.code == ExitCode.USAGE
     assert file in refused.value.text
     assert "write" in refused.value.text
 

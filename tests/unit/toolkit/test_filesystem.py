@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.loading import locked
+from eqmail_setup.installation.lock import locked
 from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.transaction import disk_filesystem as disk_world
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_setup.errors import USAGE, EqmailError
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.network.hostnames import domains_of, require_host_name
 
 
@@ -45,4 +45,4 @@ def test_full_names_are_taken(name: str) -> None:
 def test_other_names_are_refused_with_a_remedy(name: str) -> None:
     with pytest.raises(EqmailError) as refused:
         require_host_name(name)
-    assert refused.value.code == USAGE
+    assert refused.value.code == ExitCode.USAGE

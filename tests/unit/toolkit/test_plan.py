@@ -8,11 +8,12 @@ import pytest
 
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
+from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.operations import Operation
-from eqmail_setup.transaction.plan import Change, Severity, apply_changes, compare_with_manifest
+from eqmail_setup.transaction.plan import Change, apply_changes, compare_with_manifest
 from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
 SPLIT = 3

@@ -10,8 +10,8 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks import start_scripts as service_scripts
+from eqmail_setup.errors import Severity
 from eqmail_setup.settings.validation import UNREADABLE, ControlsModel, check_settings
-from eqmail_setup.transaction.plan import Severity
 
 HEALTHY = {
     "me": "mail.example.org\n",

@@ -8,10 +8,10 @@ import click
 from eqmail_core.control.controls import Controls
 from eqmail_core.system.files import read_file
 from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.errors import usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.editor import declaration
-from eqmail_setup.transaction.transaction import ChangeOptions, staged_change_options
 
 _SECRET = (".pem", ".cdb")
 

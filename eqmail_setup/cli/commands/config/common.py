@@ -12,13 +12,14 @@ import click
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions
 from eqmail_setup.errors import usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.editor import declaration, plan_compile, plan_write, require_settable
 from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
-from eqmail_setup.transaction.transaction import ChangeOptions, execute
 
 reloading = click.option("--reload", is_flag=True, help="Make running services read it.")
 

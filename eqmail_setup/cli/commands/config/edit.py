@@ -14,10 +14,11 @@ from eqmail_setup.cli.commands.config.common import (
     settable,
     written,
 )
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.errors import usage_error
-from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.editor import declaration, plan_unset
-from eqmail_setup.transaction.transaction import ChangeOptions, require_owner, staged_change_options
+from eqmail_setup.transaction.transaction import require_owner
 
 _EDITORS = ("VISUAL", "EDITOR")
 

@@ -10,11 +10,11 @@ from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.commands.config.common import carry_out_changes, one_line, reloading, written
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.editor import content_of, declaration, with_lines, without_lines
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
-from eqmail_setup.transaction.transaction import ChangeOptions, staged_change_options
 
 
 @click.command("add")

@@ -11,11 +11,12 @@ from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.output import json_option
-from eqmail_setup.errors import DIFFERS, EqmailError
-from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.options import json_option
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.settings.describe import describe, display_value, json_value
 from eqmail_setup.settings.editor import declaration
+from eqmail_setup.transaction.plan import SEVERITY_WORDS
 
 if TYPE_CHECKING:
     from eqmail_setup.settings.validation import SettingProblem
@@ -92,8 +93,8 @@ def lint(context: click.Context, as_json: bool) -> int:
     Examples:
       eqmail config lint
     """
+    from eqmail_setup.errors import Severity
     from eqmail_setup.settings.validation import check_settings
-    from eqmail_setup.transaction.plan import Severity
 
     site = require_installation(context)
     problems = check_settings(site)
@@ -103,8 +104,10 @@ def lint(context: click.Context, as_json: bool) -> int:
         if not problems:
             click.echo(f"{site.control}: all as it should be")
         for problem in problems:
-            click.echo(f"{site.control}/{problem.file}: {problem.found}, {problem.severity.value} {problem.expected}")
-    return DIFFERS if any(remark.severity is Severity.ERROR for remark in problems) else 0
+            click.echo(
+                f"{site.control}/{problem.file}: {problem.found}, {SEVERITY_WORDS[problem.severity]} {problem.expected}"
+            )
+    return ExitCode.PROBLEMS if any(remark.severity is Severity.ERROR for remark in problems) else 0
 
 
 def _value(problem: "SettingProblem") -> dict[str, object]:
@@ -112,7 +115,7 @@ def _value(problem: "SettingProblem") -> dict[str, object]:
         "file": problem.file,
         "found": problem.found,
         "wanted": problem.expected,
-        "weight": problem.severity.weight,
+        "weight": problem.severity.value,
         "name": problem.name,
         "mended": problem.repaired,
     }

@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable
 
 from eqmail_core.ipc.packet_socket import enlarge_send_buffer, refuse_descriptors
+from eqmail_core.system.kernel import close_all_but
 from eqmail_core.system.log import log_line
 
 _KEPT = 3
-_TOO_HIGH = 1 << 30
 
 
 def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
@@ -47,8 +47,8 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
 def _only(sock: socket.socket) -> socket.socket:
     """Close all descriptors of the parent but `sock`, which becomes descriptor 3.
 
-    The parent's socket objects stay in memory although their descriptors are closed.  A child never returns to code
-    that would use or close them.
+    The parent's socket objects stay in memory although their descriptors are closed: a child never returns to code that
+    would use or close them, and they are not collected.
     """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -56,7 +56,7 @@ def _only(sock: socket.socket) -> socket.socket:
     fd = sock.detach()
     if fd != _KEPT:
         os.dup2(fd, _KEPT, inheritable=False)
-    os.closerange(_KEPT + 1, _TOO_HIGH)
+    close_all_but({0, 1, 2, _KEPT})
     kept = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=_KEPT)
     enlarge_send_buffer(kept)
     return kept

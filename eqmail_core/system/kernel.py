@@ -101,7 +101,14 @@ def end_with_parent() -> None:
 
 
 def close_all_but(kept: "set[int]") -> None:
-    """Close every descriptor of this process but these."""
+    """Close every descriptor of this forked process but these.
+
+    Objects that it has from its parent are never collected afterwards: each would close a descriptor by its number,
+    which belongs to something else by then.
+    """
+    import gc
+
+    gc.freeze()
     try:
         opened = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:

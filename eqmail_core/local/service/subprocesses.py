@@ -32,6 +32,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.spawn.spawner import bounded
 from eqmail_core.system.files import write_all
+from eqmail_core.system.kernel import close_all_but
 from eqmail_core.system.memory_limit import lift_bound
 from eqmail_core.system.message_file import MessageFile
 
@@ -176,7 +177,7 @@ class DeliverySubprocesses:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.dup2(MessageFile(request.fd).reopen(), 0)
-            os.closerange(3, 1 << 30)
+            close_all_but({0, 1, 2})
             result = deliver(self._site, delivery_of(self._default, request), 0, self._environ)
             write_all(1, result.text)
             code = _CODES[result.disposition]

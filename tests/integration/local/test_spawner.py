@@ -5,29 +5,26 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eqmail_core.ipc import delivery_protocol as wire
-from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
+from eqmail_core.ipc.packet_socket import connect_to, receive_packet, send_packet
 from eqmail_core.local.service import dispatcher as workforce
-from eqmail_core.local.service import spawner
-from eqmail_core.local.service import worker as worker_module
-from eqmail_core.local.service import worker_pool as pool_module
-from eqmail_core.local.service.maildir_batch import MaildirBatch
-from eqmail_core.local.service.worker import NO_BOUND
 from eqmail_core.outcome import NOT_DURABLE
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 from eqmail_core.system.cdb import write_cdb
+from tests.support import spawner_process
 
 JOE = 54321
+SPAWNER, POOL, WORKER = (f"eqmail_core.local.service.{name}." for name in ("spawner", "worker_pool", "worker"))
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 
 
@@ -84,22 +81,12 @@ def _status(pid: int, field: str) -> str:
 class Service:
     """A spawner in a process of its own."""
 
-    def __init__(
-        self, home: Path, single_user: bool = True, with_carrier: bool = True, at_once: int = NO_BOUND
-    ) -> None:
+    def __init__(self, home: Path, single_user: bool = True, **options: Any) -> None:
         self.site = Site(home=str(home), single_user=single_user)
         self.alias = home / "alias"
         self.path = str(home / "run/local.sock")
-        listener = listen_at(self.path, 0o600)
-        asked_at = listen_at(self.site.socket("lookup"), 0o600)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                spawner.run(self.site, b"./Maildir/", listener, asked_at, with_carrier, at_once)
-            finally:
-                os._exit(0)
-        listener.close()
-        asked_at.close()
+        self._process = spawner_process.start(self.site, **options)
+        self.pid = self._process.pid
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
@@ -114,16 +101,13 @@ class Service:
 
     def end(self) -> int:
         """Send TERM and wait; its exit code."""
-        os.kill(self.pid, signal.SIGTERM)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._process.terminate()
+        return self._process.wait(60)
 
     def kill(self) -> None:
         """Make sure that it has ended."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+        self._process.kill()
+        self._process.wait(60)
 
 
 @pytest.fixture
@@ -297,11 +281,10 @@ def test_malformed_input_ends_the_connection(service: Service, scheduler: Schedu
 
 
 def test_what_a_dead_agent_delivered_is_made_durable_for_it(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    service: Service, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(MaildirBatch, "flush", lambda batch: os._exit(1))
     service.end()
-    other = Service(tmp_path)
+    other = Service(tmp_path, dies_at_flush=True)
     request.addfinalizer(other.kill)
     playing = Scheduler(other.path)
     playing.order(1, b"box@h")
@@ -466,12 +449,8 @@ def test_the_carrier_goes_only_where_the_user_may(homes: RealUsers, trap: str, t
 
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["killed", "silent"])
-def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
-    homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(pool_module, "SILENCE_S", 0.3)
-    service = Service(homes.home, single_user=False)
+def test_mail_of_a_carrier_that_is_lost_goes_to_agents(homes: RealUsers, how: str) -> None:
+    service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05, POOL + "SILENCE_S": 0.3})
     try:
         playing = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")
@@ -553,12 +532,12 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.root
-def test_one_user_does_not_get_all_places(homes: RealUsers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(worker_module, "WAIT_S", 0.2)
+def test_one_user_does_not_get_all_places(homes: RealUsers) -> None:
     joe = homes.home / "joe"
     (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
-    service = Service(homes.home, single_user=False, at_once=2)
+    service = Service(
+        homes.home, single_user=False, at_once=2, changes={SPAWNER + "_TICK_S": 0.05, WORKER + "WAIT_S": 0.2}
+    )
     try:
         playing = Scheduler(service.path)
         for serial in range(1, 7):
@@ -581,12 +560,10 @@ def test_one_user_does_not_get_all_places(homes: RealUsers, monkeypatch: pytest.
 
 
 @pytest.mark.root
-def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(pool_module, "AGENT_SILENCE_S", 2.0)
+def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers) -> None:
     joe = homes.home / "joe"
     (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
-    service = Service(homes.home, single_user=False)
+    service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05, POOL + "AGENT_SILENCE_S": 2.0})
     try:
         playing = Scheduler(service.path)
         playing.order(1, b"joe@h", queue_memfd())
@@ -603,14 +580,12 @@ def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: py
         service.kill()
 
 
-def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    monkeypatch.setattr(pool_module, "AGENT_SILENCE_S", 5.0)
+def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path) -> None:
     for name in ("run", "users", "alias"):
         (tmp_path / name).mkdir(mode=0o755)
     (tmp_path / "alias").chmod(0o755)
     (tmp_path / "alias/.qmail-default").write_text("|sleep 7\n")
-    service = Service(tmp_path)
+    service = Service(tmp_path, changes={SPAWNER + "_TICK_S": 0.05, POOL + "AGENT_SILENCE_S": 5.0})
     try:
         playing = Scheduler(service.path)
         assert playing.ask(b"box@h") == (b"K", b"did 0+0+1\n")
@@ -620,18 +595,10 @@ def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path, monkeypa
 
 
 class NoForks:
-    """No worker of a kind can be started as long as a file is there; the spawner inherits that."""
+    """The file that keeps the spawner from starting workers of some kinds as long as it is there."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, sign: Path) -> None:
+    def __init__(self, sign: Path) -> None:
         self.sign = sign
-        fork = pool_module.fork_with_socket
-
-        def fork_or_not(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
-            if sign.exists() and name in sign.read_text():
-                raise BlockingIOError(11, "Resource temporarily unavailable")
-            return fork(name, act)
-
-        monkeypatch.setattr(pool_module, "fork_with_socket", fork_or_not)
 
     def of(self, *names: str) -> None:
         self.sign.write_text(" ".join(names))
@@ -645,11 +612,9 @@ NO_FORK = (b"Z", workforce.NO_FORK.text)
 
 
 @pytest.mark.root
-def test_without_processes_mail_waits_and_nothing_is_left_open(
-    homes: RealUsers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    none = NoForks(monkeypatch, homes.home / "none")
-    service = Service(homes.home, single_user=False)
+def test_without_processes_mail_waits_and_nothing_is_left_open(homes: RealUsers) -> None:
+    none = NoForks(homes.home / "none")
+    service = Service(homes.home, single_user=False, no_forks=none.sign)
     try:
         playing = Scheduler(service.path)
         assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
@@ -672,10 +637,9 @@ def test_without_processes_mail_waits_and_nothing_is_left_open(
 
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["handed back", "lost"])
-def test_mail_without_an_agent_waits(homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    none = NoForks(monkeypatch, homes.home / "none")
-    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
-    service = Service(homes.home, single_user=False)
+def test_mail_without_an_agent_waits(homes: RealUsers, how: str) -> None:
+    none = NoForks(homes.home / "none")
+    service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05}, no_forks=none.sign)
     try:
         playing = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")

@@ -81,7 +81,7 @@ class ClassicSettings(ControlSet):
         "Domains whose mail is delivered on this host. Beats virtualdomains.",
         default=None,
         falls_back_to_me=True,
-        used_by=(SEND, SMTPD),
+        used_by=(SEND, SMTPD, REMOTE),
         reload_on_hup=True,
     )
     morercpthosts = Lines(

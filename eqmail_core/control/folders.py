@@ -12,7 +12,12 @@ PLAIN_HOSTS = "notlshosts"
 TLS_CERTIFICATES = "tlscerts"
 """Folder with a file NAME.pem for every further name under which clients may know the SMTP server."""
 
+DKIM_KEYS = "dkim"
+"""Folder with a folder for every domain whose mail is signed, and in it a file SELECTOR.pem for every key."""
+
 FOLDERS = {
+    DKIM_KEYS: "DOMAIN/SELECTOR.pem holds a private key that signs mail of DOMAIN (DKIM); the remote service alone may "
+    "read it. DOMAIN/states says which keys sign; without it all do. `eqmail dkim` keeps both.",
     TLS_CERTIFICATES: "NAME.pem holds the certificate chain and the key that the SMTP server shows to clients who ask "
     "for the host NAME (SNI). All others see servercert.pem.",
     TLS_HOSTS: "FQDN.pem holds the authorities that must vouch for the mail exchanger FQDN; without TLS and a "

@@ -1,7 +1,7 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
 from eqmail_core.control.kinds import AS_C, Bound, Count, Flag, Lines, Opaque, Switch, Timeout, Word
-from eqmail_core.control.setting import QMTPD, SMTPD, START, ControlSet, Line
+from eqmail_core.control.setting import QMTPD, REMOTE, SMTPD, START, ControlSet, Line
 
 
 class SmtpSettings(ControlSet):
@@ -53,9 +53,10 @@ class SmtpSettings(ControlSet):
         since="eqmail 2",
     )
     relayclients = Lines(
-        "Addresses and networks (CIDR) of the clients that may send mail anywhere through the resident SMTP service.",
+        "Addresses and networks (CIDR) of the clients that may send mail anywhere through the resident SMTP service. "
+        "Their mail is signed (DKIM) as if it had begun here, also where tcpserver's rules let them relay.",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, REMOTE),
         since="eqmail 2",
     )
     smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
@@ -216,7 +217,7 @@ class SmtpSettings(ControlSet):
         "variables; all that qmail-smtpd reads work, but for SMTPS and TLSCIPHERS. A new file counts at once.",
         file="tcprules.cdb",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, REMOTE),
         since="eqmail 2",
     )
     proxyfrom = Lines(

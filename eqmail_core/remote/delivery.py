@@ -22,6 +22,7 @@ from eqmail_core.outcome import DSN_RELAYED, PERMANENT, TEMPORARY, DeliveryResul
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output, report_of_run
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
+from eqmail_core.remote.signature_cache import SignatureCache
 from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.remote.tls_policy import may_go_plain, policy_for
 from eqmail_core.site.site import Site
@@ -57,7 +58,7 @@ class _Job:
     One connection carries at most `limit` messages.
     """
 
-    __slots__ = ("attempts", "dsn", "limit", "message", "order", "plan", "settings")
+    __slots__ = ("attempts", "dsn", "limit", "message", "order", "plan", "settings", "signatures")
 
     def __init__(
         self, settings: RemoteSettings, order: DeliveryRequest, message: int, plan: RemotePlan, limit: int
@@ -67,6 +68,7 @@ class _Job:
         self.message = message
         self.plan = plan
         self.limit = limit
+        self.signatures = b""
         self.attempts = Attempts()
         self.dsn = parse_dsn(order.dsn)
         if self.dsn is not None and self.dsn.is_utf8:
@@ -97,6 +99,7 @@ class RemoteDeliveries:
         self._timer = timer
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
+        self._signatures = SignatureCache(site.control)
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
         self._environment = PlanEnvironment(literal_address, self._own_addresses, random.shuffle)
@@ -132,6 +135,7 @@ class RemoteDeliveries:
         plan = await self._answered(search, settings.search_s)
         limit = limit_of(settings.limits, host.lower()).messages
         job = _Job(settings, order, message, plan, limit or MAX_PER_CONNECTION)
+        job.signatures = await self._signatures.signatures(settings.origin, order.number, message)
         until = self._timer.loop.time() + settings.addresses_s
         for candidate in plan.candidates:
             client = await self._try_candidate(job, candidate)
@@ -211,9 +215,13 @@ class RemoteDeliveries:
     async def _send_over(self, session: ClientConnection, key: object, job: _Job) -> None:
         """Send the message over one session, and keep the session if it can be reused."""
         position = 0
+        signatures = job.signatures
 
         def read() -> bytes:
-            nonlocal position
+            nonlocal position, signatures
+            if signatures:
+                piece, signatures = signatures, b""
+                return piece
             piece = os.pread(job.message, CHUNK, position)
             position += len(piece)
             return piece

@@ -9,6 +9,7 @@ import time
 
 from eqmail_core.auth.client import ClientCredentials
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.folders import DKIM_KEYS
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns.query import NO_ANSWER
 from eqmail_core.dsn.parameters import DsnParameters
@@ -30,6 +31,7 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import dial, literal_address
 from eqmail_core.smtp.exchange import TRY_NEXT
 from eqmail_core.system.files import CHUNK
+from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
@@ -125,10 +127,13 @@ class _Connections:
         # The beginning of the message once it was read, and whether it needs SMTPUTF8.
         self._first: bytes | None = None
         self._dsn: DsnParameters | None = None
+        self._signatures: bytes | None = None
 
     def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", dsn: TlsPolicy) -> SmtpClient | None:
         """Offer the message to one address; None if there is no connection."""
         route = plan.route
+        if self._signatures is None:
+            self._signatures = self._sign()
         try:
             sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
         except OSError as error:
@@ -160,9 +165,33 @@ class _Connections:
             piece = os.read(0, CHUNK)
             self._first = (self._first or b"") + piece
 
+    def _sign(self) -> bytes:
+        """Return the signature fields of the message, b"" for none; a pipe cannot be read twice."""
+        if not os.path.isdir(f"{self._site.control}/{DKIM_KEYS}") or not _is_at_beginning():
+            return b""
+        # Imported here: it loads cryptography, and few hosts sign without the resident service.
+        from eqmail_core.remote.signing import OriginRules, steps_of_signing
+        from eqmail_core.remote.signing_keys import SigningKeys
+
+        controls = self._controls
+        rules = f"{self._site.control}/{Controls.tcprules_cdb.file}"
+        origin = OriginRules(controls, names_of_this_host(controls.me, self._hello), rules)
+        keys = SigningKeys(self._site.control)
+        return next(found for found in steps_of_signing(origin, keys, MessageFile(0)) if found is not None)
+
     def _read(self) -> bytes:
+        if self._signatures:
+            signatures, self._signatures = self._signatures, b""
+            return signatures
         piece, self._first = self._first, b""
         return piece or os.read(0, CHUNK)
+
+
+def _is_at_beginning() -> bool:
+    try:
+        return os.lseek(0, 0, os.SEEK_CUR) == 0
+    except OSError:
+        return False
 
 
 def _shuffle(items: list[tuple[int, bytes]]) -> None:

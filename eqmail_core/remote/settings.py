@@ -14,6 +14,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.before import is_idle
 from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
+from eqmail_core.remote.signing import OriginRules
 from eqmail_core.remote.tls_policy import client_contexts
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
@@ -29,6 +30,8 @@ SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
 
 _READ = (
     Controls.me,
+    Controls.locals,
+    Controls.relayclients,
     Controls.helohost,
     Controls.smtproutes,
     Controls.timeoutconnect,
@@ -47,7 +50,7 @@ _READ = (
 
 
 class RemoteSettings:
-    """One reading of all settings.
+    """One reading of all settings; `rules` is the path of the rules for SMTP clients.
 
     `substitute` is a program run per message in place of this code.
     """
@@ -57,6 +60,7 @@ class RemoteSettings:
         "connect_s",
         "hello",
         "limits",
+        "origin",
         "own_names",
         "reuse_s",
         "routes",
@@ -68,12 +72,13 @@ class RemoteSettings:
         "tls_falls_back",
     )
 
-    def __init__(self, controls: Controls, substitute: bytes | None, tls: "ClientTlsContexts") -> None:
+    def __init__(self, controls: Controls, substitute: bytes | None, tls: "ClientTlsContexts", rules: str) -> None:
         hello = controls.helohost
         if hello is None:
             raise TemporaryFailure(NO_CONTROLS)
         self.hello = hello
         self.own_names = names_of_this_host(controls.me, hello)
+        self.origin = OriginRules(controls, self.own_names, rules)
         self.routes = controls.smtproutes
         self.connect_s = controls.timeoutconnect
         self.timeout_s = controls.timeoutremote
@@ -125,7 +130,8 @@ class SettingsSource:
 
     def _settings_now(self) -> RemoteSettings:
         controls = read_controls(self._site, self._environ)
-        return RemoteSettings(controls, self._substitute(controls), client_contexts(self._site, controls))
+        rules = f"{self._site.control}/{Controls.tcprules_cdb.file}"
+        return RemoteSettings(controls, self._substitute(controls), client_contexts(self._site, controls), rules)
 
     def _read(self) -> "RemoteSettings | TemporaryFailure":
         try:

@@ -26,6 +26,7 @@ READERS = {
     "queue/postgres/opening.py": (QUEUE,),
     "remote/qmail_remote.py": (REMOTE,),
     "remote/settings.py": (REMOTE,),
+    "remote/signing.py": (REMOTE,),
     "remote/tls_policy.py": (REMOTE,),
     "scheduler/core.py": (SEND,),
     "smtpd/server/service.py": (SMTPD,),

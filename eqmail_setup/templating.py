@@ -73,3 +73,8 @@ def _for_unit(text: str) -> str:
 def _folders() -> list[str]:
     here = os.path.dirname(os.path.abspath(__file__))
     return [f"{here}/templates", f"{os.path.dirname(here)}/templates"]
+
+
+def template_folder() -> str:
+    """The folder of the packaged templates."""
+    return next(folder for folder in _folders() if os.path.isdir(folder))

@@ -23,7 +23,7 @@ from eqmail_setup.installation.manifest_nodes import (
     PreallocatedFileSpec,
     folders_above,
 )
-from eqmail_setup.reference.manual import pages
+from eqmail_setup.installation.manual_pages import packaged_pages
 from eqmail_setup.transaction.history import HISTORY_FOLDER as RUNS
 
 _MANUAL_SECTIONS = "1578"
@@ -123,5 +123,5 @@ def _programs(site: Site, permissions: OwnershipPolicy) -> Iterator[NodeSpec]:
 
 
 def _manual(permissions: OwnershipPolicy) -> Iterator[NodeSpec]:
-    for page in pages():
-        yield ManagedFileSpec(f"man/{page.path}", permissions("owner", 0o644), with_checksum(page.content), flush=False)
+    for path, content in packaged_pages():
+        yield ManagedFileSpec(f"man/{path}", permissions("owner", 0o644), with_checksum(content), flush=False)

@@ -63,21 +63,7 @@ ONLY_IN_CLI = {"click", "rich"}
 # What is left of the old layout; these lists only get shorter.
 KNOWN_CYCLES = [
     ["eqmail_core.scheduler.disk_recorder", "eqmail_core.scheduler.scheduler"],
-    [
-        "eqmail_setup.installation.manifest",
-        "eqmail_setup.reference.manual",
-        "eqmail_setup.reference.manual.file_pages",
-    ],
 ]
-STILL_KNOW_CLICK = {
-    "reference/pages",
-    "reference/manual/command_pages",
-}
-STILL_KNOW_THE_COMMAND_LINE = {
-    "reference/pages",
-    "reference/manual/command_pages",
-}
-
 Imports = dict[str, set[str]]
 
 
@@ -234,7 +220,7 @@ def test_only_the_command_line_knows_click_and_rich() -> None:
     wrong = []
     for path in modules(TOOLKIT):
         name = short(path, TOOLKIT)
-        if name.startswith("cli/") or name in STILL_KNOW_CLICK:
+        if name.startswith("cli/"):
             continue
         tops = {found.split(".")[0] for found in imports(path)}
         wrong += [f"{name}: {top}" for top in tops & ONLY_IN_CLI]
@@ -246,7 +232,7 @@ def test_the_toolkit_imports_downward() -> None:
     wrong = []
     for path in modules(TOOLKIT):
         name = short(path, TOOLKIT)
-        if name.startswith(("cli/", "__main__", "legacy/")) or name in STILL_KNOW_THE_COMMAND_LINE:
+        if name.startswith(("cli/", "__main__", "legacy/")):
             continue
         wrong += [f"{name}: {found}" for found in imports(path) if found.startswith("eqmail_setup.cli")]
     assert not wrong

@@ -45,8 +45,8 @@ kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (
 service = dict(Settings().model_dump(), script="x", value="x")
 for name, field in TemplateContext.model_fields.items():
     service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"], "tls": False}}]))
-from eqmail_setup.reference.manual import pages
-assert {{"dot-qmail", "qmail-control", "qmail-send", "eqmail-check"}} <= {{page.name for page in pages()}}
+from eqmail_setup.installation.manual_pages import packaged_pages
+assert {{"man5/dot-qmail.5", "man8/eqmail-check.8"}} <= {{path for path, _ in packaged_pages()}}
 for name in template_names():
     render(name, **(service if name.startswith("services/") else {CONTEXT!r}))
     print(name)

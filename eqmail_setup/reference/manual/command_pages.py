@@ -1,107 +1,73 @@
 """A manual page for each command of `eqmail`, with its subcommands, made from its --help."""
 
-import inspect
 from collections.abc import Iterator
 
-import click
-
-from eqmail_setup.cli.app import cli
-from eqmail_setup.cli.command_table import COMMANDS
+from eqmail_setup.errors import EXIT_CODE_MEANINGS
+from eqmail_setup.reference.command_help import EXAMPLE_MARK, CommandHelp, OptionHelp
 from eqmail_setup.reference.manual.roff import Page
 
-_EXITS = (
-    ("0", "All is well."),
-    ("1", "Differences were found."),
-    ("2", "The command was used wrongly."),
-    ("3", "It could not be done, or errors were found; one line on standard error says why, and what helps."),
-    ("4", "The caller lacks a privilege for it."),
-)
 
-
-def command_pages() -> Iterator[Page]:
+def command_pages(top: CommandHelp) -> Iterator[Page]:
     """`eqmail` itself, then every command that it lists."""
-    top = click.Context(cli, info_name="eqmail")
     yield _overview(top)
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
-        if command is not None:
-            yield _page(command, top, name)
+    for command in top.commands:
+        yield _page(command)
 
 
-def page_name(name: str) -> str:
-    """The page of a command; those of gen-... go by their own name too."""
-    return f"eqmail-{name}"
-
-
-def _overview(top: click.Context) -> Page:
+def _overview(top: CommandHelp) -> Page:
     page = Page("eqmail", 8, "install, configure, check and run eQmail")
     page.heading("SYNOPSIS")
     page.usage("eqmail [--home DIR] COMMAND [ARGUMENT ...]")
     page.heading("DESCRIPTION")
-    _help(page, cli)
-    _options(page, cli)
+    _help(page, top.text)
+    _options(page, top.options)
     page.heading("COMMANDS")
-    for name in cli.list_commands(top):
-        page.item(f"eqmail {name}", f"{COMMANDS[name][1]} See `{page_name(name)}`(8).")
+    for command in top.commands:
+        page.item(command.path, f"{command.short} See `eqmail-{command.name}`(8).")
     _exits(page)
     page.see_also(["qmail-control(5)", "qmail-conf(5)", "eqmail-hierarchy(7)"])
     return page
 
 
-def _page(command: click.Command, top: click.Context, name: str) -> Page:
-    page = Page(page_name(name), 8, COMMANDS[name][1].rstrip("."))
-    context = click.Context(command, parent=top, info_name=name)
+def _page(command: CommandHelp) -> Page:
+    page = Page(f"eqmail-{command.name}", 8, command.short.rstrip("."))
     page.heading("SYNOPSIS")
-    for part in _parts(command, context):
-        page.usage(_usage(part))
+    for part in command.commands or (command,):
+        page.usage(part.usage)
     page.heading("DESCRIPTION")
-    _help(page, command)
-    _options(page, command)
-    if isinstance(command, click.Group):
+    _help(page, command.text)
+    _options(page, command.options)
+    if command.commands:
         page.heading("SUBCOMMANDS")
-        for part in _parts(command, context):
-            page.subheading(part.command_path)
-            _help(page, part.command)
-            _options(page, part.command, "")
+        for part in command.commands:
+            page.subheading(part.path)
+            _help(page, part.text)
+            _options(page, part.options, "")
     _exits(page)
     page.see_also(["eqmail(8)", "qmail-control(5)"])
     return page
 
 
-def _parts(command: click.Command, context: click.Context) -> list[click.Context]:
-    if not isinstance(command, click.Group):
-        return [context]
-    found = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
-    return [click.Context(inner, parent=context, info_name=name) for name, inner in found if inner]
-
-
-def _usage(context: click.Context) -> str:
-    pieces = context.command.collect_usage_pieces(context)
-    return " ".join([context.command_path, *pieces])
-
-
-def _help(page: Page, command: click.Command) -> None:
+def _help(page: Page, text: str) -> None:
     """The help of a command; a paragraph whose lines must stay as they are has a title before them."""
-    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        kept = paragraph.removeprefix("\b\n")
+    for paragraph in text.split("\n\n"):
+        kept = paragraph.removeprefix(EXAMPLE_MARK)
         if kept == paragraph:
             page.text(paragraph)
             continue
         title, _, lines = kept.partition("\n")
         page.text(title)
-        page.literal(inspect.cleandoc(lines))
+        page.literal("\n".join(line.removeprefix("  ") for line in lines.split("\n")))
 
 
-def _options(page: Page, command: click.Command, title: str = "OPTIONS") -> None:
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+def _options(page: Page, options: tuple[OptionHelp, ...], title: str = "OPTIONS") -> None:
     if options and title:
         page.heading(title)
     for option in options:
-        argument = "" if option.is_flag or not option.metavar else f" {option.metavar}"
-        page.item(f"{', '.join(option.opts)}{argument}", option.help or "")
+        page.item(option.usage, option.line)
 
 
 def _exits(page: Page) -> None:
     page.heading("EXIT STATUS")
-    for code, meaning in _EXITS:
-        page.item(code, meaning)
+    for code, meaning in EXIT_CODE_MEANINGS.items():
+        page.item(str(code.value), meaning)

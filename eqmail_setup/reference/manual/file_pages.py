@@ -11,8 +11,8 @@ from eqmail_core.control.folders import FOLDERS
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.build_config import CONF_BUILD, CONF_FILES
 from eqmail_setup.installation.launchers import MODES, launchers
+from eqmail_setup.reference.declarations import default_of
 from eqmail_setup.reference.manual.roff import Page
-from eqmail_setup.reference.pages import default_of
 from eqmail_setup.templating import plain_texts
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.installation.launchers import COMMAND_ALIASES, Launcher, launchers
+from eqmail_setup.reference.declarations import described
 from eqmail_setup.reference.manual.roff import Page
-from eqmail_setup.reference.pages import described
 
 FOR_USERS = frozenset(
     (

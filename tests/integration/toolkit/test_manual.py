@@ -9,12 +9,14 @@ import pytest
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.cli.command_table import COMMANDS
+from eqmail_setup.cli.describe import describe_commands
 from eqmail_setup.installation.launchers import COMMAND_ALIASES, launchers
-from eqmail_setup.reference.manual import pages
+from eqmail_setup.reference import manual
 from eqmail_setup.reference.manual.program_pages import FOR_USERS
 from eqmail_setup.reference.manual.roff import Page
 
-PAGES = {page.name: page for page in pages()}
+ALL_PAGES = manual.pages(describe_commands())
+PAGES = {page.name: page for page in ALL_PAGES}
 
 
 def rendered(content: bytes) -> str:
@@ -37,7 +39,7 @@ def test_every_program_and_every_command_has_one() -> None:
     wanted = {program.name for program in launchers()} - COMMAND_ALIASES
     wanted |= {f"eqmail-{name}" for name, entry in COMMANDS.items() if entry.section} | {"eqmail"}
     assert wanted <= set(PAGES)
-    assert len(pages()) == len(PAGES)
+    assert len(ALL_PAGES) == len(PAGES)
     assert {program.name for program in launchers()} >= FOR_USERS
 
 
@@ -51,7 +53,7 @@ def test_every_setting_and_every_variable_is_in_one() -> None:
 
 def test_references_lead_to_pages() -> None:
     elsewhere = {"tcpserver", "sendmail"}
-    for page in pages():
+    for page in ALL_PAGES:
         text = page.content.decode().replace("\\-", "-")
         for line in text.partition('.SH "SEE ALSO"')[2].splitlines():
             for word in filter(None, line.rstrip(",").split(", ")):

@@ -5,12 +5,13 @@ from pathlib import Path
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.cli.command_table import COMMANDS
+from eqmail_setup.cli.describe import describe_commands
 from eqmail_setup.installation.launchers import launchers
-from eqmail_setup.reference.pages import pages, stale_pages, write_pages
+from eqmail_setup.reference.pages import generated_files, pages, stale_files, write_files
 
 
 def test_every_declaration_is_on_its_page() -> None:
-    made = pages()
+    made = pages(describe_commands())
     for control in Controls.declared().values():
         assert f"\n## {control.file}\n\n{control.manual}\n" in made["control.md"]
     for variable in VARIABLES:
@@ -27,8 +28,14 @@ def test_no_variable_is_declared_twice() -> None:
 
 
 def test_a_page_is_stale_when_one_byte_differs_or_it_is_missing(tmp_path: Path) -> None:
-    write_pages(str(tmp_path))
-    assert stale_pages(str(tmp_path)) == []
+    manual = str(tmp_path / "manual")
+    files = generated_files(str(tmp_path), manual, describe_commands())
+    write_files(files, manual)
+    assert stale_files(files, manual) == []
     (tmp_path / "control.md").write_text((tmp_path / "control.md").read_text() + "x")
     (tmp_path / "conf.md").unlink()
-    assert sorted(stale_pages(str(tmp_path))) == ["conf.md", "control.md"]
+    (tmp_path / "manual/man8/eqmail-gone.8").touch()
+    stale = sorted(path.removeprefix(f"{tmp_path}/") for path in stale_files(files, manual))
+    assert stale == ["conf.md", "control.md", "manual/man8/eqmail-gone.8"]
+    write_files(files, manual)
+    assert stale_files(files, manual) == []

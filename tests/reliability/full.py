@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.reliability.installation import STOP_S, Installation, installed
+from tests.reliability.installation import COMMAND_S, STOP_S, Installation, installed
 from tests.reliability.load import ACKNOWLEDGED, Load, Sent
 from tests.reliability.mounts import make_image, memory_folder, mounted
 from tests.reliability.outcome import outcome
@@ -131,7 +131,8 @@ def _make_read_only(disk: Path, image: Path, seed: int) -> Row:
                 time.sleep(FULL_S)
                 acknowledged = _acknowledged_since(load.sent, begin + 0.5)
                 code = installation.stop()
-        repaired = subprocess.run(["e2fsck", "-fy", image], capture_output=True, text=True, check=False)
+        command = ["e2fsck", "-fy", image]
+        repaired = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)
         with mounted(image, disk):
             installation = Installation(disk, sink.port)
             try:

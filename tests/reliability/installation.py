@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, NamedTuple
+from weakref import WeakSet
 
 from tests.conftest import eqmail
 from tests.reliability.checker import BOUNCES, MAILDIRS, MBOX
@@ -20,7 +22,12 @@ from tests.support.mail_system import free_port, make_maildir
 UID = 22002
 """Ids of the user, who has no account: the entry is in users/assign."""
 
-START_S = STOP_S = 180.0
+START_S = STOP_S = 120.0
+KILL_S = 60.0
+"""How long a killed process may take to end: one that waits for a disk ends when the disk has answered."""
+
+COMMAND_S = 300.0
+"""How long any command may take."""
 MARK = "EQMAIL_RELIABILITY"
 KEEP = "EQMAIL_KEEP"
 """The variable that keeps homes, logs and images of a run."""
@@ -43,8 +50,18 @@ class Failed(Exception):
     """The installation could not be made or brought into the state that a part needs; the output of the commands."""
 
 
+class Session(NamedTuple):
+    """A session of the kernel, whose number comes back when all its processes have gone: its leader's start tells."""
+
+    leader: int
+    started: int
+
+
 class Installation:
     """The services of `folder`/home; mail of the user is below `folder`/people."""
+
+    all: ClassVar["WeakSet[Installation]"] = WeakSet()
+    """Those of this process."""
 
     def __init__(self, folder: Path, sink_port: int) -> None:
         self.home = folder / "home"
@@ -55,12 +72,13 @@ class Installation:
         self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._mark = f"{os.getpid()}.{folder.name}"
-        self._sessions: list[int] = []
+        self._sessions: list[Session] = []
+        Installation.all.add(self)
 
     def make(self, **controls: str) -> "Installation":
         """Set it up; `controls` are further control files."""
         for words in (("mkusers",), ("--home", self.home, "setup"), ("--home", self.home, "config-fast", ME)):
-            done = eqmail(*words)
+            done = eqmail(*words, timeout=COMMAND_S)
             if done.returncode:
                 raise Failed(f"eqmail {' '.join(map(str, words))}: {done.stdout}{done.stderr}")
         for box in (*MAILDIRS, *BOUNCES):
@@ -73,7 +91,7 @@ class Installation:
         assign.write_text(
             f"={USER}:{USER}:{UID}:{UID}:{self.people}:::\n+{USER}-:{USER}:{UID}:{UID}:{self.people}:-::\n.\n"
         )
-        subprocess.run([self.home / "bin/qmail-newu"], check=True)
+        subprocess.run([self.home / "bin/qmail-newu"], check=True, timeout=COMMAND_S)
         controls = {
             "smtproutes": f":127.0.0.1:{self.sink_port}",
             "doublebounceto": f"{USER}-double",
@@ -95,7 +113,8 @@ class Installation:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, cwd="/", start_new_session=True
             )
-        self._sessions = [*self._sessions[-5:], self.process.pid]
+        if leader := read_stat(self.process.pid):
+            self._sessions.append(Session(self.process.pid, leader.started))
 
     def answers(self, within_s: float = START_S) -> bool:
         """Wait until the SMTP service greets; False where the parent ends or time is over."""
@@ -130,19 +149,20 @@ class Installation:
 
     def processes(self) -> dict[int, str]:
         """Every process of the installation, those of dead parents too: pid and name."""
-        found: dict[int, str] = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    text = Path(f"/proc/{entry}/stat").read_text()
-                    name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
-                    state, _, _, session = rest.split()[:4]
-                    ours = int(session) in self._sessions or self._marked(entry)
-                except OSError:
-                    continue
-                if ours and state != "Z":
-                    found[int(entry)] = name
-        return found
+        stats = {pid: it for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (it := read_stat(pid))}
+        used = {it.session for it in stats.values()}
+        self._sessions = [
+            session
+            for session in self._sessions
+            if session.leader in used
+            and (session.leader not in stats or stats[session.leader].started == session.started)
+        ]
+        ours = {session.leader for session in self._sessions}
+        return {
+            pid: it.name
+            for pid, it in stats.items()
+            if it.state != "Z" and (it.session in ours or self._is_marked(pid))
+        }
 
     def named(self, *names: str) -> list[int]:
         """The processes with one of these names."""
@@ -154,14 +174,27 @@ class Installation:
             os.kill(self.pid, number)
 
     def kill_all(self) -> int:
-        """SIGKILL for everything, as often as something is left; how many processes that were."""
-        count = 0
-        while pids := list(self.processes()):
+        """SIGKILL for everything, as often as something is left; how many processes that were.
+
+        Fails: Failed, for processes that do not end.
+        """
+        count, deadline = 0, time.monotonic() + KILL_S
+        while pids := self.processes():
             count += sum(kill(pid) for pid in pids)
             if self.process is not None and self.process.pid in pids:
-                self.process.wait()
+                self.reap()
+            if time.monotonic() > deadline:
+                raise Failed(f"killed {KILL_S:g} s ago, and still there: {pids}")
             time.sleep(0.005)
         return count
+
+    def reap(self) -> None:
+        """Wait for the parent, which was killed.  Fails: Failed."""
+        assert self.process is not None
+        try:
+            self.process.wait(KILL_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"the parent was killed {KILL_S:g} s ago, and is still there") from None
 
     def stop(self) -> int | None:
         """TERM to the parent; its exit code, or None where it does not end in time and everything is killed."""
@@ -180,9 +213,16 @@ class Installation:
         return code
 
     def drain(self, within_s: float) -> bool:
-        """Have waiting mail tried until nothing waits; False when time is over."""
+        """Have waiting mail tried until nothing waits; False when time is over.
+
+        Services that end are started again: a start fails where a service was killed before all served, even when the
+        SMTP service had greeted by then.
+        """
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
+            if not self.is_up:
+                self.begin()
+                self.answers(deadline - time.monotonic())
             self.signal(signal.SIGALRM)
             time.sleep(0.7)
             if self.waiting() == 0:
@@ -193,10 +233,25 @@ class Installation:
 
     def waiting(self) -> int | None:
         """Messages with recipients left, in memory or on the disk; None where qmail-qstat does not answer."""
-        done = subprocess.run([self.home / "bin/qmail-qstat"], capture_output=True, text=True, check=False)
+        command = [self.home / "bin/qmail-qstat"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)
+        except subprocess.TimeoutExpired:
+            return None
         counts = [int(words[-1]) for line in done.stdout.splitlines() if (words := line.split())[-1].isdigit()]
         known = self._numbers("info") | self._numbers("todo")
         return max(0, sum(counts) - len(self._numbers("mess") - known)) if counts else None
+
+    def queued(self) -> str:
+        """What waits, as `eqmail queue list` tells it, and the files of the queue."""
+        try:
+            done = eqmail("--home", self.home, "queue", "list", timeout=COMMAND_S)
+            said = done.stdout + done.stderr
+        except subprocess.TimeoutExpired:
+            said = "no answer\n"
+        queue = self.home / "queue"
+        files = sorted(str(path.relative_to(queue)) for path in queue.rglob("*") if path.is_file())
+        return said + " ".join(path for path in files if not path.startswith("pid/"))
 
     def _numbers(self, folder: str) -> set[str]:
         return {
@@ -223,9 +278,31 @@ class Installation:
                     path.unlink()
         (self.people / MBOX).unlink(missing_ok=True)
 
-    def _marked(self, pid: str) -> bool:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return f"{MARK}={self._mark}\0".encode() in file.read()
+    def _is_marked(self, pid: int) -> bool:
+        try:
+            return f"{MARK}={self._mark}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+
+
+class Stat(NamedTuple):
+    """What the kernel says of a process; `started`: in its ticks."""
+
+    name: str
+    state: str
+    session: int
+    started: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Look at a process; None where it has gone.  Source: proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
+    fields = rest.split()
+    return Stat(name, fields[0], int(fields[3]), int(fields[19]))
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> bool:

@@ -21,6 +21,9 @@ NOBODY = f"{USER}-nobody@{ME}"
 """An address that does not exist: mail for it bounces."""
 
 PROGRAM_TIMEOUT_S = 120
+END_S = 4 * PROGRAM_TIMEOUT_S
+"""How long a message may take in all: each of its steps has a time-out."""
+
 REMOTE_DOMAINS = 5
 
 # Local recipients, and how often one of them is taken; the rest goes to the sink.
@@ -209,5 +212,9 @@ class Load:
     def __exit__(self, *_: object) -> None:
         for client in self.clients:
             client.stop()
+        deadline = time.monotonic() + END_S
         for client in self.clients:
-            client.join(2 * PROGRAM_TIMEOUT_S)
+            client.join(max(0.0, deadline - time.monotonic()))
+        late = [client.name for client in self.clients if client.is_alive()]
+        if late:
+            raise TimeoutError(f"told to stop {END_S:g} s ago, and not done with one message: {', '.join(late)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.reliability.installation import Failed
+from tests.reliability.installation import COMMAND_S, Failed
 
 MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 """Commands that make a file system, by its name; the path of the image comes last."""
@@ -26,7 +26,11 @@ def own_mounts() -> None:
 
 def run(*words: str | Path) -> str:
     """Run a command of the system; its output.  Fails: Failed, with its output."""
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    command = list(map(str, words))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(command)}: not done in {COMMAND_S:g} s") from None
     if done.returncode:
         raise Failed(f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -72,7 +76,7 @@ def mounted(image: Path, folder: Path, options: str = "loop") -> Iterator[Path]:
 def unmount(folder: Path) -> None:
     """Unmount, as soon as the last process has left; after a while without waiting for it."""
     for _ in range(100):
-        if subprocess.run(["umount", folder], capture_output=True, check=False).returncode == 0:
+        if subprocess.run(["umount", folder], capture_output=True, check=False, timeout=COMMAND_S).returncode == 0:
             return
         time.sleep(0.05)
     run("umount", "-l", folder)

@@ -13,20 +13,18 @@ from tests.reliability.installation import Installation
 from tests.reliability.load import Sent
 from tests.reliability.sink import ACCEPT, Sink
 
-DRAIN_S = 900.0
+DRAIN_S = 300.0
 SWEPT_AGE_S = 40 * 3600
 SWEEP_S = 60.0
 SWEPT = ("mess/", "intd/", "pid/")
 
 
 def outcome(installation: Installation, sink: Sink, sent: Iterable[Sent], drain_s: float = DRAIN_S) -> Findings:
-    """Let everything arrive at a sink that accepts everything, stop, judge.  Fails: Failed, where nothing starts."""
+    """Let everything arrive at a sink that accepts everything, stop, judge."""
     troubles = []
     sink.mode = ACCEPT
-    if not installation.is_up:
-        installation.start()
     if not installation.drain(drain_s):
-        troubles.append(f"{installation.waiting()} messages still wait after {drain_s:g} s")
+        troubles.append(f"{installation.waiting()} messages still wait after {drain_s:g} s: {installation.queued()}")
     code = installation.stop()
     if code != 0:
         troubles.append("did not stop" if code is None else f"stopped with code {code}")

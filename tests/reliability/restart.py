@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eqmail_core.queue.admin.journal_status import live_messages
 from tests.conftest import eqmail
-from tests.reliability.installation import Installation, installed
+from tests.reliability.installation import COMMAND_S, Installation, installed
 from tests.reliability.load import Load
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
@@ -47,5 +47,5 @@ def _stop(installation: Installation) -> list[str]:
         return ["did not stop" if code is None else f"stopped with code {code}"]
     if live := live_messages(str(installation.home / "queue/journal")):
         return [f"{live} messages in the journal after a clean stop"]
-    checked = eqmail("--home", installation.home, "check")
+    checked = eqmail("--home", installation.home, "check", timeout=COMMAND_S)
     return [f"eqmail check: {checked.stdout}{checked.stderr}"] if checked.returncode else []

@@ -14,7 +14,7 @@ from eqmail_core.queue.format import journal
 from eqmail_core.queue.format.journal_reading import read
 from tests.reliability.checker import Findings
 from tests.reliability.installation import Failed, Installation, installed, kill
-from tests.reliability.load import ACKNOWLEDGED, ME, USER, Client, Sent
+from tests.reliability.load import ACKNOWLEDGED, END_S, ME, USER, Client, Sent
 from tests.reliability.mounts import copy_image, make_image, memory_folder, mounted
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
@@ -123,7 +123,7 @@ def _fill(installation: Installation, seed: int) -> list[Sent]:
     client.start()
     until(lambda: sum(sent.verdict == ACKNOWLEDGED for sent in client.sent) >= MESSAGES, "messages", 120)
     client.stop()
-    client.join(60)
+    client.join(END_S)
     installation.kill_all()
     return client.sent
 

@@ -54,7 +54,7 @@ _NO_DSN = DsnParameters()
 _SUCCESSES = {DELIVERED_TEXT.strip(): DELIVERED, RELAYED_TEXT.strip(): RELAYED, EXPANDED_TEXT.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
 _MAX_LISTED_BYTES = 1 << 20
-# The MIME boundary of a report; the identity makes it unique, so that it occurs in no message.
+# The MIME boundary of a report; the Message-ID makes it unique, so that it occurs in no message.
 _BOUNDARY = b"=_%b"
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 
@@ -127,11 +127,11 @@ class Notification:
         return self.envelope.recipients[0]
 
 
-def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
+def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, id_left: bytes) -> Notification | None:
     """Compose the bounce or final report for a message; None for a failed double bounce.
 
     A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.
-    `identity`: a unique name of the bounce, of dots, letters and digits.
+    `id_left`: the part of its Message-ID before the @, of dots, letters and digits, never used twice.
     """
     if message.sender == DOUBLE_BOUNCE:
         return None
@@ -139,26 +139,26 @@ def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, 
     is_double = not sender
     recipient = bounce_config.double_to if is_double else sender
     if bounce_config.is_dsn or (message.dsn is not None and message.dsn.has_notify):
-        pieces = _final_report(message, bounce_config, sender, date, identity)
+        pieces = _final_report(message, bounce_config, sender, date, id_left)
     else:
-        head = partial(bounce_head, date, bounce_config.box, bounce_config.host, recipient, is_double, identity)
+        head = partial(bounce_head, date, bounce_config.box, bounce_config.host, recipient, is_double, id_left)
         pieces = _plain_text(message, bounce_config, head, bounce_break(sender, is_double))
     own_sender = DOUBLE_BOUNCE if is_double else NULL_SENDER
     return Notification(Envelope(own_sender, [recipient], _own_dsn(message, recipient)), pieces)
 
 
 def delay_warning(
-    message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, date: bytes, id_left: bytes
 ) -> Notification | None:
     """Compose the delay warning for a queued message; None for bounces and double bounces.
 
     The format is always RFC 3464, so that it is not mistaken for a failure. It returns only the header of the message.
-    `identity`: as in `compose`.
+    `id_left`: as in `compose`.
     """
     sender = bounce_recipient(message.sender)
     if not sender or message.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
-    pieces = _delay_report(message, bounce_config, sender, date, identity)
+    pieces = _delay_report(message, bounce_config, sender, date, id_left)
     return Notification(Envelope(NULL_SENDER, [sender], _own_dsn(message, sender)), pieces)
 
 
@@ -193,17 +193,17 @@ def _failures(message: ReportedMessage, bounce_config: BounceConfig) -> Iterator
 
 
 def _final_report(
-    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, id_left: bytes
 ) -> Iterator[bytes]:
     """Generate the report on a message whose recipients have all failed or succeeded."""
-    boundary = _BOUNDARY % identity
+    boundary = _BOUNDARY % id_left
     told = list(_recipient_statuses(message, bounce_config)) if message.dsn is not None else []
     successes = [block for block in told if block.action != FAILED]
     failures = [block for block in told if block.action == FAILED] if successes else []
     has_failed = bool(failures) or not successes
     subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
     recipient = sender or bounce_config.double_to
-    yield report_head(date, bounce_config.box, bounce_config.host, recipient, subject, identity, boundary)
+    yield report_head(date, bounce_config.box, bounce_config.host, recipient, subject, id_left, boundary)
     yield bounce_text(bounce_config.host, not sender) if has_failed else _SUCCESS_HEAD % bounce_config.host
     if successes:
         yield from as_utf8(map(RecipientStatus.text, failures))
@@ -218,11 +218,11 @@ def _final_report(
 
 
 def _delay_report(
-    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, id_left: bytes
 ) -> Iterator[bytes]:
     """Generate the report on a delayed message."""
-    boundary = _BOUNDARY % identity
-    yield report_head(date, bounce_config.box, bounce_config.host, sender, DELAY_SUBJECT, identity, boundary)
+    boundary = _BOUNDARY % id_left
+    yield report_head(date, bounce_config.box, bounce_config.host, sender, DELAY_SUBJECT, id_left, boundary)
     yield _DELAY_TEXT % bounce_config.host
     yield from as_utf8(_failures(message, bounce_config))
     yield from _multipart_report(

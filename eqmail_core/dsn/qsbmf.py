@@ -41,9 +41,9 @@ AUTOMATIC = b"Auto-Submitted: auto-replied"
 """The field that marks a message as automatic (RFC 3834 section 5)."""
 
 
-def message_id(identity: bytes, host: bytes) -> bytes:
-    """Return the Message-ID field; `identity`: dots, letters and digits, never used twice."""
-    return b"Message-ID: <%b@%b>" % (identity, host)
+def message_id(id_left: bytes, host: bytes) -> bytes:
+    """Return the Message-ID field; `id_left`: dots, letters and digits, never used twice."""
+    return b"Message-ID: <%b@%b>" % (id_left, host)
 
 
 def text_fields(charset: bytes) -> tuple[bytes, ...]:
@@ -61,7 +61,7 @@ def bounce_head(
     host: bytes,
     recipient: bytes,
     is_double: bool,
-    identity: bytes,
+    id_left: bytes,
     charset: bytes = b"",
 ) -> bytes:
     """Return header and greeting, up to the first block.
@@ -73,7 +73,7 @@ def bounce_head(
         b"From: %b@%b" % (quote_box(box), host),
         b"To: " + header_address(recipient),
         b"Subject: failure notice",
-        message_id(identity, host),
+        message_id(id_left, host),
         AUTOMATIC,
         *(text_fields(charset) if charset else ()),
         b"",

@@ -29,7 +29,7 @@ _MAX_TEXT = 900
 
 
 def report_head(
-    date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, identity: bytes, boundary: bytes
+    date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, id_left: bytes, boundary: bytes
 ) -> bytes:
     """Return the header of the report and of its first part, up to the text, which is UTF-8."""
     lines = (
@@ -37,7 +37,7 @@ def report_head(
         b"From: %b@%b" % (quote_box(box), host),
         b"To: " + header_address(recipient),
         b"Subject: " + subject,
-        message_id(identity, host),
+        message_id(id_left, host),
         b"MIME-Version: 1.0",
         b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="%b"' % boundary,
         b"Content-Transfer-Encoding: 8bit",

@@ -41,6 +41,8 @@ import struct
 from collections.abc import Collection
 from typing import NamedTuple
 
+from eqmail_core.mail.message_identity import MessageIdentity
+
 HELLO, FINISHED, WAITS, PLACED, CLEAN, ADMIT = b"H", b"F", b"W", b"P", b"X", b"N"
 REPORTS, DEFER, RESUME, LEASE = b"B", b"D", b"R", b"L"
 
@@ -91,6 +93,11 @@ class Admission:
         self.qp = qp
         self.envelope = envelope
         self.earlier: EarlierAttempts | None = None
+
+    @property
+    def identity(self) -> MessageIdentity:
+        """Return which message it is."""
+        return MessageIdentity.accepted(self.number, self.birth, self.serial)
 
 
 def pack_done(indexes: Collection[int]) -> bytes:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.dsn.parameters import DsnParameters, parse_dsn
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import dsn_in_info, parse_info
 from eqmail_core.queue.format.recipient_list import MARK_DONE, records
@@ -25,7 +26,6 @@ LIST_MODE = MESSAGE_FILES["info"][1]
 WARNED_MODE = LIST_MODE | WARNED
 """Mode of info/N after a delay warning was sent."""
 
-_NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _DONE = bytes((MARK_DONE,))
 
@@ -44,6 +44,17 @@ class QueueFileError(Exception):
         if not isinstance(cause, OSError) or not cause.errno:
             return self._text
         return b"%b (%b)" % (self._text, error_text(cause.errno))
+
+
+class MessageInfo:
+    """What info/N says of a message; `dsn`: its DSN parameters, None without any."""
+
+    __slots__ = ("dsn", "identity", "sender")
+
+    def __init__(self, identity: MessageIdentity, sender: bytes, dsn: DsnParameters | None) -> None:
+        self.identity = identity
+        self.sender = sender
+        self.dsn = dsn
 
 
 class QueueFiles:
@@ -71,13 +82,13 @@ class QueueFiles:
                 found.append((channel, int(state.st_mtime)))
         return found
 
-    def info(self, number: int) -> tuple[bytes, int, DsnParameters | None]:
-        """Return sender, birth and DSN parameters.  Fails: QueueFileError."""
+    def info(self, number: int) -> "MessageInfo":
+        """Return what info/N says.  Fails: QueueFileError."""
         path = self.paths.info(number)
         try:
             fd = os.open(path, _READ)
             try:
-                birth = os.fstat(fd).st_mtime_ns // _NS
+                identity = MessageIdentity.on_disk(number, os.fstat(fd).st_mtime_ns)
                 text = os.read(fd, CHUNK)
                 if len(text) == CHUNK:
                     text += read_all(fd)
@@ -88,23 +99,12 @@ class QueueFiles:
             raise QueueFileError(b"trouble opening %b; will try again later" % self.short(path)) from error
         if sender is None:
             raise QueueFileError(b"trouble reading %b; will try again later" % self.short(path))
-        return sender, birth, parse_dsn(dsn_in_info(text))
+        return MessageInfo(identity, sender, parse_dsn(dsn_in_info(text)))
 
-    def born_ns(self, number: int) -> int | None:
-        """Return the birth that identifies a message among those with its number.
-
-        See `format.info`; None without an info/N.
-        Fails: QueueFileError.
-        """
+    def identity(self, number: int) -> MessageIdentity | None:
+        """Return which message has this number on the disk; None without an info/N.  Fails: QueueFileError."""
         state = self.stat(self.paths.info(number))
-        return None if state is None else state.st_mtime_ns
-
-    def mark_of(self, number: int) -> int:
-        """Return the mark of a message, see `format.info`; 0 if it is unknown."""
-        try:
-            return os.stat(self.paths.info(number)).st_mtime_ns % _NS
-        except OSError:
-            return 0
+        return None if state is None else MessageIdentity.on_disk(number, state.st_mtime_ns)
 
     def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
         """Yield offset, mark and address of every recipient of a channel.

@@ -12,18 +12,19 @@ from functools import partial
 from typing import TypeVar
 
 from eqmail_core.dsn.parameters import parse_dsn, render_dsn
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
-from eqmail_core.queue.format.info import born_ns, render_info
+from eqmail_core.queue.format.info import render_info
 from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.format.todo import parse_born
 from eqmail_core.queue.message_match import vouch
 from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
 from eqmail_core.text.lines import leading_number
 
 T = TypeVar("T")
 
+_NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _EXCL = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID, _PID = b"u"[0], b"p"[0]
@@ -33,28 +34,25 @@ class SpillFiles:
     """The files of a message to spill from memory.
 
     `lists`: channel, content and due time of each list.
-    `dsn`: the DSN parameters as info/N stores them; `mark`: see `format.info`.
+    `dsn`: the DSN parameters as info/N stores them.
     """
 
-    __slots__ = ("birth", "dsn", "failures", "lists", "mark", "number", "sender")
+    __slots__ = ("dsn", "failures", "identity", "lists", "number", "sender")
 
     def __init__(
         self,
-        number: int,
+        identity: MessageIdentity,
         sender: bytes,
-        birth: int,
         lists: list[tuple[int, bytes, int]],
         failures: bytes,
         dsn: bytes = b"",
-        mark: int = 0,
     ) -> None:
-        self.number = number
+        self.identity = identity
+        self.number = identity.number
         self.sender = sender
-        self.birth = birth
         self.lists = lists
         self.failures = failures
         self.dsn = dsn
-        self.mark = mark
 
 
 class Preprocessor:
@@ -85,7 +83,8 @@ class Preprocessor:
                 _attempt(b"unable to unlink", short(path), remove_for_good, path)
             files[info] = self._create(info)
             say(self.lines.new_message(number))
-            uid = qp = birth = mark = 0
+            uid = qp = 0
+            identity: MessageIdentity | None = None
             about_said = False
             dsn = _DsnCollector()
             chunks = _chunks(envelope, short(todo))
@@ -99,7 +98,7 @@ class Preprocessor:
                     dsn.add(channel, len(address) + 2)
                 elif letter == _UID:
                     uid = leading_number(text) or 0
-                    birth, mark = parse_born(text.partition(b" ")[2])
+                    identity = MessageIdentity.from_born_text(number, text.partition(b" ")[2])
                 elif letter == _PID:
                     qp = leading_number(text) or 0
                     dsn.text = text.partition(b" ")[2]
@@ -113,9 +112,9 @@ class Preprocessor:
             if not about_said:
                 raise QueueFileError(b"no sender in " + short(todo))
             files[info].write(dsn.by_lists())
-            if birth:
+            if identity is not None:
                 files[info].flush()
-                files[info].date(born_ns(birth, mark))
+                files[info].date(identity.born_ns)
             sync_name = _SyncedFolders(self.files)
             for path in (info, *lists):
                 if path in files:
@@ -169,7 +168,7 @@ class Preprocessor:
             _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
             if path in contents:
                 text, due = contents[path]
-                self._write_whole(path, text, born_ns(due, 0))
+                self._write_whole(path, text, due * _NS)
         bounce = paths.bounce(files.number)
         _attempt(b"unable to unlink", self.files.short(bounce), remove_for_good, bounce)
         if files.failures:
@@ -179,7 +178,7 @@ class Preprocessor:
         path = self.files.paths.info(files.number)
         temporary = f"{path}.tmp"
         _attempt(b"unable to unlink", self.files.short(temporary), remove_for_good, temporary)
-        self._write_whole(temporary, render_info(files.sender, files.dsn), born_ns(files.birth, files.mark))
+        self._write_whole(temporary, render_info(files.sender, files.dsn), files.identity.born_ns)
         _attempt(b"unable to create", self.files.short(path), os.rename, temporary, path)
         vouch(self.files, files.number)
 

@@ -64,7 +64,7 @@ class AttemptLog:
         if self._fd >= 0 and len(self._lines) < MAX_WAITING:
             job = delivery.job
             key = job.channel, delivery.offset
-            self._lines.append(render_attempts((job.number, job.birth), key, FailedAttempts(1, now, reason)))
+            self._lines.append(render_attempts((job.number, job.message.birth), key, FailedAttempts(1, now, reason)))
 
     def write(self, now: int) -> None:
         """Write what was noted in this turn."""

@@ -11,9 +11,9 @@ from eqmail_core.dsn.notification import BounceConfig, Notification, ReportedMes
 from eqmail_core.dsn.rate_limit import BounceLimit
 from eqmail_core.mail.address import NULL_SENDER
 from eqmail_core.mail.dates import date822
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import DueQueue
-from eqmail_core.queue.format.info import is_born
 from eqmail_core.queue.message_match import FITS, message_state, vouch
 from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_ERROR_PAUSE_S, Cleaner, Injector, Log
 
@@ -54,7 +54,7 @@ class MessageCompletion:
         self._bounce_config = bounce_config
         self._date = date
         self._now = 0
-        self._ended: OrderedDict[int, int] = OrderedDict()
+        self._ended: OrderedDict[int, MessageIdentity] = OrderedDict()
 
     def add(self, number: int, due: int) -> None:
         """Schedule a message on the disk that may be finished."""
@@ -83,7 +83,7 @@ class MessageCompletion:
 
         `then` is called with 0 when that is done, else with the seconds until the next try.
         """
-        bounce = compose(message, self._bounce_config, self._date(), _identity(number))
+        bounce = compose(message, self._bounce_config, self._date(), _id_left(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
             then(0)
@@ -105,7 +105,7 @@ class MessageCompletion:
     def send_delay_warning(self, number: int, message: ReportedMessage) -> None:
         """Send the delay warning about a message on the disk, once."""
         try:
-            warning = delay_warning(message, self._bounce_config, self._date(), _identity(number))
+            warning = delay_warning(message, self._bounce_config, self._date(), _id_left(number))
             if warning is None or number in self.notifying or self._files.is_warned(number) or not self.ready:
                 return
         except QueueFileError as trouble:
@@ -173,37 +173,37 @@ class MessageCompletion:
     def bounce_now(self, number: int) -> ReportedMessage:
         """Return a message on the disk as its bounce reports it.  Fails: QueueFileError."""
         files = self._files
-        sender, birth, dsn = files.info(number)
+        info = files.info(number)
         is_there = message_state(files, number) == FITS
         return ReportedMessage(
-            sender,
-            date822(birth),
+            info.sender,
+            date822(info.identity.birth),
             files.size(number),
             lambda: files.failures(number),
             lambda: files.message(number) if is_there else LOST_TEXT,
-            dsn,
+            info.dsn,
         )
 
     def remove(self, number: int) -> None:
         """Remove a finished message from the queue.  Fails: QueueFileError."""
         self._log.say(self._log.lines.end_message(number))
-        born = self._files.born_ns(number)
+        identity = self._files.identity(number)
         self._files.remove_info(number)
-        if born is not None:
-            self._ended[number] = born
+        if identity is not None:
+            self._ended[number] = identity
             if len(self._ended) > _MAX_ENDED:
                 self._ended.popitem(last=False)
         self.clean(number)
 
-    def has_ended(self, number: int, birth: int, mark: int) -> bool:
+    def has_ended(self, identity: MessageIdentity) -> bool:
         """Whether exactly this message was removed although its journal may not know.
 
         The answer is given once.
         """
-        born = self._ended.get(number)
-        if born is None or not is_born(born, birth, mark):
+        found = self._ended.get(identity.number)
+        if found is None or not identity.is_same(found):
             return False
-        del self._ended[number]
+        del self._ended[identity.number]
         return True
 
     def clean(self, number: int) -> None:
@@ -224,6 +224,6 @@ class MessageCompletion:
         self.due.insert(number, self._now + SYSTEM_ERROR_PAUSE_S)
 
 
-def _identity(number: int) -> bytes:
-    """Return the Message-ID for a notification that is sent now about message `number`."""
+def _id_left(number: int) -> bytes:
+    """Return the left part of the Message-ID for a notification that is sent now about message `number`."""
     return b"%d.%b" % (number, os.urandom(12).hex().encode())

@@ -123,7 +123,7 @@ class SchedulerControl:
                 return wire.NEW if self._is_on_disk(number) else wire.GONE
             if number in self._completion.notifying:
                 return b"its bounce is on its way"
-            sender, _, _ = self._files.info(number)
+            sender = self._files.info(number).sender
             result = self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
@@ -217,7 +217,7 @@ class _AfterJobs:
 
 def _described(message: MemoryMessage) -> MemoryMessageRecord:
     record = MemoryMessageRecord(
-        message.serial, message.number, message.birth, message.size, message.sender, bool(message.failures)
+        message.serial, message.number, message.identity.birth, message.size, message.sender, bool(message.failures)
     )
     for job, addresses in zip(message.jobs, message.recipients, strict=True):
         done = set(job.done)

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.outcome import DONE, NOT_DURABLE, TEMPORARY, DeliveryResult
 from eqmail_core.queue.format.channels import LOCAL
-from eqmail_core.queue.format.info import delivery_name, mark_of
 from eqmail_core.scheduler.links import ReconnectingChannel
-from eqmail_core.scheduler.ports import NO_SERIAL, Delivery, SharedMessageFd
+from eqmail_core.scheduler.ports import Delivery, SharedMessageFd
 from eqmail_core.scheduler.scheduler import Scheduler
 
 LOST = b"Lost the connection to the delivery service; will try again. (#4.3.0)\n"
@@ -55,8 +54,7 @@ class DelivererLink:
         self._serial = serial = self._serial + 1
         name = b""
         if job.channel == LOCAL:
-            mark = self._scheduler.files.mark_of(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
-            name = delivery_name(job.birth, mark, job.number, delivery.offset)
+            name = job.message.delivery_name(delivery.offset)
         self.requests[serial] = delivery
         order = delivery_wire.DeliveryRequest(
             serial, job.number, name, sender, delivery.recipient, job.dsn_text(delivery.offset)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from eqmail_core.dsn.notification import Notification
 from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, render_dsn
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.system.repeated_lines import RepeatedLines
@@ -98,7 +99,7 @@ class RecipientRecorder(Protocol):
 class Job:
     """One attempt at one channel of one message.
 
-    `age`: of the message when the attempt began, in seconds.
+    `message`: which message; `age`: of the message when the attempt began, in seconds.
     `records` yields offset, mark and address of each recipient. `refs` counts what keeps the attempt open: reading its
     list, running deliveries, reports that are not durable yet. `retry` is the time of the next attempt, fixed now.
     `recipient_indexes` are the positions of the recipients in the envelope of a message admitted with a serial.
@@ -109,7 +110,6 @@ class Job:
 
     __slots__ = (
         "age",
-        "birth",
         "body",
         "cancelled",
         "channel",
@@ -118,6 +118,7 @@ class Job:
         "failed",
         "hit_end",
         "is_flushing",
+        "message",
         "number",
         "pending",
         "position",
@@ -136,18 +137,17 @@ class Job:
     def __init__(
         self,
         recorder: RecipientRecorder,
-        number: int,
+        message: MessageIdentity,
         channel: int,
         sender: bytes,
-        birth: int,
         records: Iterator[tuple[int, int, bytes]],
         verp: bool,
     ) -> None:
         self.recorder = recorder
-        self.number = number
+        self.message = message
+        self.number = message.number
         self.channel = channel
         self.sender = sender
-        self.birth = birth
         self.records = records
         self.verp = verp
         self.serial = NO_SERIAL

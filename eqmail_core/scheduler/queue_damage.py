@@ -93,7 +93,7 @@ class QueueDamage:
     def _remove_lost(self, number: int, mess: bytes) -> int:
         files = self._files
         try:
-            sender = self._log.lines.safe(files.info(number)[0])
+            sender = self._log.lines.safe(files.info(number).sender)
         except QueueFileError:
             sender = b""
         names = [CHANNELS[channel].encode() for channel, _ in files.birth_of(number) or ()]

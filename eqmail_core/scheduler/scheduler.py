@@ -150,8 +150,8 @@ class Scheduler:
 
     def prepare(self, job: Job) -> None:
         """Fix the retry time of an attempt and the age of its message, from its start time."""
-        job.retry = self._retry_schedule.next_attempt(job.birth, self.now, job.channel)
-        job.age = max(self.now - job.birth, 0)
+        job.retry = self._retry_schedule.next_attempt(job.message.birth, self.now, job.channel)
+        job.age = max(self.now - job.message.birth, 0)
 
     def pump(self, now: float) -> bool:
         """Start the deliveries that are due and have a free slot; return whether to call again at once."""
@@ -259,15 +259,15 @@ class Scheduler:
                     elif state == FINISHED:
                         self.finish(number, self.now)
                     continue
-                sender, birth, dsn = self.files.info(number)
+                info = self.files.info(number)
                 # This comes last: it may keep a file open that is closed only by reading it.
                 records = self.files.recipients(number, channel.index)
             except QueueFileError as trouble:
                 self.log.warning(trouble.text)
                 channel.due.insert(number, self.now + SYSTEM_ERROR_PAUSE_S)
                 continue
-            job = Job(self.recorder, number, channel.index, sender, birth, records, is_verp_base(sender))
-            job.dsn = dsn
+            job = Job(self.recorder, info.identity, channel.index, info.sender, records, is_verp_base(info.sender))
+            job.dsn = info.dsn
             return job
         return None
 

@@ -66,7 +66,7 @@ def fail_recipients(
 
     A recipient is marked once its failure is on the disk, so that no crash loses a failure that needs a bounce.
     """
-    dsn = files.info(number)[2]
+    dsn = files.info(number).dsn
     failed: list[tuple[int, int]] = []
     channels = [channel for channel, _ in files.birth_of(number) or ()]
     for channel in channels:

@@ -2,7 +2,7 @@
 
 A todo file is u uid NUL, p pid NUL and the records of the envelope (`mail.envelope`). The DSN parameters follow the pid
 and a blank; C skips them, because it reads no further than the digits. A blank and BIRTH.MARK follow the uid (see
-`format.info`), if the message was in the journal first: deliveries made from there keep their names.
+`mail.message_identity`), if the message was in the journal first: deliveries made from there keep their names.
 
 Source: queue.md 3.3.
 """
@@ -14,23 +14,10 @@ from eqmail_core.text.lines import MAX_DIGITS
 def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
     """Return a todo file.
 
-    `envelope`: as the queue stores it, with its DSN parameters; `born`: as in `born_text`.
+    `envelope`: as the queue stores it, with its DSN parameters; `born`: as in `MessageIdentity.born_text`.
     """
     records, dsn = split_dsn(envelope)
     return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + dsn if dsn else b"", records)
-
-
-def born_text(birth: int, mark: int) -> bytes:
-    """Render the birth of a message, in seconds, and its mark."""
-    return b"%d.%d" % (birth, mark)
-
-
-def parse_born(text: bytes) -> tuple[int, int]:
-    """Return birth and mark of a `born_text`; zeros for any other text."""
-    birth, _, mark = text.partition(b".")
-    if birth.isdigit() and mark.isdigit() and len(birth) <= MAX_DIGITS and len(mark) < 10:
-        return int(birth), int(mark)
-    return 0, 0
 
 
 class Todo:

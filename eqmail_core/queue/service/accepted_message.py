@@ -1,7 +1,7 @@
 """A message that the queue service has accepted or is accepting."""
 
-from eqmail_core.queue.format.info import mark_of
-from eqmail_core.queue.format.todo import born_text, render_todo
+from eqmail_core.mail.message_identity import MessageIdentity
+from eqmail_core.queue.format.todo import render_todo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,5 +53,5 @@ class AcceptedMessage:
 
     def as_todo(self) -> bytes:
         """Return the content of todo/N."""
-        born = born_text(self.birth, mark_of(self.serial)) if self.serial else b""
+        born = MessageIdentity.accepted(self.number, self.birth, self.serial).born_text() if self.serial else b""
         return render_todo(self.uid, self.qp, self.envelope, born)

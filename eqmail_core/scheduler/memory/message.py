@@ -23,13 +23,13 @@ class MemoryMessage:
     __slots__ = (
         "admitted",
         "afterwards",
-        "birth",
         "body",
         "bounce_due",
         "done",
         "dsn",
         "failure_bytes",
         "failures",
+        "identity",
         "jobs",
         "later",
         "not_before",
@@ -47,9 +47,9 @@ class MemoryMessage:
 
     def __init__(self, admission: Admission, sender: bytes, body: SharedMessageFd, now: float) -> None:
         self.serial = admission.serial
+        self.identity = admission.identity
         self.number = admission.number
         self.size = admission.size
-        self.birth = admission.birth
         self.sender = sender
         self.body = body
         self.admitted = now

@@ -20,7 +20,6 @@ from eqmail_core.mail.dates import date822
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
-from eqmail_core.queue.format.info import is_born, mark_of
 from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.queue.message_match import MISSING, message_state, vouch
 from eqmail_core.queue.preprocess import Preprocessor
@@ -130,15 +129,15 @@ class MemoryQueue:
 
         Files of an earlier message with its number are removed: otherwise its recipients would get this message.
         """
-        mark, files = mark_of(admission.serial), self._scheduler.files
-        if self._completion.has_ended(admission.number, admission.birth, mark):
+        identity, files = admission.identity, self._scheduler.files
+        if self._completion.has_ended(identity):
             self._queue_service.delivered(admission.serial)
             return True
         try:
-            found = files.born_ns(admission.number)
+            found = files.identity(admission.number)
             if found is None:
                 return False
-            if is_born(found, admission.birth, mark) and message_state(files, admission.number) != MISSING:
+            if identity.is_same(found) and message_state(files, admission.number) != MISSING:
                 vouch(files, admission.number)
                 self._queue_service.spilled(admission.serial)
                 return True
@@ -172,7 +171,7 @@ class MemoryQueue:
 
     def _open(self, message: MemoryMessage, channel: int, addresses: list[bytes], indexes: list[int]) -> None:
         sender = message.sender
-        job = Job(self, message.number, channel, sender, message.birth, numbered(addresses), is_verp_base(sender))
+        job = Job(self, message.identity, channel, sender, numbered(addresses), is_verp_base(sender))
         job.serial = message.serial
         job.recipient_indexes = indexes
         job.body = message.body.share()
@@ -232,7 +231,7 @@ class MemoryQueue:
         if self._completion.ready:
             report = ReportedMessage(
                 message.sender,
-                date822(message.birth),
+                date822(message.identity.birth),
                 message.size,
                 lambda: message.failures,
                 lambda: _read(message.body.fd, 0, message.size),

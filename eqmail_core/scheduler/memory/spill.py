@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 from eqmail_core.dsn.parameters import render_dsn
 from eqmail_core.queue.files import QueueFileError
-from eqmail_core.queue.format.info import mark_of
 from eqmail_core.queue.format.recipient_list import numbered, render_list
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.scheduler.completion import MessageCompletion
@@ -200,13 +199,11 @@ class Spiller:
         ]
         message.written_failures = len(message.failures)
         return SpillFiles(
-            message.number,
+            message.identity,
             message.sender,
-            message.birth,
             lists,
             b"".join(message.failures),
             render_dsn(message.dsn),
-            mark_of(message.serial),
         )
 
     def _detach(self, message: MemoryMessage) -> None:

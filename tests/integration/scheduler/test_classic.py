@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.outcome import DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.scheduler.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, SpawnerPipe
@@ -21,7 +22,7 @@ class Pipes:
         self.command_in = command_in
 
     def order(self, number: int, recipient: bytes) -> Delivery:
-        job = Job(None, number, 0, b"a@b", 0, iter(()), False)  # type: ignore[arg-type]  # no book is needed
+        job = Job(None, MessageIdentity(number, 0), 0, b"a@b", iter(()), False)  # type: ignore[arg-type]  # no book is needed
         it = Delivery(job, 0, recipient, 0)
         self.spawner.deliver(it, b"a@b")
         self.spawner.flush()

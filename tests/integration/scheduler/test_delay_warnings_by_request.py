@@ -34,9 +34,9 @@ def test_delay_notifications_follow_notify(tmp_path: Path, dsn: bytes, named: li
     core = SchedulerCore(
         site, SchedulerSettings(site), deliverers, (1, 1), RecordedCleaner(paths), injector, InlineExecutor()
     )
-    sender, birth, found = core.files.info(7)
-    job = Job(core.scheduler.recorder, 7, 1, sender, birth, core.files.recipients(7, 1), False)
-    job.dsn, job.age = found, 61
+    info = core.files.info(7)
+    job = Job(core.scheduler.recorder, info.identity, 1, info.sender, core.files.recipients(7, 1), False)
+    job.dsn, job.age = info.dsn, 61
     core._deferred(job)
     notices = b"".join(text for _, _, text in injector.bounces)
     assert [it for it in (b"a@other.net", b"b@other.net") if b"Final-Recipient: rfc822; " + it in notices] == named

@@ -154,7 +154,7 @@ def test_dsn_parameters_of_very_many_recipients(harness: SchedulerHarness) -> No
     harness.message(7)
     harness.scanner.triggered()
     harness.turn()
-    _, _, found = harness.queue_files.info(7)
+    found = harness.queue_files.info(7).dsn
     assert found is not None
     assert len(list(found.all_recipients())) == count
     assert [order.job.recipient_dsn(order.offset).notify for order, _ in harness.local.orders] == [b"n"] * 10

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.format.channels import next_retry
-from eqmail_core.queue.format.info import born_ns, mark_of
 from tests.support.scheduler_harness import LOCAL, NOW, REMOTE, SchedulerHarness
 
 BOTH = b"Fa@b\0Tj@example.org\0Tr@other.net\0Tk@example.org\0"
@@ -326,7 +326,7 @@ def test_questions_that_were_not_answered_are_asked_again_on_a_new_connection(ha
 def placed_before(harness: SchedulerHarness, number: int, serial: int, **lists: bytes) -> None:
     """A message that was placed by a scheduler that has died, and is still in the journal."""
     harness.old(number, b"a@b", **lists)
-    born = born_ns(int(harness.now), mark_of(serial))
+    born = MessageIdentity.accepted(9, int(harness.now), serial).born_ns
     os.utime(harness.paths.info(number), ns=(born, born))
 
 

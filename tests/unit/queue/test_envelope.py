@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.format.envelope import read_envelope, scan_envelope
 from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
-from eqmail_core.queue.format.todo import BadTodo, born_text, parse_born, parse_todo, render_todo
+from eqmail_core.queue.format.todo import BadTodo, parse_todo, render_todo
 
 ADDRESSES = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"x"))
 
@@ -58,7 +58,7 @@ def test_an_envelope_comes_back_from_todo(sender: bytes, recipients: list[bytes]
     expected = Envelope(sender, recipients)
     assert Envelope.parse(envelope) == Envelope.parse(envelope + b"\0") == expected
     assert scan_envelope(envelope + b"\0") == (OK, len(envelope))
-    todo = parse_todo(render_todo(uid, pid, envelope, born_text(1700000000, 7)))
+    todo = parse_todo(render_todo(uid, pid, envelope, b"1700000000.7"))
     assert todo.uid == uid
     todo = parse_todo(render_todo(uid, pid, envelope))
     assert (todo.uid, todo.pid, todo.envelope) == (uid, pid, expected)
@@ -89,9 +89,3 @@ def test_dsn_parameters_are_read_in_any_fragmentation(behind: bytes, size: int) 
 def test_the_envelope_reader_does_not_wait_for_dsn_parameters() -> None:
     pieces = [b"Fa@b\0", b"Tc@d\0\0"]
     assert read_envelope(lambda: pieces.pop(0), lambda: False) == (OK, b"Fa@b\0Tc@d\0")
-
-
-@pytest.mark.parametrize("text", [b"", b"7", b"7.", b".7", b"7.1234567890", b"x.1", b"9" * 40 + b".1"])
-def test_an_invalid_birth_time_is_ignored(text: bytes) -> None:
-    assert parse_born(text) == (0, 0)
-    assert parse_born(born_text(1_700_000_000, 123)) == (1_700_000_000, 123)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, LOCAL, REMOTE
-from eqmail_core.queue.format.info import born_ns
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.format.todo import born_text, render_todo
+from eqmail_core.queue.format.todo import render_todo
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.queue.scan import NOTHING, QueueScan, numbers_in
 from eqmail_core.site.layout import QueuePaths
@@ -32,7 +32,9 @@ def preparation(paths: QueuePaths) -> Preprocessor:
 
 
 def placement(number: int) -> SpillFiles:
-    return SpillFiles(number, b"a@b", BIRTH, [(LOCAL, b"Dx@y\0Tz@y\0", BIRTH + 100)], b"<x@y>:\nno\n\n")
+    return SpillFiles(
+        MessageIdentity(number, BIRTH), b"a@b", [(LOCAL, b"Dx@y\0Tz@y\0", BIRTH + 100)], b"<x@y>:\nno\n\n"
+    )
 
 
 def test_info_appears_last_and_only_when_the_rest_is_on_the_disk(
@@ -73,7 +75,8 @@ def test_a_preprocessed_message_is_an_ordinary_one(paths: QueuePaths, preparatio
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
     queue_files = preparation.files
-    assert queue_files.info(4) == (b"a@b", BIRTH, None)
+    info = queue_files.info(4)
+    assert (info.sender, info.identity.birth, info.dsn) == (b"a@b", BIRTH, None)
     assert queue_files.birth_of(4) == [(LOCAL, BIRTH + 100)]
     assert list(queue_files.recipients(4, LOCAL)) == [(0, 68, b"x@y"), (5, 84, b"z@y")]
     assert b"".join(queue_files.failures(4)) == b"<x@y>:\nno\n\n"
@@ -128,9 +131,10 @@ def test_bad_envelopes_stay_in_todo(
 def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, preparation: Preprocessor) -> None:
     """So a delivery from the journal and a later one from the files have one name, and one copy."""
     Path(paths.mess(4)).write_bytes(b"m")
-    Path(paths.todo(4)).write_bytes(render_todo(1, 2, b"Fa@b\0Tx@y\0", born_text(1_700_000_000, 123)))
+    identity = MessageIdentity(4, 1_700_000_000, 123)
+    Path(paths.todo(4)).write_bytes(render_todo(1, 2, b"Fa@b\0Tx@y\0", identity.born_text()))
     preparation.preprocess(4, lambda recipient: (LOCAL, recipient), lambda line: None)
-    assert os.stat(paths.info(4)).st_mtime_ns == born_ns(1_700_000_000, 123)
+    assert os.stat(paths.info(4)).st_mtime_ns == identity.born_ns
     assert Path(paths.info(4)).read_bytes() == b"Fa@b\0"
 
 

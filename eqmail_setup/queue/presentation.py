@@ -1,23 +1,58 @@
-"""How `eqmail queue` shows messages and figures, to people and to programs."""
+"""How `eqmail queue` shows messages: rows of a table for people, values for programs."""
 
-import json
-from bisect import bisect
-from collections import Counter
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
+from eqmail_core.control.kinds import NO_END, render_time
 from eqmail_core.queue.admin.messages import QueuedMessage
-from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.format.attempts import Attempts, FailedAttempts
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
+from eqmail_core.scheduler.suspension import suspension_of
 
-AGES = ((300, "5 minutes"), (3600, "1 hour"), (14400, "4 hours"), (86400, "1 day"), (259200, "3 days"))
-"""Limits of the classes of age, in seconds, with their names; older messages form the last class."""
+MAX_ROWS = 5
+"""Recipients of one message that a list shows; the rest are counted."""
 
-_OLDER = "older"
-_LIMITS = [limit for limit, _ in AGES]
-_CLASSES = [*(name for _, name in AGES), _OLDER]
+# The report of a delivery: C's words, the enhanced status code, and perhaps what exactly happened.
+_REPORT = re.compile(r"(.*?)\s*\(#([245]\.\d{1,3}\.\d{1,3})\)\s*(?:\((.+)\))?")
+_CHANNEL_NUMBERS = {name: index for index, name in enumerate(CHANNELS)}
+
+
+class WaitingRecipient(NamedTuple):
+    """One recipient of a message.
+
+    `due`: time of the next attempt, None where it is not known. `attempts`: the failed ones, None for none on record.
+    `suspended_until`: end of the suspension of its domain, NO_END for none; None where it is not suspended.
+    """
+
+    channel: str
+    done: bool
+    address: bytes
+    due: int | None
+    attempts: FailedAttempts | None
+    suspended_until: int | None
+
+
+class QueueKnowledge(NamedTuple):
+    """What is known beside the files of messages: failed attempts, and domains that are suspended."""
+
+    attempts: Attempts
+    suspended: dict[bytes, int]
+
+    def recipients_of(self, message: QueuedMessage, now: float) -> list[WaitingRecipient]:
+        """All recipients of a message with what is known about each."""
+        known = self.attempts.get((message.number, int(message.birth)), {})
+        found = []
+        for (channel, done, address), offset in zip(message.recipients, message.offsets, strict=True):
+            attempts = known.get((_CHANNEL_NUMBERS.get(channel, -1), offset))
+            suspension = None if done else suspension_of(self.suspended, address.rpartition(b"@")[2], now)
+            due = None if done else message.due.get(channel)
+            found.append(WaitingRecipient(channel, done, address, due, attempts, suspension))
+        return found
 
 
 def display(text: bytes) -> str:
-    """Untrusted text, made printable for a terminal."""
+    """Untrusted text for a terminal."""
     words = text.decode("utf-8", "replace")
     if words.isprintable():
         return words
@@ -25,43 +60,88 @@ def display(text: bytes) -> str:
 
 
 def age(seconds: float) -> str:
-    """A length of time in its two largest units."""
+    """A length of time in its two largest units, such as 2m 10s."""
     left = max(int(seconds), 0)
     for unit, name, smaller, smaller_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
         if left >= unit:
             rest = left % unit // smaller
-            return f"{left // unit}{name}{rest}{smaller_name}" if rest else f"{left // unit}{name}"
+            return f"{left // unit}{name} {rest}{smaller_name}" if rest else f"{left // unit}{name}"
     return f"{left}s"
 
 
 def size(count: int) -> str:
-    """A number of bytes in its largest unit."""
-    for unit, name in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
+    """A number of bytes in its largest unit, such as 2.5 KB."""
+    for unit, name in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
         if count >= unit:
-            return f"{count / unit:.1f}{name}"
-    return str(count)
+            return f"{count / unit:.1f} {name}"
+    return f"{count} B"
 
 
-def lines_of(message: QueuedMessage, now: float) -> Iterable[str]:
-    """A message as text: a line about it, and one for each recipient."""
-    bouncing = "  bouncing" if message.bounces else ""
-    about = f"#{message.number}  {message.state}  {age(now - message.birth)}  {size(message.size)}"
-    yield f"{about}  <{display(message.sender)}>{bouncing}"
-    for channel, done, address in message.recipients:
-        when = "done" if done else _when(message, channel, now)
-        yield f"    {channel or '?':6}  {display(address)}  {when}".rstrip()
-
-
-def _when(message: QueuedMessage, channel: str, now: float) -> str:
-    due = message.due.get(channel)
-    if due is None or message.state in ("running", "memory"):
+def reason_of(recipient: WaitingRecipient, now: float) -> str:
+    """Why a recipient waits: the enhanced status code first, then what exactly happened."""
+    if recipient.done:
         return ""
-    if due >= HELD_UNTIL:
+    if recipient.suspended_until is not None:
+        until = (
+            "" if recipient.suspended_until == NO_END else f" until {render_time(recipient.suspended_until).decode()}"
+        )
+        return f"domain suspended{until}"
+    if recipient.attempts is None:
+        return ""
+    text = display(recipient.attempts.reason).strip()
+    report = _REPORT.fullmatch(text)
+    return f"{report[2]} {report[3] or report[1]}" if report else text
+
+
+def next_attempt(message: QueuedMessage, recipient: WaitingRecipient, now: float) -> str:
+    """When a recipient is tried again: a length of time, `held`, `now`, or nothing where it is not known."""
+    if recipient.done:
+        return "done"
+    if message.state in ("running", "memory", "new") or recipient.due is None:
+        return ""
+    if recipient.due >= HELD_UNTIL:
         return "held"
-    return f"in {age(due - now)}" if due > now else "due"
+    return age(recipient.due - now) if recipient.due > now else "now"
 
 
-def value_of(message: QueuedMessage, now: float) -> dict[str, object]:
+def rows_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> Iterator[tuple[str, ...]]:
+    """Cells ID STATE AGE SIZE NEXT SENDER RECIPIENT REASON, a row for each recipient that waits."""
+    waiting = [item for item in knowledge.recipients_of(message, now) if not item.done]
+    state = f"{message.state}+bounce" if message.bounces else message.state
+    head = (str(message.number), state, age(now - message.birth), size(message.size))
+    sender = display(message.sender) or "<>"
+    if not waiting:
+        yield (*head, "", sender, "", "")
+    for count, item in enumerate(waiting[:MAX_ROWS]):
+        cells = (display(item.address), reason_of(item, now))
+        following = next_attempt(message, item, now)
+        yield (*head, following, sender, *cells) if count == 0 else ("", "", "", "", following, "", *cells)
+    if len(waiting) > MAX_ROWS:
+        yield ("", "", "", "", "", "", f"({len(waiting) - MAX_ROWS} more)", "")
+
+
+def lines_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> Iterator[tuple[str, str]]:
+    """Labels and texts about one message; a label is empty where its field goes on."""
+    yield "Message", str(message.number)
+    yield "State", message.state + (", a bounce is noted" if message.bounces else "")
+    yield "Age", f"{age(now - message.birth)} (since {render_time(int(message.birth)).decode()})"
+    yield "Size", size(message.size)
+    yield "Sender", display(message.sender) or "<>"
+    for item in knowledge.recipients_of(message, now):
+        following = next_attempt(message, item, now)
+        when = (
+            f", next attempt {'in ' if following[:1].isdigit() else ''}{following}" if following != "done" else ", done"
+        )
+        channel = item.channel or "not preprocessed"
+        yield "Recipient", f"{display(item.address)} ({channel}{when if following else ''})"
+        if item.attempts is not None and not item.done:
+            count = f"{item.attempts.tries} attempt{'s' if item.attempts.tries > 1 else ''}"
+            yield "", f"{count}, last {age(now - item.attempts.last)} ago: {display(item.attempts.reason)}"
+        if item.suspended_until is not None:
+            yield "", reason_of(item, now)
+
+
+def value_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> dict[str, object]:
     """A message for programs; bytes that are no UTF-8 are escaped as JSON escapes lone surrogates."""
     return {
         "number": message.number,
@@ -71,77 +151,19 @@ def value_of(message: QueuedMessage, now: float) -> dict[str, object]:
         "size": message.size,
         "sender": message.sender.decode("utf-8", "surrogateescape"),
         "bouncing": message.bounces,
-        "recipients": [
-            {
-                "channel": channel or None,
-                "done": done,
-                "address": address.decode("utf-8", "surrogateescape"),
-                "due": None if done else message.due.get(channel),
-            }
-            for channel, done, address in message.recipients
-        ],
+        "recipients": [_recipient_value(item) for item in knowledge.recipients_of(message, now)],
     }
 
 
-class QueueFigures:
-    """What a queue consists of, counted message by message."""
-
-    def __init__(self) -> None:
-        self.messages = self.bytes = 0
-        self.states: Counter[str] = Counter()
-        self.channels: Counter[str] = Counter()
-        self.domains: Counter[bytes] = Counter()
-        self.ages: Counter[str] = Counter()
-        self.oldest = 0.0
-
-    def add(self, message: QueuedMessage, now: float) -> None:
-        """Count a message, and its recipients that are not done."""
-        self.messages += 1
-        self.bytes += message.size
-        self.states[message.state] += 1
-        old = now - message.birth
-        self.oldest = max(self.oldest, old)
-        self.ages[_CLASSES[bisect(_LIMITS, old)]] += 1
-        for channel, done, address in message.recipients:
-            if not done:
-                self.channels[channel or "new"] += 1
-                self.domains[address.rpartition(b"@")[2].lower()] += 1
-
-    def value(self, top: int, counters: dict[str, int]) -> dict[str, object]:
-        """The figures for programs."""
-        return {
-            "messages": self.messages,
-            "bytes": self.bytes,
-            "oldest": int(self.oldest),
-            "states": dict(self.states),
-            "recipients": dict(self.channels),
-            "domains": {display(domain): count for domain, count in self.domains.most_common(top)},
-            "ages": {name: self.ages[name] for name in (*(name for _, name in AGES), _OLDER)},
-            "scheduler": counters or None,
-        }
-
-    def lines(self, top: int, counters: dict[str, int]) -> Iterable[str]:
-        """The figures for people."""
-        yield f"messages: {self.messages}, {size(self.bytes)}, the oldest {age(self.oldest)}"
-        yield from _table("messages by state", self.states.most_common())
-        yield from _table("waiting recipients by channel", self.channels.most_common())
-        domains = [(display(domain), count) for domain, count in self.domains.most_common(top)]
-        more = len(self.domains) - len(domains)
-        yield from _table("waiting recipients by domain" + (f" ({more} more)" if more else ""), domains)
-        yield from _table("messages by age, younger than", [(name, self.ages[name]) for _, name in AGES])
-        yield f"  {_OLDER:24}  {self.ages[_OLDER]}"
-        if counters:
-            yield from _table("scheduler", list(counters.items()))
-        else:
-            yield "scheduler: none answers; the figures are those of the files"
-
-
-def _table(title: str, rows: list[tuple[str, int]]) -> Iterable[str]:
-    yield f"{title}:"
-    for name, count in rows:
-        yield f"  {name:24}  {count}"
-
-
-def to_json(value: object) -> str:
-    """One value as JSON on one line."""
-    return json.dumps(value, ensure_ascii=True)
+def _recipient_value(item: WaitingRecipient) -> dict[str, object]:
+    attempts = item.attempts
+    return {
+        "channel": item.channel or None,
+        "done": item.done,
+        "address": item.address.decode("utf-8", "surrogateescape"),
+        "due": item.due,
+        "attempts": attempts.tries if attempts else 0,
+        "last_attempt": attempts.last if attempts else None,
+        "reason": attempts.reason.decode("utf-8", "replace") if attempts else None,
+        "suspended_until": item.suspended_until,
+    }

@@ -36,17 +36,31 @@ _FIRST = 2048
 class QueuedMessage:
     """One message of a queue.
 
-    Recipients are channel ("" before preprocessing), whether done, and address; `due` is by channel.
+    Recipients are channel ("" before preprocessing), whether done, and address; `offsets` are their places in the list
+    of their channel; `due` is by channel.
     `state` is a word of `filter.STATES`; `stamp` is empty where the message cannot be changed.
     Facts from files are read on first access; that fails with OSError.
     """
 
-    __slots__ = ("_files", "birth", "bounces", "due", "number", "recipients", "sender", "size", "stamp", "state")
+    __slots__ = (
+        "_files",
+        "birth",
+        "bounces",
+        "due",
+        "number",
+        "offsets",
+        "recipients",
+        "sender",
+        "size",
+        "stamp",
+        "state",
+    )
 
     birth: float
     bounces: bool
     due: dict[str, int]
     number: int
+    offsets: list[int]
     recipients: "Recipients"
     sender: bytes
     size: int
@@ -171,14 +185,16 @@ class PartitionReader:
         number, state = entry.number, self._state
         due: dict[str, int] = {}
         recipients: Recipients = []
+        offsets: list[int] = []
         for channel, folder, listed in self._lists:
             # A list created after the listing belongs to a message that was new then.
             if number in listed or number in self.part.new:
-                time = _read_list(folder, number, channel, recipients)
+                time = _read_list(folder, number, channel, recipients, offsets)
                 if time is not None:
                     due[channel] = time if state is None else state.due[channel].get(number, time)
         entry.due = due
         entry.recipients = recipients
+        entry.offsets = offsets
         if state is not None and number in state.running:
             entry.state = "running"
         elif not due:
@@ -194,6 +210,7 @@ _READERS: "dict[str, Callable[[PartitionReader, QueuedMessage], None]]" = {
     "size": PartitionReader.read_size,
     "bounces": PartitionReader.read_bounces,
     "due": PartitionReader.read_lists,
+    "offsets": PartitionReader.read_lists,
     "recipients": PartitionReader.read_lists,
     "state": PartitionReader.read_lists,
 }
@@ -204,8 +221,8 @@ def _date(entry: QueuedMessage, info: os.stat_result) -> None:
     entry.stamp = b"%d" % info.st_ctime_ns
 
 
-def _read_list(folder: int, number: int, channel: str, recipients: "Recipients") -> int | None:
-    """Append the recipients of a list; return its time, or None if it is finished."""
+def _read_list(folder: int, number: int, channel: str, recipients: "Recipients", offsets: list[int]) -> int | None:
+    """Append the recipients of a list and their offsets; return its time, or None if it is finished."""
     try:
         fd = os.open(str(number), _READ, dir_fd=folder)
     except FileNotFoundError:
@@ -214,8 +231,9 @@ def _read_list(folder: int, number: int, channel: str, recipients: "Recipients")
         time = int(os.fstat(fd).st_mtime)
         head = os.read(fd, _FIRST)
         pieces = (head,) if len(head) < _FIRST else chain((head,), iter(lambda: os.read(fd, CHUNK), b""))
-        for _, mark, address in records(pieces):
+        for offset, mark, address in records(pieces):
             if mark in (MARK_TODO, MARK_DONE):
+                offsets.append(offset)
                 recipients.append((channel, mark == MARK_DONE, address))
     finally:
         os.close(fd)
@@ -248,6 +266,16 @@ def _from_memory(message: "MemoryMessageRecord") -> QueuedMessage:
     )
 
 
+def _offsets_of(recipients: "Recipients") -> list[int]:
+    """Return the offsets that recipients have, or will have, in the lists of their channels."""
+    ends = dict.fromkeys(("", *CHANNELS), 0)
+    offsets = []
+    for channel, _, address in recipients:
+        offsets.append(ends[channel])
+        ends[channel] += len(address) + 2
+    return offsets
+
+
 def _message_of(
     number: int,
     stamp: bytes,
@@ -265,6 +293,7 @@ def _message_of(
     entry.sender = sender
     entry.state = state
     entry.recipients = recipients
+    entry.offsets = _offsets_of(recipients)
     entry.bounces = bounces
     entry.due = {}
     return entry

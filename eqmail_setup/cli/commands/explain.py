@@ -1,6 +1,5 @@
 """`eqmail explain`: what the SMTP server answers for an address, how it is routed, and what a delivery does."""
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
+from eqmail_setup.cli.output import echo, print_json
 from eqmail_setup.errors import usage_error
 from eqmail_setup.mail.outgoing_tls import tls_with
 from eqmail_setup.mail.routing import AddressRoute, route_address
@@ -75,10 +75,10 @@ def command(
     verdict = ask_smtp_server(site, os.fsencode(address), Client(client, port, login, sender, tls), {})
     explained = _Explanation(site, found, verdict, _look_up(found.mx_domain) if dns and found.mx_domain else NOT_ASKED)
     if as_json:
-        click.echo(json.dumps({"schema": "eqmail/explain-1", **explained.value()}, indent=1))
+        print_json("explain-1", **explained.value())
         return 0
     for label, text in explained.fields():
-        click.echo(f"{label:10} {text}".rstrip())
+        echo(f"{label:10} {text}".rstrip())
     return 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.reliability import flush_failure, full, kills, power, restart, rot, soak
+from tests.reliability import cluster, flush_failure, full, kills, power, restart, rot, soak
 from tests.reliability.deadline import deadline
 from tests.reliability.installation import workspace
 from tests.reliability.mounts import MAKE, own_mounts
@@ -43,6 +43,12 @@ def file_system(name: str) -> str:
 WAYS = len(rot.DAMAGES)
 TIMES = "times"
 PARTS = {
+    "cluster": Part(
+        "nodes with one queue in PostgreSQL, killed, stopped, and without their database",
+        lambda folder, words: cluster.run(folder, words.seed, words.seconds),
+        (("seconds", float, 120.0, "how long harm is done"),),
+        lambda words: cluster.DRAIN_S + 3 * words.seconds,
+    ),
     "kill": Part(
         "kill services at random moments",
         lambda folder, words: kills.run(folder, words.seed, words.kills),

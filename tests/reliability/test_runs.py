@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.mounts import MAKE
+from tests.support.database import programs
 from tests.support.mail_system import python_is_reachable
 
 WITHIN_S = 900
@@ -42,6 +43,12 @@ def run(*words: str) -> list[dict[str, Any]]:
 def test_killed_services_lose_nothing() -> None:
     (row,) = run("kill", "--kills", "25")
     assert row["kills"] >= 25 and row["acknowledged"] > 10
+
+
+@pytest.mark.skipif(programs() is None, reason="needs PostgreSQL")
+def test_nodes_that_share_a_queue_lose_nothing() -> None:
+    (row,) = run("cluster", "--seconds", "10")
+    assert row["done"] > 1 and row["acknowledged"] > 10
 
 
 @needs_disks

@@ -351,11 +351,9 @@ class PostgresStore:
         self._link.admit(message, earlier)
 
     def handed_over(self, message: AcceptedMessage) -> None:
-        """Drop the body of a message, which the scheduler has now."""
+        """Drop the body of a message, which the scheduler has now; a file keeps its name, as deliverers demand."""
         if message.body is not None:
             message.body = b""
-        else:
-            self._remove_file(message.number)
 
     def _forget(self, number: int) -> None:
         message = self._held.pop(number, None)

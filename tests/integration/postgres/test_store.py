@@ -195,6 +195,7 @@ def test_a_long_message_travels_in_pieces(serve: Serve, queue: Cluster) -> None:
     first, fd = scheduler.admitted[0]
     assert body(fd).endswith(long) and first.size == os.fstat(fd).st_size
     assert queue.execute("select chunks from message") == [(4,)]
+    assert os.fstat(fd).st_nlink == 1
     for packet in admission.reports(first.serial, b"failed\n"):
         scheduler.channel.send(packet)
     scheduler.channel.send(admission.deferral(admission.Deferred(first.serial, (None, 1), b"\1", b"")))

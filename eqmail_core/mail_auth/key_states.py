@@ -1,18 +1,16 @@
 """The states of the keys of one domain: a line SELECTOR STATE SINCE for each, SINCE in seconds since the epoch.
 
-    new         made; its record is not in the DNS yet
-    published   seen in the DNS; does not sign yet
+    new         made; does not sign, because its record may not be in the DNS yet
     active      signs
     retiring    signs no more; its record stays until mail that it signed has arrived
-    gone        its record may go
 
 Fails: ValueError for a line of another form.
 """
 
 from typing import NamedTuple
 
-NEW, PUBLISHED, ACTIVE, RETIRING, GONE = b"new", b"published", b"active", b"retiring", b"gone"
-STATES = (NEW, PUBLISHED, ACTIVE, RETIRING, GONE)
+NEW, ACTIVE, RETIRING = b"new", b"active", b"retiring"
+STATES = (NEW, ACTIVE, RETIRING)
 
 STATES_FILE = "states"
 """The file in the folder of a domain; without it every key there is active."""

@@ -27,6 +27,8 @@ COMMANDS = {
     "alias": CommandEntry("alias", "Manage aliases and required addresses.", "Mail"),
     "config": CommandEntry("config", "Show and change settings.", "Configure"),
     "cert": CommandEntry("cert", "Create, install, renew and show the certificate.", "Configure"),
+    "dkim": CommandEntry("dkim", "Make, rotate, show and check the keys that sign mail.", "Configure"),
+    "dmarc": CommandEntry("dmarc", "Show which DMARC policy applies to a domain.", "Diagnose"),
     "gen-systemd": CommandEntry("gen_systemd", "Generate systemd units.", "Operate"),
     "gen-init": CommandEntry("gen_init", "Generate an init script for SysV or OpenRC.", "Operate"),
     "gen-runit": CommandEntry("gen_runit", "Generate service folders for runit.", "Operate"),

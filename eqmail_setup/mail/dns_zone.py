@@ -12,7 +12,7 @@ from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup.errors import EqmailError
-from eqmail_setup.mail import certificates
+from eqmail_setup.mail import certificates, dkim
 from eqmail_setup.network.records import RecordContext, public_address
 from eqmail_setup.services.control import files_of
 from eqmail_setup.services.state import load_services
@@ -24,13 +24,15 @@ def record_context(site: Site, domain: str = "", host: str = "") -> RecordContex
     me = host or os.fsdecode(read_controls(site).me or b"")
     if not me:
         raise EqmailError(f"{site.control}/me: the name of this host is not set")
+    name = (domain or me).lower()
     return RecordContext(
-        domain=(domain or me).lower(),
+        domain=name,
         host=me.lower(),
         ipv4=public_address(socket.AF_INET),
         ipv6=public_address(socket.AF_INET6),
         ports=submission_ports(site),
         tlsa=_tlsa(site),
+        dkim=tuple(dkim.records(site, DiskFilesystem(site.home), name)),
     )
 
 

@@ -23,6 +23,7 @@ class RecordContext(NamedTuple):
     `domain`: the one that gets them, `host`: the full name of this mail server.  `ipv4` and `ipv6`: its public
     addresses, "" where they are unknown.  `ports`: of the services that clients log in to, by SRV name, such as
     submission.  `tlsa`: the digest of the key of its certificate, "" for none.
+    `dkim`: name and text of the record of each key that signs or will.
     """
 
     domain: str
@@ -31,6 +32,7 @@ class RecordContext(NamedTuple):
     ipv6: str
     ports: dict[str, int]
     tlsa: str = ""
+    dkim: tuple[tuple[str, str], ...] = ()
 
 
 class DnsRecord(NamedTuple):
@@ -83,6 +85,11 @@ def _dmarc(context: RecordContext) -> Iterator[DnsRecord]:
     yield DnsRecord(f"_dmarc.{context.domain}", "TXT", value, RECOMMENDED)
 
 
+def _dkim(context: RecordContext) -> Iterator[DnsRecord]:
+    for name, text in context.dkim:
+        yield DnsRecord(name, "TXT", text, RECOMMENDED)
+
+
 def _services(context: RecordContext) -> Iterator[DnsRecord]:
     for service, port in context.ports.items():
         yield DnsRecord(f"_{service}._tcp.{context.domain}", "SRV", f"0 1 {port} {context.host}.", OPTIONAL)
@@ -105,6 +112,7 @@ RECORD_MAKERS: dict[str, RecordMaker] = {
     "address": _addresses,
     "mx": _exchanger,
     "spf": _spf,
+    "dkim": _dkim,
     "dmarc": _dmarc,
     "srv": _services,
     "tlsa": _tlsa,

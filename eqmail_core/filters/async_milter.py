@@ -1,100 +1,55 @@
-"""Milters queried by the resident service on its event loop, without blocking."""
+"""The connection of the resident service to a milter, on its event loop."""
 
 import asyncio
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from eqmail_core.control.filter_entries import FilterEntry
-from eqmail_core.filters.milter.client import MilterClient
-from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, MilterFilter, MilterHealth
-from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
+if TYPE_CHECKING:
+    from eqmail_core.filters.milter_filter import MilterAddress
 
 _RECEIVE = 65536
 
 
-class AsyncMilter(MilterFilter):
-    """A milter on its own connection."""
+class AsyncMilterConnection:
+    """A `MilterConnection` whose coroutines suspend."""
 
-    __slots__ = ("_loop", "_reader", "_task", "_writer")
+    __slots__ = ("_reader", "_writer")
 
-    def __init__(self, entry: FilterEntry, health: MilterHealth, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(entry, health)
-        self._loop = loop
+    def __init__(self) -> None:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._task: asyncio.Task[None] | None = None
 
-    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Query the milter.
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._writer is not None
 
-        `done` is called later, never from within this call, and not after `close`.
-        """
-        self._task = self._loop.create_task(self._ask(question, done))
+    async def connect(self, address: "MilterAddress", timeout_s: float) -> None:
+        """Connect.  Fails: OSError, TimeoutError."""
+        where, port = address
+        async with asyncio.timeout(timeout_s):
+            if port:
+                self._reader, self._writer = await asyncio.open_connection(where, port)
+            else:
+                self._reader, self._writer = await asyncio.open_unix_connection(where)
 
-    def close(self) -> None:
-        """End the session."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-            self.discard_body()
-        self._hang_up()
+    async def send(self, data: bytes, timeout_s: float) -> None:
+        """Send all bytes.  Fails: OSError, TimeoutError."""
+        assert self._writer is not None
+        self._writer.write(data)
+        async with asyncio.timeout(timeout_s):
+            await self._writer.drain()
 
-    async def _ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        steps = self.start(question)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                self._task = None
-                self._loop.call_soon(done, end.value)
-                return
-            assert self.client is not None
-            try:
-                async with asyncio.timeout(self.timeout_s if step == CONNECT else LIMIT_S):
-                    if step == CONNECT:
-                        self._hang_up()
-                        await self._connect()
-                    elif self._reader is not None and self._writer is not None:
-                        await self._talk(self.client, self._reader, self._writer)
-            except TimeoutError:
-                self.client.give_up(f"no answer for {self.timeout_s} seconds")
-            except OSError as error:
-                self.client.give_up(error.strerror or str(error))
-            if self.client.problem:
-                self._hang_up()
-                self.discard_body()
+    async def receive(self, timeout_s: float) -> bytes:
+        """Receive some bytes, b"" at the end of the connection.  Fails: OSError, TimeoutError."""
+        assert self._reader is not None
+        async with asyncio.timeout(timeout_s):
+            return await self._reader.read(_RECEIVE)
 
-    async def _connect(self) -> None:
-        if self.address is None:
-            raise OSError("not an address such as unix:/run/milter.sock or inet:127.0.0.1:11332")
-        where, port = self.address
-        if port:
-            self._reader, self._writer = await asyncio.open_connection(where, port)
-        else:
-            self._reader, self._writer = await asyncio.open_unix_connection(where)
-
-    async def _talk(self, client: MilterClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Exchange packets until the question is answered.  Fails: OSError, TimeoutError."""
-        while not client.problem:
-            while output := client.take_output():
-                writer.write(output)
-                async with asyncio.timeout(self.timeout_s):
-                    await writer.drain()
-            if client.answer is not None:
-                return
-            replies = client.replies
-            async with asyncio.timeout(self.timeout_s):
-                while client.replies == replies and client.answer is None:
-                    data = await reader.read(_RECEIVE)
-                    if not data:
-                        raise OSError("it closed the connection")
-                    client.receive(data)
-                    self.finish()
-
-    def _hang_up(self) -> None:
+    def close(self, last: bytes) -> None:
+        """Send the last bytes, and close."""
         writer, self._writer, self._reader = self._writer, None, None
         if writer is None:
             return
-        if self.client is not None and not self.client.problem:
-            self.client.quit()
-            writer.write(self.client.take_output())
+        if last:
+            writer.write(last)
         writer.close()

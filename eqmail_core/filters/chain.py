@@ -9,14 +9,12 @@ from eqmail_core.control.filter_entries import FilterEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from eqmail_core.control.controls import Controls
-    from eqmail_core.filters.async_milter import AsyncMilter
-    from eqmail_core.filters.blocking_milter import BlockingMilter
     from eqmail_core.filters.check_loading import LoadedCheck
-    from eqmail_core.filters.python_checks import AsyncCheck, BlockingCheck
+    from eqmail_core.filters.milter_filter import MilterConnection, MilterFilter
+    from eqmail_core.filters.python_checks import Calls, CheckFilter
 
 
 class FilterConfig:
@@ -48,25 +46,38 @@ class FilterConfig:
 
     def blocking_chain(self, has_milters: bool = True) -> "FilterChain":
         """Return the filters of one session of a blocking program; `has_milters`: milters see the client."""
-        from eqmail_core.filters.blocking_milter import BlockingMilter
+        from eqmail_core.filters.blocking_milter import BlockingMilterConnection
 
-        milters = [BlockingMilter(entry, self._health) for entry in self._milters if has_milters]
-        if not self._checks:
-            return FilterChain([], milters)
-        from eqmail_core.filters.python_checks import BlockingCheck
+        def calls() -> "Calls":
+            from eqmail_core.filters.python_checks import BlockingCalls
 
-        return FilterChain([BlockingCheck(entry, check, self._log) for entry, check in self._checks], milters)
+            return BlockingCalls()
 
-    def async_chain(self, loop: "asyncio.AbstractEventLoop", has_milters: bool = True) -> "FilterChain":
+        return self._chain(has_milters, BlockingMilterConnection, calls)
+
+    def async_chain(self, has_milters: bool = True) -> "FilterChain":
         """Return the filters of one session of a service; `has_milters`: milters see the client."""
-        from eqmail_core.filters.async_milter import AsyncMilter
+        from eqmail_core.filters.async_milter import AsyncMilterConnection
 
-        milters = [AsyncMilter(entry, self._health, loop) for entry in self._milters if has_milters]
+        def calls() -> "Calls":
+            from eqmail_core.filters.python_checks import AsyncCalls
+
+            return AsyncCalls()
+
+        return self._chain(has_milters, AsyncMilterConnection, calls)
+
+    def _chain(
+        self, has_milters: bool, new_connection: "Callable[[], MilterConnection]", new_calls: "Callable[[], Calls]"
+    ) -> "FilterChain":
+        from eqmail_core.filters.milter_filter import MilterFilter
+
+        milters = [MilterFilter(entry, self._health, new_connection()) for entry in self._milters if has_milters]
         if not self._checks:
             return FilterChain([], milters)
-        from eqmail_core.filters.python_checks import AsyncCheck
+        from eqmail_core.filters.python_checks import CheckFilter
 
-        return FilterChain([AsyncCheck(entry, check, self._log, loop) for entry, check in self._checks], milters)
+        calls = new_calls()
+        return FilterChain([CheckFilter(entry, check, self._log, calls) for entry, check in self._checks], milters)
 
     def _log(self, text: str) -> None:
         self._write_log(text.encode("utf-8", "replace"))
@@ -98,9 +109,7 @@ class FilterChain:
 
     __slots__ = ("after", "before")
 
-    def __init__(
-        self, before: "Sequence[BlockingCheck | AsyncCheck]", after: "Sequence[BlockingMilter | AsyncMilter]"
-    ) -> None:
+    def __init__(self, before: "Sequence[CheckFilter]", after: "Sequence[MilterFilter]") -> None:
         self.before = before
         self.after = after
 
@@ -110,5 +119,6 @@ class FilterChain:
 
     def close(self) -> None:
         """End with the session."""
-        for one in (*self.before, *self.after):
+        filters: tuple[CheckFilter | MilterFilter, ...] = (*self.before, *self.after)
+        for one in filters:
             one.close()

@@ -11,10 +11,12 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Protocol
 
 from eqmail_core.control.filter_entries import FilterEntry
 from eqmail_core.filters import verdict as op
-from eqmail_core.filters.api import context_of, verdict_of
+from eqmail_core.filters.api import Context, context_of, verdict_of
 from eqmail_core.filters.check_loading import LoadedCheck
 from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
@@ -27,46 +29,63 @@ _NO_ROOM = f"{MAX_THREADS} calls are running already"
 
 
 class CheckFilter:
-    """One check and one client; `write_log(text)` logs a line."""
+    """One check and one client; `write_log(text)` logs a line, `calls` waits for the check's methods."""
 
-    __slots__ = ("_check", "_entry", "_write_log", "stages")
+    __slots__ = ("_calls", "_check", "_entry", "_write_log", "stages")
 
-    def __init__(self, entry: FilterEntry, check: LoadedCheck, write_log: Callable[[str], None]) -> None:
+    def __init__(
+        self, entry: FilterEntry, check: LoadedCheck, write_log: Callable[[str], None], calls: "Calls"
+    ) -> None:
         self._entry = entry
         self._check = check
         self._write_log = write_log
+        self._calls = calls
         self.stages = check.stages
 
     def close(self) -> None:
-        """End with the session."""
+        """End with the session; a running query must be cancelled."""
 
-    def _call(self, question: FilterQuery) -> object:
-        """Call the method; return its answer, or a coroutine for an `async` method."""
-        return getattr(self._check.subject, question.stage)(context_of(question))
+    async def ask(self, question: FilterQuery) -> FilterVerdict:
+        """Query the check and return its verdict."""
+        if self._check.problem:
+            return self._no_answer(question, self._check.problem)
+        method, timeout_s = getattr(self._check.subject, question.stage), self._entry.timeout_s
+        try:
+            if self._calls.has_loop and inspect.iscoroutinefunction(method):
+                result = await asyncio.wait_for(_caught(method(context_of(question))), timeout_s)
+            else:
+                future = self._in_thread(method, question)
+                if future is None:
+                    return self._no_answer(question, _NO_ROOM)
+                result = await self._calls.result(future, timeout_s)
+        except TimeoutError:
+            return self._no_answer(question, f"no answer for {timeout_s} seconds")
+        return self._verdict(question, result)
 
-    def _call_and_release(self, question: FilterQuery) -> object:
-        answer = self._call(question)
-        return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+    def _in_thread(self, method: Callable[[Context], object], question: FilterQuery) -> "Future[object] | None":
+        """Call the method in a thread; the future gets its result or exception.
 
-    def _in_thread(self, question: FilterQuery, done: Callable[[object], None]) -> bool:
-        """Call the method in a thread, which passes its result or exception to `done`.
-
-        False: no thread free.
+        None: no thread free.
         """
         if not _running.acquire(blocking=False):
-            return False
+            return None
+        future: Future[object] = Future()
+        # From now on it cannot be cancelled, only abandoned.
+        future.set_running_or_notify_cancel()
 
         def work() -> None:
             try:
-                result = self._call_and_release(question)
+                result = method(context_of(question))
+                if inspect.iscoroutine(result):
+                    result = asyncio.run(result)
             except BaseException as surprise:  # The thread cannot report it in any other way.
                 result = surprise
             finally:
                 _running.release()
-            done(result)
+            future.set_result(result)
 
         threading.Thread(target=work, name=f"check {self._entry.name!r}", daemon=True).start()
-        return True
+        return future
 
     def _verdict(self, question: FilterQuery, result: object) -> FilterVerdict:
         if isinstance(result, BaseException):
@@ -82,104 +101,39 @@ class CheckFilter:
         is_too_early = question.stage in (op.CONNECTED, op.HELLO) and default == b"tempfail"
         return op.NO_VERDICT if is_too_early else op.verdict_when_unavailable(default)
 
-    @property
-    def _overrun(self) -> str:
-        return f"no answer for {self._entry.timeout_s} seconds"
+
+class Calls(Protocol):
+    """How the result of a call in a thread is awaited; `has_loop`: `async` methods run on the loop of the caller."""
+
+    has_loop: bool
+
+    async def result(self, future: "Future[object]", timeout_s: float) -> object:
+        """Return the result.  Fails: TimeoutError."""
 
 
-class BlockingCheck(CheckFilter):
-    """A check in a blocking program for one client."""
+class BlockingCalls:
+    """Calls of a blocking program for one client."""
 
-    def ask(self, question: FilterQuery) -> FilterVerdict:
-        """Query the check and return its verdict."""
-        if self._check.problem:
-            return self._no_answer(question, self._check.problem)
-        ended = threading.Event()
-        results: list[object] = []
+    has_loop = False
 
-        def done(result: object) -> None:
-            results.append(result)
-            ended.set()
-
-        if not self._in_thread(question, done):
-            return self._no_answer(question, _NO_ROOM)
-        if not ended.wait(self._entry.timeout_s):
-            return self._no_answer(question, self._overrun)
-        return self._verdict(question, results[0])
+    async def result(self, future: "Future[object]", timeout_s: float) -> object:
+        """Return the result.  Fails: TimeoutError."""
+        return future.result(timeout_s)
 
 
-class AsyncCheck(CheckFilter):
-    """A check in the resident service."""
+class AsyncCalls:
+    """Calls of the resident service."""
 
-    __slots__ = ("_done", "_loop", "_question", "_task", "_timer")
+    has_loop = True
 
-    def __init__(
-        self,
-        entry: FilterEntry,
-        check: LoadedCheck,
-        write_log: Callable[[str], None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(entry, check, write_log)
-        self._loop = loop
-        self._done: Callable[[FilterVerdict], None] | None = None
-        self._task: asyncio.Task[object] | None = None
+    async def result(self, future: "Future[object]", timeout_s: float) -> object:
+        """Return the result.  Fails: TimeoutError."""
+        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
 
-    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Query the check.
 
-        `done` is called later, never from within this call, and not after `close`.
-        """
-        self._question, self._done = question, done
-        if self._check.problem:
-            self._loop.call_soon(self._give_up, question, self._check.problem)
-            return
-        self._timer = self._loop.call_later(self._entry.timeout_s, self._give_up, question, self._overrun)
-        if inspect.iscoroutinefunction(getattr(self._check.subject, question.stage)):
-            self._task = self._loop.create_task(self._await(question))
-        elif not self._in_thread(question, lambda result: self._post(question, result)):
-            self._loop.call_soon(self._give_up, question, _NO_ROOM)
-
-    def close(self) -> None:
-        """Cancel the pending query."""
-        self._done = None
-        self._stop()
-
-    async def _await(self, question: FilterQuery) -> None:
-        call = self._call(question)
-        assert isinstance(call, Coroutine)
-        try:
-            result = await call
-        except Exception as surprise:  # Foreign code: its exception is its answer.
-            result = surprise
-        self._on_result(question, result)
-
-    def _post(self, question: FilterQuery, result: object) -> None:
-        """Pass a result from the thread to the loop, which may be closed."""
-        try:
-            self._loop.call_soon_threadsafe(self._on_result, question, result)
-        except RuntimeError:
-            pass
-
-    def _on_result(self, question: FilterQuery, result: object) -> None:
-        if self._done is not None and question is self._question:
-            self._task = None
-            self._finish(self._verdict(question, result))
-
-    def _give_up(self, question: FilterQuery, problem: str) -> None:
-        if self._done is not None and question is self._question:
-            self._finish(self._no_answer(question, problem))
-
-    def _finish(self, verdict: FilterVerdict) -> None:
-        done, self._done = self._done, None
-        self._stop()
-        if done is not None:
-            done(verdict)
-
-    def _stop(self) -> None:
-        timer = getattr(self, "_timer", None)
-        if timer is not None:
-            timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+async def _caught(call: Coroutine[None, None, object]) -> object:
+    """Return the result of foreign code, or its exception."""
+    try:
+        return await call
+    except Exception as surprise:
+        return surprise

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from eqmail_core.filters.transaction import TransactionInfo
 
     class FilterPort(Protocol):
-        """A filter in one session; the driver knows how to query it."""
+        """A filter in one session; its coroutines suspend in a service and block in a program."""
 
         @property
         def stages(self) -> frozenset[str]:
             """The stages at which it is queried."""
+
+        async def ask(self, question: "FilterQuery") -> "FilterVerdict":
+            """Query it; never fails."""
 
     class FilterPanel(Protocol):
         """The filters of one session in order: before the server's own decision, and after it."""

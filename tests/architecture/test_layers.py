@@ -14,7 +14,7 @@ CORE = ROOT / "eqmail_core"
 TOOLKIT = ROOT / "eqmail_setup"
 
 RANKS = {
-    0: "outcome text mail site",
+    0: "coroutines outcome text mail site",
     1: "control dns dsn ipc",
     2: "mail_auth system",
     3: "access auth event_loop mailbox service spawn tcpserver tls tools users",
@@ -28,7 +28,7 @@ RANK = {package: rank for rank, packages in RANKS.items() for package in package
 
 # Modules that get everything as arguments: no files, sockets, clocks, processes.
 PURE = """
-outcome text/* mail/* site/site site/layout site/accounts site/site_file
+coroutines outcome text/* mail/* site/site site/layout site/accounts site/site_file
 control/* auth/client auth/checkpassword auth/secrets_file auth/verify auth/credentials
 dns/query dns/mx dns/parallel dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
 mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/protocol

@@ -6,13 +6,13 @@ Source: smtp-server.md 4.6, 4.8.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from eqmail_core.auth.checkpassword import NO_CHILD
 from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
 from eqmail_core.event_loop.async_process import PipeReader, kill, on_end
 from eqmail_core.event_loop.child_slots import Slot
-from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
+from eqmail_core.filters.verdict import FilterVerdict, verdict_when_unavailable
 from eqmail_core.smtpd.policy.authentication import is_refusal
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
@@ -58,17 +58,10 @@ class Client(Protocol):
         """Whether the client has sent unprocessed input, or disconnected."""
 
 
-class LoopFilter(Protocol):
-    """A filter of a client of the service."""
-
-    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Send the query; `done` is called later."""
-
-
 class AsyncRequestRunner:
     """A pending decision: runs its requests, then calls `decided(verdict)` in a later turn."""
 
-    __slots__ = ("_client", "_context", "_decided", "_give_up", "_requests", "_slot")
+    __slots__ = ("_client", "_context", "_decided", "_give_up", "_query", "_requests", "_slot")
 
     def __init__(
         self, context: ServerContext, client: Client, requests: "PendingDecision", decided: Callable[[Decision], None]
@@ -80,6 +73,7 @@ class AsyncRequestRunner:
         # Ends the wait for a child.
         self._give_up: Callable[[], None] | None = None
         self._slot: Slot | None = None
+        self._query: asyncio.Task[FilterVerdict] | None = None
         self._resume(None)
 
     def cancel(self) -> None:
@@ -89,6 +83,8 @@ class AsyncRequestRunner:
             self._requests = None
         if self._slot is not None and not self._slot.has_begun:
             self._slot.leave()
+        if self._query is not None:
+            self._query.cancel()
 
     def kill_child(self) -> None:
         """Time out: end the wait for a child, if there is one."""
@@ -218,7 +214,20 @@ class AsyncRequestRunner:
         self._context.recipient_lookup.ask(request.recipient, self._resume_soon)
 
     def _ask_filter(self, request: QueryFilter) -> None:
-        cast(LoopFilter, request.filter).ask(request.question, self._resume)
+        self._query = self._context.loop.create_task(request.filter.ask(request.question))
+        self._query.add_done_callback(self._filter_answered)
+
+    def _filter_answered(self, query: "asyncio.Task[FilterVerdict]") -> None:
+        self._query = None
+        if query.cancelled():
+            return
+        problem = query.exception()
+        if problem is None:
+            self._resume(query.result())
+            return
+        # A mistake of ours must not leave the client without an answer.
+        self._context.loop.call_exception_handler({"message": "a filter failed", "exception": problem})
+        self._resume(verdict_when_unavailable(b"tempfail"))
 
     def _pause(self, request: Delay) -> None:
         self._context.loop.call_later(request.seconds, self._resume, None)

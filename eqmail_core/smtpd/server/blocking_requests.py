@@ -11,6 +11,7 @@ import signal
 import time
 
 from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
+from eqmail_core.coroutines import run_blocking
 from eqmail_core.dns.query import CLIENT_TIMEOUT_S, NO_ANSWER
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.dns.resolver import BlockingResolver
-    from eqmail_core.filters.blocking_milter import BlockingMilter
-    from eqmail_core.filters.python_checks import BlockingCheck
     from eqmail_core.filters.verdict import FilterVerdict
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.smtpd.protocol.events import Decision
@@ -164,8 +163,7 @@ def _look_up(runner: BlockingRequestRunner, request: LookupRecipient) -> bytes:
 
 def _ask_filter(runner: BlockingRequestRunner, request: QueryFilter) -> "FilterVerdict":
     runner.flush()
-    one: BlockingMilter | BlockingCheck = request.filter  # type: ignore[assignment]  # a blocking session has only blocking filters
-    return one.ask(request.question)
+    return run_blocking(request.filter.ask(request.question))
 
 
 def _pause(runner: BlockingRequestRunner, request: Delay) -> None:

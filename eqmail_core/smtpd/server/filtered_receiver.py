@@ -35,7 +35,7 @@ def receive_filtered(
     rules = config.policy.rules
     if filters is None:
         filters = FilterConfig((), (), None, context.log)
-    chain = filters.async_chain(context.loop, config.client.has_milters)
+    chain = filters.async_chain(config.client.has_milters)
     policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain, config.policy.auth_check)
     messages = FilteredReceiver(context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit)
     return policy, messages

@@ -217,7 +217,7 @@ class ClassicSend:
             if delivery is None:
                 core.log.warning(b"internal error: delivery report out of range")
             else:
-                core.scheduler.report(delivery, result)
+                core.scheduler.results.report(delivery, result)
 
     def _flush_commands(self) -> None:
         for spawner in self._spawners:

@@ -162,12 +162,12 @@ class SchedulerCore:
         self.scheduler = Scheduler(
             self.files, self.log, settings.routes, settings.retry_schedule, deliverers, limits, self.completion.add
         )
-        self.scheduler.worker = worker
+        self.scheduler.results.worker = worker
         if settings.delay_s:
             self.scheduler.on_deferred = self._deferred
         self.scheduler.suspend_domains(settings.controls.suspendeddomains)
         self.attempts = AttemptLog(self.files, worker)
-        self.scheduler.on_failed_attempt = self.attempts.note
+        self.scheduler.results.on_failed_attempt = self.attempts.note
         self.preprocessor = Preprocessor(self.files, settings.lines)
         self.scanner = QueueScanner(self.scheduler, self.completion, self.preprocessor, cleaner, worker, self._is_held)
         self.is_held = _never_in_memory

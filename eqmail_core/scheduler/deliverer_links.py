@@ -8,13 +8,13 @@ Source: ipc/delivery_protocol.py.
 import asyncio
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.outcome import DONE, NOT_DURABLE, TEMPORARY, DeliveryResult
 from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.scheduler.links import ReconnectingChannel
-from eqmail_core.scheduler.ports import Delivery, SharedMessageFd
-from eqmail_core.scheduler.scheduler import Scheduler
+from eqmail_core.scheduler.ports import Delivery, DeliveryResultPort, Log, SharedMessageFd
 
 LOST = b"Lost the connection to the delivery service; will try again. (#4.3.0)\n"
 NO_MESSAGE = b"qmail-spawn unable to open message. (#4.3.0)"
@@ -23,15 +23,30 @@ NO_MESSAGE = b"qmail-spawn unable to open message. (#4.3.0)"
 _MANY = 64
 
 
+class MessageOpener(Protocol):
+    """Opens messages on the disk."""
+
+    def open_message(self, number: int) -> int:
+        """Return a descriptor of mess/N.  Fails: OSError."""
+
+
 class DelivererLink:
     """The connection to one delivery service."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, path: str, scheduler: Scheduler, on_change: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        results: DeliveryResultPort,
+        files: MessageOpener,
+        log: Log,
+        on_change: Callable[[], None],
     ) -> None:
         self.requests: dict[int, Delivery] = {}
         self._not_durable: dict[int, Delivery] = {}
-        self._scheduler = scheduler
+        self._results = results
+        self._files = files
+        self._log = log
         self._on_change = on_change
         self._serial = 0
         self.channel = ReconnectingChannel(loop, path, self._packet, on_change, self._lost)
@@ -47,9 +62,9 @@ class DelivererLink:
         assert channel is not None
         if job.body is None:
             try:
-                job.body = SharedMessageFd(self._scheduler.files.open_message(job.number))
+                job.body = SharedMessageFd(self._files.open_message(job.number))
             except OSError:
-                self._scheduler.report(delivery, DeliveryResult(TEMPORARY, NO_MESSAGE))
+                self._results.report(delivery, DeliveryResult(TEMPORARY, NO_MESSAGE))
                 return
         self._serial = serial = self._serial + 1
         name = b""
@@ -72,12 +87,12 @@ class DelivererLink:
                 return
             delivery = self.requests.pop(serial, None)
             if delivery is None:
-                self._scheduler.log.warning(b"internal error: delivery report out of range")
+                self._log.warning(b"internal error: delivery report out of range")
                 return
             if result.outcome == DONE and result.disposition == NOT_DURABLE:
                 self._not_durable[serial] = delivery
             result.text = result.text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
-            self._scheduler.report(delivery, result)
+            self._results.report(delivery, result)
         elif packet[:1] == delivery_wire.BECAME_DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)
@@ -87,12 +102,12 @@ class DelivererLink:
             for serial in serials:
                 delivery = self._not_durable.pop(serial, None)
                 if delivery is not None:
-                    self._scheduler.mark_durable(delivery)
+                    self._results.mark_durable(delivery)
         self._on_change()
 
     def _drop_peer(self) -> None:
         """Close the connection after a malformed packet; it is made again."""
-        self._scheduler.log.warning(b"internal error: delivery report out of range")
+        self._log.warning(b"internal error: delivery report out of range")
         if self.channel.channel is not None:
             self.channel.channel.close()
 
@@ -100,9 +115,9 @@ class DelivererLink:
         orders, self.requests = self.requests, {}
         unsettled, self._not_durable = self._not_durable, {}
         for delivery in orders.values():
-            self._scheduler.report(delivery, DeliveryResult(TEMPORARY, LOST))
+            self._results.report(delivery, DeliveryResult(TEMPORARY, LOST))
         for delivery in unsettled.values():
-            self._scheduler.durability_lost(delivery)
+            self._results.durability_lost(delivery)
         self._on_change()
 
 

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from eqmail_core.dsn.notification import Notification
 from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, render_dsn
 from eqmail_core.mail.message_identity import MessageIdentity
+from eqmail_core.outcome import DeliveryResult
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.system.repeated_lines import RepeatedLines
@@ -200,8 +201,21 @@ class Delivery:
         self.recipient_index = index
 
 
+class DeliveryResultPort(Protocol):
+    """Takes the results of deliveries."""
+
+    def report(self, delivery: Delivery, result: DeliveryResult) -> None:
+        """Record the end of a delivery; after a success that is not durable, one of the other two must follow."""
+
+    def mark_durable(self, delivery: Delivery) -> None:
+        """Record that a reported success is durable now."""
+
+    def durability_lost(self, delivery: Delivery) -> None:
+        """Record that a reported success may never become durable."""
+
+
 class Deliverer(Protocol):
-    """Delivers for one channel; reports come back through `Scheduler.report`."""
+    """Delivers for one channel; results go to a `DeliveryResultPort`."""
 
     @property
     def alive(self) -> bool:

@@ -1,49 +1,36 @@
 """The delivery scheduler of qmail-send.
 
-It decides when each recipient is tried, how many at once, and what each report means.
+It decides when each recipient is tried and how many at once; what comes of it is for scheduler/results.py.
 
 It knows neither files nor sockets: the queue files, the deliverers and the recorders are arguments, and so is the
-clock. `pump` starts what is due. Results arrive through `report`, `mark_durable` and `durability_lost`.
+clock. `pump` starts what is due.
 
 Source: queue.md 3.7 (qmail-send.c job, del, pass).
-Long because starting and ending deliveries change the same state.
+Long because reading lists and starting deliveries change the same state.
 """
 
 from collections.abc import Callable, Mapping
 
-from eqmail_core.dsn.notification import DELIVERED_TEXT, EXPANDED_TEXT, RELAYED_TEXT, TOO_LONG
 from eqmail_core.dsn.parameters import NO_DSN, RecipientDsn
 from eqmail_core.dsn.qsbmf import failure_block
-from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
+from eqmail_core.mail.address import is_verp_base, verp_sender
 from eqmail_core.mail.domain_name import table_key
-from eqmail_core.outcome import (
-    DONE,
-    DSN_RELAYED,
-    DURABLE,
-    EXPANDED,
-    NOT_DURABLE,
-    PERMANENT,
-    TEMPORARY,
-    DeliveryResult,
-    Disposition,
-)
+from eqmail_core.outcome import TEMPORARY, DeliveryResult
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, RetrySchedule, requeue_delay
 from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.channel import ChannelState, Record
-from eqmail_core.scheduler.destination_queues import DestinationQueue
 from eqmail_core.scheduler.disk_recorder import DiskRecorder
 from eqmail_core.scheduler.ports import (
     SYSTEM_ERROR_PAUSE_S,
     Deliverer,
     Delivery,
-    InlineExecutor,
     Job,
     Log,
-    WorkerPort,
 )
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
+from eqmail_core.scheduler.results import ResultHandler
 from eqmail_core.scheduler.suspension import suspension_of
 
 # Records read per channel and turn, so that a long list of finished recipients does not delay other messages.
@@ -59,11 +46,9 @@ _MAX_RESTING = 50
 
 
 class Scheduler:
-    """Decides what to deliver next and records the results; `routes` may be replaced at any time.
+    """Decides what to deliver next; `routes` may be replaced at any time.
 
-    `on_deferred` is called with every attempt that leaves recipients on the disk for a later attempt,
-    `on_failed_attempt` with every delivery that ended without a result, its report and the time.
-    `worker` runs the flushes.
+    `on_deferred` is called with every attempt that leaves recipients on the disk for a later attempt.
     """
 
     def __init__(
@@ -83,18 +68,14 @@ class Scheduler:
         self.now = 0
         self.exiting = False
         self.paused = False
-        self.not_durable = 0
-        self.worker: WorkerPort = InlineExecutor()
-        self._flushing = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
-        self.on_failed_attempt: Callable[[Delivery, bytes, int], None] = lambda delivery, reason, now: None
         self._suspended: Mapping[bytes, int] | None = None
-        self.recorder = DiskRecorder(self)
+        self.recorder = DiskRecorder(files, log, self)
         self.channels = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
+        self.results = ResultHandler(files, log, self.channels, retry_schedule, self.log_status, lambda: self.now)
         self._retry_schedule = retry_schedule
         self._on_finished = on_finished
         self._deliveries = 0
-        self._ended: list[tuple[DestinationQueue[Delivery], bytes, bytes]] = []
 
     def log_status(self) -> None:
         """Log how many deliveries are running."""
@@ -106,7 +87,7 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether no running delivery can still report; deliverers that are not alive do not count."""
-        return not (self.not_durable or self._flushing) and not any(
+        return not (self.results.not_durable or self.results.flushing) and not any(
             channel.used_slots and channel.deliverer.alive for channel in self.channels
         )
 
@@ -140,7 +121,7 @@ class Scheduler:
         for channel in self.channels:
             for job in channel.suspend() if channel.room is not None else ():
                 job.retry = min(job.retry, self.now)
-                self.release(job)
+                self.results.release(job)
 
     def pause(self, reason: bytes) -> None:
         """Start no deliveries for a reason, or resume with b""; running ones continue."""
@@ -160,9 +141,9 @@ class Scheduler:
             return False
         room = self.channels[REMOTE].room
         if room is not None:
-            for queue, outcome, text in self._ended:
+            for queue, outcome, text in self.results.ended:
                 room.delivery_ended(queue, outcome, text, now)
-            self._ended.clear()
+            self.results.ended.clear()
         return sum(self._pass(channel, now) for channel in self.channels) > 0
 
     def wakes_at(self) -> float | None:
@@ -247,7 +228,7 @@ class Scheduler:
             channel.resting.append(job)
         else:
             job.retry = min(job.retry, self.now + requeue_delay(job.age, is_moving=True))
-            self.release(job)
+            self.results.release(job)
 
     def _from_disk(self, channel: ChannelState) -> Job | None:
         while (number := channel.due.pop_due(self.now)) is not None:
@@ -289,7 +270,7 @@ class Scheduler:
         """
         for channel in self.channels:
             for job in channel.suspend(number):
-                self.release(job)
+                self.results.release(job)
         return [channel.open[number] for channel in self.channels if number in channel.open]
 
     def _stop_reading(self, channel: ChannelState, warning: bytes = b"") -> None:
@@ -298,7 +279,7 @@ class Scheduler:
         if warning:
             paths = self.files.paths
             self.log.warning(warning % self.files.short(paths.channel(CHANNELS[channel.index], job.number)))
-        self.release(job)
+        self.results.release(job)
 
     def _delivery(self, job: Job, record: Record) -> Delivery:
         """Make the delivery of one recipient, which starts later."""
@@ -343,7 +324,7 @@ class Scheduler:
         for channel in self.channels:
             if channel.room is not None:
                 for delivery in channel.room.remove(lambda item: self._is_suspended(item.recipient)):
-                    self.release(delivery.job)
+                    self.results.release(delivery.job)
 
     def _is_suspended(self, recipient: bytes) -> bool:
         return suspension_of(self._suspended, recipient.rpartition(b"@")[2], self.now) is not None
@@ -374,7 +355,7 @@ class Scheduler:
         if reason:
             delivery.queue = None
             self._begin(channel, delivery)
-            self.report(delivery, DeliveryResult(TEMPORARY, reason))
+            self.results.report(delivery, DeliveryResult(TEMPORARY, reason))
         else:
             self._start(channel, delivery)
 
@@ -390,100 +371,6 @@ class Scheduler:
         channel.used_slots += 1
         self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient))
         self.log_status()
-
-    def report(self, delivery: Delivery, result: DeliveryResult) -> None:
-        """Record the end of a delivery; an outcome that is none of the three defers it.
-
-        After a success that is not durable, `mark_durable` or `durability_lost` must follow.
-        """
-        job, outcome, text = delivery.job, result.outcome, result.text
-        channel = self.channels[job.channel]
-        if delivery.queue is not None:
-            self._ended.append((delivery.queue, outcome, text))
-        if outcome == TEMPORARY and self._retry_schedule.is_over(job.age, delivery.recipient):
-            outcome, text = PERMANENT, text + TOO_LONG
-        channel.used_slots -= 1
-        self.log.say(self.log.lines.report(delivery.number, outcome, text))
-        if outcome == PERMANENT:
-            if not job.recipient_dsn(delivery.offset).wants_failure:
-                job.recorder.record_done(job, delivery.offset)
-                job.pending -= 1
-            elif job.recorder.record_failure(job, delivery.recipient, delivery.offset, text, has_failed=True):
-                job.pending -= 1
-                if job.failed and not job.is_flushing:
-                    self._flush_failures(job)
-        elif outcome == DONE:
-            if result.disposition == NOT_DURABLE:
-                self.not_durable += 1
-                self.log_status()
-                return
-            self._succeeded(delivery, result.disposition)
-        else:
-            self.on_failed_attempt(delivery, text, self.now)
-        self.log_status()
-        self.release(job)
-
-    def mark_durable(self, delivery: Delivery) -> None:
-        """Record that a reported success is durable now."""
-        self.not_durable -= 1
-        self._succeeded(delivery, DURABLE)
-        self.release(delivery.job)
-
-    def _succeeded(self, delivery: Delivery, disposition: Disposition) -> None:
-        """Record a success; a requested success DSN is left out when it cannot be noted."""
-        job = delivery.job
-        job.pending -= 1
-        if job.dsn is not None and disposition != DSN_RELAYED and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
-            delivered = DELIVERED_TEXT if job.channel == LOCAL else RELAYED_TEXT
-            text = EXPANDED_TEXT if disposition == EXPANDED else delivered
-            if job.recipient_dsn(delivery.offset).wants_success and job.recorder.record_failure(
-                job, delivery.recipient, delivery.offset, text, has_failed=False
-            ):
-                return
-        job.recorder.record_done(job, delivery.offset)
-
-    def durability_lost(self, delivery: Delivery) -> None:
-        """Record that a reported success may never become durable: the recipient is tried again."""
-        self.not_durable -= 1
-        self.release(delivery.job)
-
-    def release(self, job: Job) -> None:
-        """Drop one reference to an attempt; the last one closes it."""
-        job.refs -= 1
-        if job.refs == 0:
-            self.channels[job.channel].open.pop(job.number, None)
-            if job.body is not None:
-                job.body.drop()
-                job.body = None
-            job.recorder.job_closed(job)
-
-    def _flush_failures(self, job: Job) -> None:
-        """Mark failed recipients once the bounce is on the disk; the attempt stays open until then."""
-        failed, job.failed, job.is_flushing = job.failed, [], True
-        job.refs += 1
-        self._flushing += 1
-
-        def flush() -> QueueFileError | None:
-            try:
-                self.files.flush_failures(job.number)
-            except QueueFileError as trouble:
-                return trouble
-            return None
-
-        def flushed(problem: QueueFileError | None) -> None:
-            self._flushing -= 1
-            job.is_flushing = False
-            if problem is None:
-                for offset in failed:
-                    job.recorder.record_done(job, offset)
-            else:
-                self.log.warning(problem.text)
-                job.pending += len(failed)
-            if job.failed:
-                self._flush_failures(job)
-            self.release(job)
-
-        self.worker.do(flush, flushed)
 
     def block(self, recipient: bytes, report: bytes, dsn: RecipientDsn = NO_DSN) -> bytes:
         """Return the paragraph of a bounce about one recipient."""

@@ -119,7 +119,9 @@ class ResidentSend:
         core.is_held = self._memory_queue.is_held
         core.keeps_times.append(self._spiller)
         for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
-            deliverers.links = [DelivererLink(loop, path, core.scheduler, self.wake) for path in paths]
+            deliverers.links = [
+                DelivererLink(loop, path, core.scheduler.results, core.files, core.log, self.wake) for path in paths
+            ]
         self._deliverer_links = [wire.channel for wire in (*local.links, *remote.links)]
         self._trigger = Trigger(site.queue.trigger)
         self._control_server: ControlServer | None = None

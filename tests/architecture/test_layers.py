@@ -61,9 +61,7 @@ TOOLKIT_MAY_USE = set(RANK) - {"programs"}
 ONLY_IN_CLI = {"click", "rich"}
 
 # What is left of the old layout; these lists only get shorter.
-KNOWN_CYCLES = [
-    ["eqmail_core.scheduler.disk_recorder", "eqmail_core.scheduler.scheduler"],
-]
+KNOWN_CYCLES = []
 Imports = dict[str, set[str]]
 
 

@@ -187,7 +187,7 @@ class SchedulerHarness:
                 if order[0].recipient == recipient:
                     deliverer.orders.remove(order)
                     result = DeliveryResult(letter, text, DURABLE if durable else NOT_DURABLE)
-                    self.scheduler.report(order[0], result)
+                    self.scheduler.results.report(order[0], result)
                     return order[0]
         raise AssertionError(f"no delivery to {recipient!r} runs")
 

@@ -226,19 +226,19 @@ class SimScheduler:
             try:
                 job.body = SharedMessageFd(self.queue_files.open_message(job.number))
             except OSError:
-                self.core.report(delivery, DeliveryResult(b"Z", b"unable to open message"))
+                self.core.results.report(delivery, DeliveryResult(b"Z", b"unable to open message"))
                 return
         body = bytes(services.timed.read_at(job.body.fd, 1 << 20, 0))
         if delivery.recipient.startswith(b"bad"):
-            self.core.report(delivery, DeliveryResult(b"D", b"no such user\n"))
+            self.core.results.report(delivery, DeliveryResult(b"D", b"no such user\n"))
         elif not services.is_hasty and services.rng.random() < 0.4:
-            self.core.report(delivery, DeliveryResult(b"Z", b"later\n"))
+            self.core.results.report(delivery, DeliveryResult(b"Z", b"later\n"))
         else:
             services.history.deliver(body, delivery.recipient)
             is_durable = services.rng.random() < 0.5
-            self.core.report(delivery, DeliveryResult(b"K", b"", DURABLE if is_durable else NOT_DURABLE))
+            self.core.results.report(delivery, DeliveryResult(b"K", b"", DURABLE if is_durable else NOT_DURABLE))
             if not is_durable:
-                self.deliveries.append(partial(self._hear, lambda: self.core.mark_durable(delivery)))
+                self.deliveries.append(partial(self._hear, lambda: self.core.results.mark_durable(delivery)))
 
     # The sender, who gets bounces.
 

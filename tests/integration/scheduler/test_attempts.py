@@ -20,7 +20,7 @@ def attempts_of(harness: SchedulerHarness) -> AttemptLog:
     """The log of a scheduler that starts now."""
     os.makedirs(f"{harness.paths.root}/lock", exist_ok=True)
     log = AttemptLog(harness.queue_files, harness.worker)
-    harness.scheduler.on_failed_attempt = log.note
+    harness.scheduler.results.on_failed_attempt = log.note
     log.open(int(harness.now))
     return log
 
@@ -133,7 +133,7 @@ def test_lines_wait_while_the_file_is_written_anew(harness: SchedulerHarness) ->
 
 def test_without_the_file_mail_is_delivered_all_the_same(harness: SchedulerHarness) -> None:
     log = AttemptLog(harness.queue_files, harness.worker)
-    harness.scheduler.on_failed_attempt = log.note
+    harness.scheduler.results.on_failed_attempt = log.note
     log.open(NOW)
     harness.old(7, b"s@x", remote=b"Ta@other.net\0")
     harness.scanner.find_old(NOW)

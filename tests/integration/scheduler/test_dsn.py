@@ -42,7 +42,7 @@ def reported(harness: SchedulerHarness) -> dict[str, str]:
 def relay_with_dsn(harness: SchedulerHarness, recipient: bytes) -> None:
     (order,) = [order for order in harness.remote.orders if order[0].recipient == recipient]
     harness.remote.orders.remove(order)
-    harness.scheduler.report(order[0], DeliveryResult(b"K", b"", DSN_RELAYED))
+    harness.scheduler.results.report(order[0], DeliveryResult(b"K", b"", DSN_RELAYED))
 
 
 def test_success_is_reported_where_requested(harness: SchedulerHarness) -> None:
@@ -54,7 +54,7 @@ def test_success_is_reported_where_requested(harness: SchedulerHarness) -> None:
     harness.turn()
     assert not harness.injector.bounces
     (held,) = harness.held.messages.values()
-    harness.scheduler.mark_durable(Delivery(held.jobs[0], 0, b"a@example.org", 0))
+    harness.scheduler.results.mark_durable(Delivery(held.jobs[0], 0, b"a@example.org", 0))
     assert reported(harness) == {"c@example.org": "delivered", "a@example.org": "delivered"}
     assert harness.message_store.notices == [("finished", 1)]
 

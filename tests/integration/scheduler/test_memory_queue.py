@@ -51,7 +51,7 @@ def test_a_success_must_be_durable_before_the_journal_forgets(harness: Scheduler
     delivery = harness.report(b"j@example.org", b"K", durable=False)
     harness.turn()
     assert harness.message_store.notices == []
-    harness.scheduler.mark_durable(delivery)
+    harness.scheduler.results.mark_durable(delivery)
     assert harness.message_store.notices == [("finished", serial)]
 
 

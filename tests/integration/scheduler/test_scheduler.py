@@ -303,7 +303,7 @@ def test_a_success_counts_when_it_is_durable(harness: SchedulerHarness) -> None:
     harness.turn()
     assert harness.files(7)["local"] == b"Tj@example.org\0"
     assert not harness.scheduler.idle
-    harness.scheduler.mark_durable(delivery)
+    harness.scheduler.results.mark_durable(delivery)
     harness.turn()
     assert harness.lines()[-1] == "end msg 7"
     assert harness.scheduler.idle
@@ -314,7 +314,7 @@ def test_a_success_that_never_became_durable_is_repeated(harness: SchedulerHarne
     harness.scanner.find_old(NOW)
     harness.turn()
     delivery = harness.report(b"j@example.org", b"K", b"ok\n", durable=False)
-    harness.scheduler.durability_lost(delivery)
+    harness.scheduler.results.durability_lost(delivery)
     assert harness.due_of(LOCAL, 7) == [100]
     assert harness.files(7)["local"] == b"Tj@example.org\0"
 
@@ -401,7 +401,7 @@ def test_a_search_that_lost_its_cleaner_stops_and_nothing_is_forgotten(harness: 
 def test_a_failed_recipient_is_marked_when_the_bounce_is_on_the_disk(tmp_path: Path) -> None:
     """Else a power cut may leave the mark without the bounce, and the sender gets no report."""
     harness = SchedulerHarness(tmp_path)
-    harness.scheduler.worker = harness.worker
+    harness.scheduler.results.worker = harness.worker
     harness.worker.eager = False
     harness.old(7, b"a@b", local=b"Tj@example.org\0")
     harness.scanner.find_old(NOW)
@@ -485,7 +485,7 @@ def test_waiting_messages_are_spilled_at_the_end(tmp_path: Path) -> None:
     harness.scheduler.suspend_message(8)
     assert not harness.scheduler.channels[LOCAL].resting
     for delivery, _ in list(harness.local.orders):
-        harness.scheduler.report(delivery, DeliveryResult(b"K", b""))
+        harness.scheduler.results.report(delivery, DeliveryResult(b"K", b""))
     assert not harness.scheduler.channels[LOCAL].open
     assert harness.queue_files.birth_of(7) and harness.queue_files.birth_of(8)
 
@@ -596,7 +596,7 @@ def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: P
     harness.turn()
     for delivery, _ in [*harness.local.orders, *harness.remote.orders]:
         letter = b"Z" if delivery.job.number % 3 == 0 else b"D" if delivery.job.number % 3 == 1 else b"K"
-        harness.scheduler.report(delivery, DeliveryResult(letter, b"x"))
+        harness.scheduler.results.report(delivery, DeliveryResult(letter, b"x"))
     harness.local.orders.clear()
     harness.remote.orders.clear()
     for number, serial in serials.items():
@@ -605,7 +605,7 @@ def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: P
     for _ in range(3):
         harness.turn(400)
         for delivery, _ in [*harness.local.orders, *harness.remote.orders]:
-            harness.scheduler.report(delivery, DeliveryResult(b"K", b"x"))
+            harness.scheduler.results.report(delivery, DeliveryResult(b"K", b"x"))
         harness.local.orders.clear()
         harness.remote.orders.clear()
     harness.spilling.give_up()

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from eqmail_core.system.repeated_lines import forget_repeated
+
 # The time of one example depends on the machine more than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 if not os.access(Path(__file__).parents[1], os.W_OK):
@@ -77,6 +79,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def ways_of_the_process() -> Iterator[None]:
     """Put back what programs set for the whole process, because in some tests they run in ours."""
     mask, pipe = os.umask(0o022), signal.getsignal(signal.SIGPIPE)
+    forget_repeated()
     yield
     os.umask(mask)
     signal.signal(signal.SIGPIPE, pipe)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Set
 
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import peer_credentials
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 
 PAUSE_S = 1.0
 
@@ -66,7 +66,7 @@ class Listener:
             close_aside(sock.detach())
 
     def _rest(self, error: OSError) -> None:
-        log_line(self._name, f"alert: cannot take a connection: {error.strerror}; trying again in {PAUSE_S:g} s")
+        say_seldom(self._name, f"alert: cannot take a connection: {error.strerror}; trying again in {PAUSE_S:g} s")
         self._selector.unregister(self._sock)
         self._is_resting = True
         self._rests_until = time.monotonic() + PAUSE_S

@@ -34,9 +34,9 @@ from eqmail_core.smtp.exchange import TRY_NEXT
 from eqmail_core.spawn.protocol import NO_MESSAGE
 from eqmail_core.spawn.request_check import rejection
 from eqmail_core.system.files import CHUNK
-from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.system.own_addresses import own_addresses
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
 
@@ -179,7 +179,7 @@ class RemoteDeliveries:
         client = await self._try_new_connection(job, candidate, dsn, key)
         if client and may_go_plain(client, dsn, job.settings.tls_falls_back, route.user is not None):
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
-            log_line(NAME, f"warning: {reason} Trying without TLS.")
+            say_seldom(NAME, f"warning: {reason} Trying without TLS.")
             client = await self._try_new_connection(job, candidate, PLAIN, None)
         return client
 

@@ -32,8 +32,8 @@ from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.spawn.protocol import NO_MESSAGE
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import assume_role
+from eqmail_core.system.repeated_lines import say_seldom
 
 
 class RemoteService:
@@ -95,7 +95,7 @@ class RemoteService:
         try:
             return await self._deliveries.deliver(order, message)
         except Exception as surprise:
-            log_line(
+            say_seldom(
                 NAME, f"alert: delivery {order.serial} of message {order.number}: {type(surprise).__name__}: {surprise}"
             )
             return DeliveryResult(TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n")
@@ -128,7 +128,7 @@ class RequestConnection:
         try:
             order = split_order(packet)
         except ValueError:
-            log_line(NAME, "warning: a packet that is no order: closing this wire")
+            say_seldom(NAME, "warning: a packet that is no order: closing this wire")
             if fd >= 0:
                 close_aside(fd)
             self.channel.close()
@@ -186,7 +186,7 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGHUP, reread)
-    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(log_line, NAME))
+    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(say_seldom, NAME))
     tell_ready()
     await ended.wait()
     listening.close()

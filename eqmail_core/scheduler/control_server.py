@@ -21,7 +21,7 @@ from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.scheduler.control import SchedulerControl
 from eqmail_core.scheduler.ports import WorkerPort
 from eqmail_core.system.kernel import sync_file_system
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 
 # Packets on their way to a client before the next ones are made.
 _AHEAD = 8
@@ -51,7 +51,7 @@ class ControlServer:
         self.on_change = on_change
         self._queue = queue
         self._visits: set[_ControlConnection] = set()
-        self._listener = LoopListener(loop, listener, self._accept, partial(log_line, "qmail-send"))
+        self._listener = LoopListener(loop, listener, self._accept, partial(say_seldom, "qmail-send"))
 
     def end(self) -> None:
         """Accept no more connections."""

@@ -19,6 +19,7 @@ from eqmail_core.supervisor.service_manager import ServiceManager
 from eqmail_core.supervisor.service_process import NAME, SupervisedService
 from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import assume_role
+from eqmail_core.system.repeated_lines import say_seldom
 
 SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
@@ -188,7 +189,7 @@ class Supervisor:
         service.start_at = now + service.pause_s
         service.note_end(invoked_by)
         then = f", starting it again in {service.pause_s:g} s" if self._all_served else ""
-        log_line(NAME, f"alert: {service.name} {invoked_by}{then}")
+        say_seldom(NAME, f"alert: {service.name} {invoked_by}{then}")
 
     def _end(self) -> None:
         """End the services rank by rank; wait for running deliveries.

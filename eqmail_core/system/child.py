@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from eqmail_core.ipc.packet_socket import enlarge_send_buffer, refuse_descriptors
 from eqmail_core.system.kernel import close_all_but
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 
 _KEPT = 3
 
@@ -34,7 +34,7 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
         try:
             code = act(_only(theirs))
         except BaseException as surprise:
-            log_line(name, f"alert: {type(surprise).__name__}: {surprise}")
+            say_seldom(name, f"alert: {type(surprise).__name__}: {surprise}")
         finally:
             os._exit(code)
     theirs.close()

@@ -8,10 +8,6 @@ from stat import S_ISSOCK
 
 from eqmail_core.outcome import EXIT_TEMPORARY
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from eqmail_core.system.repeated_lines import RepeatedLines
-
 SYSLOG = "/dev/log"
 """The socket of the system's log, which takes one line per datagram."""
 
@@ -29,13 +25,6 @@ def log_line(program: str, text: bytes | str) -> None:
     """Write `program: text` and a newline to standard error in one write; errors are ignored."""
     line = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     write_stderr(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
-
-
-def say_seldom(repeated: "RepeatedLines", program: str, text: str) -> None:
-    """Write a log line that may recur often, limited by `RepeatedLines`."""
-    line = repeated.let(text.encode("utf-8", "surrogateescape"))
-    if line:
-        log_line(program, line)
 
 
 def describe_error(error: BaseException) -> bytes:

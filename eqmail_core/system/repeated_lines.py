@@ -6,9 +6,13 @@ Fails: never.
 import time
 from collections.abc import Callable
 
+from eqmail_core.system.log import log_line
+
 PERIOD_S = 60.0
 MAX_KINDS = 256
-"""Kinds of lines that are distinguished; beyond that all kinds are reset."""
+"""Kinds of lines that are distinguished in a period; all others together are one more kind."""
+
+_OTHERS = b""
 
 _WITHOUT_NUMBERS = bytes.maketrans(b"123456789", b"000000000")
 
@@ -20,17 +24,41 @@ class RepeatedLines:
         self._clock = clock
         self._kinds: dict[bytes, tuple[float, int]] = {}
 
+    def reset(self) -> None:
+        """Forget all lines."""
+        self._kinds.clear()
+
     def let(self, line: bytes) -> bytes:
         """The line, with the number of suppressed ones of its kind; b"" if it is suppressed itself."""
         kind = line.translate(_WITHOUT_NUMBERS)
         while b"00" in kind:
             kind = kind.replace(b"00", b"0")
         now = self._clock()
+        if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
+            self._kinds = {
+                known: it for known, it in self._kinds.items() if known == _OTHERS or 0 <= now - it[0] < PERIOD_S
+            }
+            if len(self._kinds) >= MAX_KINDS:
+                kind = _OTHERS
         said_at, kept = self._kinds.get(kind, (now - PERIOD_S, 0))
         if 0 <= now - said_at < PERIOD_S:
             self._kinds[kind] = said_at, kept + 1
             return b""
-        if len(self._kinds) >= MAX_KINDS:
-            self._kinds.clear()
         self._kinds[kind] = now, 0
-        return line + b" (and %d more of this kind since)" % kept if kept else line
+        what = b"this kind" if kind else b"many kinds"
+        return line + b" (and %d more of %b since)" % (kept, what) if kept else line
+
+
+_lines = RepeatedLines()
+
+
+def say_seldom(program: str, text: str) -> None:
+    """Write a log line that others can cause, or that may recur often: one of its kind a minute in this process."""
+    line = _lines.let(text.encode("utf-8", "surrogateescape"))
+    if line:
+        log_line(program, line)
+
+
+def forget_repeated() -> None:
+    """Write the next line of every kind again."""
+    _lines.reset()

@@ -18,7 +18,7 @@ from eqmail_core.outcome import TEMPORARY, DeliveryResult
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.system.child import end_child
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 NAME = "qmail-lspawn"
@@ -135,7 +135,7 @@ class Dispatcher:
             self._lose(worker)
             return
         except ValueError as offence:
-            log_line(NAME, f"alert: {offence}")
+            say_seldom(NAME, f"alert: {offence}")
             self._lose(worker)
             return
         self._to_push.add(worker)
@@ -185,7 +185,7 @@ class Dispatcher:
         """Handle the death of a worker: an agent's orders are deferred, the carrier's go to agents."""
         code = self._pool.reap(worker)
         if worker.is_shared:
-            log_line(NAME, "warning: the carrier has died; its mail goes to agents")
+            say_seldom(NAME, "warning: the carrier has died; its mail goes to agents")
             self._redeliver_orders_of(worker)
             return
         self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))

@@ -21,7 +21,7 @@ from eqmail_core.ipc.packet_socket import hang_up
 from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.outcome import DONE, TEMPORARY
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 
 NAME = "qmail-lspawn"
 
@@ -96,7 +96,7 @@ class RecipientLookupServer:
         try:
             tag, recipient = wire.split_question(packet)
         except wire.LookupProtocolError as error:
-            log_line(NAME, f"warning: unintelligible question ({error}), hanging up")
+            say_seldom(NAME, f"warning: unintelligible question ({error}), hanging up")
             line.close()
             return
         known = self._cache.get(recipient)

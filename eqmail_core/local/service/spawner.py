@@ -34,7 +34,7 @@ from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.spawn.request_check import rejection
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import LOOKUP_ROOT
 
 _TICK_S = 1.0
@@ -154,7 +154,7 @@ class LocalSpawner:
         try:
             request = delivery_wire.split_order(packet)
         except ValueError:
-            log_line(NAME, "warning: unintelligible order, hanging up")
+            say_seldom(NAME, "warning: unintelligible order, hanging up")
             line.close()
             if fd >= 0:
                 close_aside(fd)

@@ -35,8 +35,8 @@ from eqmail_core.outcome import (
 )
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
-from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import User
 
 NAME = "qmail-local"
@@ -242,7 +242,7 @@ def has_many_dashes(ext: bytes) -> bool:
 
 def unexpected(error: Exception) -> TemporaryFailure:
     """Log an unexpected error and return it as the failure of one order; the others go on."""
-    log_line(NAME, f"alert: {type(error).__name__}: {error}")
+    say_seldom(NAME, f"alert: {type(error).__name__}: {error}")
     return TemporaryFailure(_UNEXPECTED % type(error).__name__.encode())
 
 

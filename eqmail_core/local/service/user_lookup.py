@@ -19,7 +19,7 @@ from eqmail_core.ipc.packet_socket import PACKET
 from eqmail_core.local.service import getpw_process as getpw
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import fork_with_socket, has_ended
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.database import KeptDatabase
 from eqmail_core.users.getpw import find_in_single_user_site
 from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
@@ -111,7 +111,7 @@ class UserLookup:
 
     def _process_lost(self, process: "_LookupProcess", why: str) -> None:
         """Replace the look-up process: fail the question it was working on and repeat the others."""
-        log_line("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
+        say_seldom("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
         self._selector.unregister(process.sock)
         process.end()
         self._leaving.append(process.pid)

@@ -19,7 +19,7 @@ from eqmail_core.local.service.time_budget import SLOW_S
 from eqmail_core.local.service.worker import NO_BOUND, WorkerHandle
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import end_child, fork_with_socket, has_ended
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import User
 
 NAME = "qmail-lspawn"
@@ -154,12 +154,12 @@ class WorkerPool:
         """Kill a worker without waiting for its end."""
         self._remove(hung)
         if hung.is_shared:
-            log_line(
+            say_seldom(
                 NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents"
             )
         else:
             uid = hung.users()[0].uid
-            log_line(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
+            say_seldom(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
         try:
             os.kill(hung.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -20,8 +20,7 @@ from eqmail_core.queue.postgres.worker import DatabaseWorker
 from eqmail_core.queue.service.opening import LoopClock
 from eqmail_core.queue.service.ports import MessageStorePort
 from eqmail_core.site.site import Site
-from eqmail_core.system.log import say_seldom
-from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.repeated_lines import say_seldom
 
 
 def open_database_queue(
@@ -32,7 +31,7 @@ def open_database_queue(
     `name`: begins the lines of its log.
     """
     node = os.fsdecode(controls.queuenode or b"") or socket.gethostname()
-    identity, repeated = NodeIdentity(), RepeatedLines()
+    identity = NodeIdentity()
 
     def make_worker(purpose: str) -> DatabaseWorker:
         application = f"eqmail {node} {purpose}"
@@ -47,7 +46,7 @@ def open_database_queue(
         site.queue,
         LoopClock(loop),
         controls.queuememory,
-        lambda text: say_seldom(repeated, name, text),
+        lambda text: say_seldom(name, text),
         time.time,
     )
     return store, store.close

@@ -21,8 +21,7 @@ from eqmail_core.queue.service.ports import MessageStorePort
 from eqmail_core.queue.service.scheduler_connection import SchedulerConnection
 from eqmail_core.queue.service.submission import IDLE_S, LIFETIME_S, SubmissionConnection
 from eqmail_core.site.accounts import PeerCredentials
-from eqmail_core.system.log import say_seldom
-from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.repeated_lines import say_seldom
 
 MAX_LOAD = 32 << 20
 """Bytes of complete messages that may wait for the disk before submitting clients are paused; for one ordinary user,
@@ -98,7 +97,6 @@ class QueueListener:
         self._qp = count(1)
         self._dated = (0, b"")
         self._is_open = True
-        self._repeated = RepeatedLines()
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)
         loop.call_later(_EXPIRE_EVERY_S, self._expire)
@@ -198,7 +196,7 @@ class QueueListener:
             except OSError as error:
                 # Probably out of descriptors: pending connections stay in the backlog.
                 line = f"warning: cannot accept a connection: {error.strerror}; will try again"
-                say_seldom(self._repeated, self.name, line)
+                say_seldom(self.name, line)
                 self.loop.remove_reader(self._listener.fileno())
                 self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
                 return

@@ -18,8 +18,8 @@ from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.queue.service.ports import MessageStorePort
 from eqmail_core.queue.service.recovery import RecoveryResult, recover
 from eqmail_core.site.site import Site
-from eqmail_core.system.log import log_line, say_seldom
-from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 
 EACH, TOGETHER = b"each", b"together"
 
@@ -56,9 +56,8 @@ def open_file_queue(
         goes_direct=durability in (EACH, TOGETHER),
         limit=1 if durability == EACH else 200,
     )
-    repeated = RepeatedLines()
     store.on_problem = lambda what, error: say_seldom(
-        repeated, name, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
+        name, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
     )
     report(name, recover(disk, paths, pool, journal, store, int(time.time()) * SERIALS_PER_S))
     try:

@@ -14,8 +14,8 @@ from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.ports import SchedulerStore
-from eqmail_core.system.log import log_line, say_seldom
-from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.system.sealed_file import sealed_file
 
 # Packets that may wait for the scheduler before messages wait here, without a descriptor each.
@@ -38,7 +38,6 @@ class SchedulerConnection:
         self._store = store
         self._temporary = temporary
         self._waiting: deque[tuple[AcceptedMessage, Claimed | None]] = deque()
-        self._repeated = RepeatedLines()
 
     def admit(self, message: AcceptedMessage, earlier: Claimed | None = None) -> None:
         """Send a message, after those that wait; `earlier`: what earlier attempts left."""
@@ -101,7 +100,7 @@ class SchedulerConnection:
                 fd = os.open(self._store.path_for(message.number), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             line = f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again"
-            say_seldom(self._repeated, self._name, line)
+            say_seldom(self._name, line)
             self._loop.call_later(_RETRY_S, self.on_drained)
             return False
         admission = wire.Admission(

@@ -31,6 +31,7 @@ from eqmail_core.smtpd.policy.requests import (
 from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.text.sanitize import plain
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class AsyncRequestRunner:
             return
         error = task.exception()
         if error is not None:
-            self._context.log(b"qmail-smtpd: error: a search failed: %b\n" % plain(repr(error).encode()))
+            say_seldom("qmail-smtpd", f"error: a search failed: {plain(repr(error).encode()).decode('latin-1')}")
         self._resume(None if error is not None else task.result())
 
     def _await_silence(self, request: AwaitEarlyTalker) -> None:

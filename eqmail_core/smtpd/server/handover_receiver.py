@@ -21,7 +21,7 @@ from eqmail_core.ipc.packet_socket import peer_credentials
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.config import SessionConfig, handed_over_session_config
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.system.log import log_line
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.text.listen_address import ListenerRole
 
 # Maximum number of log lines buffered for a program; further ones are dropped to bound memory.
@@ -33,7 +33,7 @@ class HandoverListener:
 
     def __init__(self, context: ServerContext, listener: socket.socket) -> None:
         self._context = context
-        self._listener = LoopListener(context.loop, listener, self._accept, partial(log_line, "smtpd"))
+        self._listener = LoopListener(context.loop, listener, self._accept, partial(say_seldom, "smtpd"))
 
     def close(self) -> None:
         """Accept no more clients."""

@@ -49,6 +49,7 @@ from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.privileges import PrivilegeError, assume_role
+from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.tls.server import file_fingerprint
 
 NAME = "smtpd"
@@ -106,7 +107,7 @@ def _ports(listeners: list[SmtpListener]) -> set[int]:
 
 
 def _log(what: bytes) -> None:
-    log_line(NAME, f"warning: {what.decode('utf-8', 'replace')}")
+    say_seldom(NAME, f"warning: {what.decode('utf-8', 'replace')}")
 
 
 async def _serve(

@@ -57,12 +57,12 @@ def parse_site(home: str, text: bytes) -> Site:
         spawn=_number(found, "spawn", DEFAULT_SPAWN),
         patrn=_number(found, "patrn", DEFAULT_PATRN, 8),
         single_user=found.get("single-user") == "yes",
-        queue_database=_database(found.get("queue", DIRECTORY)),
+        queue_database=parse_queue_place(found.get("queue", DIRECTORY)),
     )
 
 
-def _database(value: str) -> str:
-    """Return how libpq connects to the queue, "" for a directory."""
+def parse_queue_place(value: str) -> str:
+    """Return how libpq connects to the queue, "" for a directory.  Fails: ValueError."""
     if value in ("", DIRECTORY):
         return ""
     if not value.startswith(DATABASE_PREFIX) or value == DATABASE_PREFIX:

@@ -38,6 +38,7 @@ COMMANDS = {
     "run": CommandEntry("run", "Run the services in the foreground.", "Operate"),
     "reload": CommandEntry("reload", "Make running services read changed settings.", "Operate"),
     "queue": CommandEntry("queue", "Show, retry, hold, return, delete and move messages.", "Operate"),
+    "cluster": CommandEntry("cluster", "Manage the nodes that share a queue in PostgreSQL.", "Operate"),
     "check": CommandEntry("check", "Compare an installation with its manifest; repair it.", "Diagnose"),
     "doctor": CommandEntry("doctor", "Find problems and show how to solve them.", "Diagnose"),
     "explain": CommandEntry("explain", "Show how mail for an address is routed and delivered.", "Diagnose"),

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from eqmail_core.site.accounts import GROUPS, ROLES, USERS, Accounts
 from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
 from eqmail_core.site.site import DEFAULT_BREAK, Site
-from eqmail_core.site.site_file import SITE_FILE, parse_site
+from eqmail_core.site.site_file import DIRECTORY, SITE_FILE, parse_queue_place, parse_site
 from eqmail_core.system.files import read_file
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.trust import doubt_about
@@ -59,8 +59,17 @@ CONF_FILES = (
         " ".join(GROUPS),
         "The group of the queue, then that of the rest.",
     ),
+    ConfFile(
+        "queue",
+        "conf-queue",
+        ("QUEUE",),
+        DIRECTORY,
+        "Where the queue is: directory, or postgresql: and libpq's words for the database that several nodes share.",
+    ),
 )
 """What can be chosen before setup; the one home of these names."""
+
+QUEUE_FORM = "directory, or postgresql:host=DB dbname=eqmail user=qmailq passfile=FILE, without a password"
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 _ASSIGNMENT = re.compile(r"\s*([A-Z0-9_]+)=(.*)")
@@ -149,8 +158,21 @@ def resolve_build_config(home: str, options: BuildOptions, saved: Site | None) -
         split=_value_of(options, "split", _number(1, 9973), site.split, "a number from 1 to 9973, best a prime"),
         spawn=_value_of(options, "spawn", _number(1, MAX_CONCURRENCY), site.spawn, "a number from 1 to 255"),
         patrn=_value_of(options, "patrn", _octal, site.patrn, "mode bits in octal, such as 002"),
+        queue_database=_value_of(options, "queue", parse_queue, site.queue_database, QUEUE_FORM),
         single_user=_value_of(options, "single-user", lambda text: text == "yes", site.single_user, "yes or no"),
     )
+
+
+def parse_queue(text: str) -> str:
+    """How libpq connects to the database of a queue, "" for a queue in the directory.
+
+    A password is refused: the choices of a site are readable by all; libpq takes it from a file (`passfile`).
+    Fails: ValueError.
+    """
+    conninfo = parse_queue_place(text)
+    if re.search(r"\bpassword\s*=|://[^/@]*:[^/@]*@", conninfo):
+        raise ValueError("a password")
+    return conninfo
 
 
 def default_delimiter(layout: Layout) -> bytes:

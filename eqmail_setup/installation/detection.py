@@ -59,6 +59,8 @@ def _unsafe_changes(old: Site, new: Site) -> Iterator[str]:
         yield f"the layout ({old.layout.name} to {new.layout.name})"
     if (old.accounts.users, old.accounts.groups) != (new.accounts.users, new.accounts.groups):
         yield "the accounts"
+    if old.queue_database != new.queue_database:
+        yield "the place of the queue"
     if old.single_user != new.single_user:
         yield "the choice of a single user"
 

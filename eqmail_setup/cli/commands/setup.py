@@ -37,6 +37,7 @@ _WORTH_A_BAR = 20
 @click.option("--single-user", is_flag=True, help="An installation of the caller alone, without root.")
 @click.option("--conf", metavar="DIR", help="Folder with conf-* files or conf-build; else the current folder.")
 @click.option("--layout", metavar="NAME", help=f"Names of the folders: {', '.join(LAYOUTS)}.")
+@click.option("--queue", metavar="PLACE", help="directory, or postgresql:CONNECTION to share it among nodes.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -46,6 +47,7 @@ def command(
     single_user: bool,
     conf: str | None,
     layout: str | None,
+    queue: str | None,
 ) -> int:
     """Install eQmail, or mend an installation: directories, programs, queue, with their owners and modes.
 
@@ -57,10 +59,12 @@ def command(
       eqmail setup --dry-run
       eqmail --home ~/mail setup --single-user
       eqmail setup --root /tmp/package --layout eqmail-1.11
+      eqmail setup --queue "postgresql:host=db1,db2 dbname=eqmail user=qmailq"
     """
     root = os.path.abspath(root) if root else ""
     chosen = {"single-user": "yes"} if single_user else {}
     chosen |= {"layout": layout} if layout else {}
+    chosen |= {"queue": queue} if queue else {}
     opened = load_or_propose(context, conf, chosen, root)
     site = opened.site
     only_look = change.preview_only

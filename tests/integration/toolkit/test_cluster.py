@@ -1,0 +1,115 @@
+"""`eqmail cluster` on a real PostgreSQL: tables, nodes, draining, and what goes wrong."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.queue.postgres.connection import DatabaseConnection
+from eqmail_core.queue.postgres.database import NewMessage, NodeIdentity, QueueDatabase
+from eqmail_core.site.site_file import parse_site
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import ExitCode
+from tests.support.database import Cluster, programs, running_cluster
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if programs() is None:
+        pytest.skip("needs PostgreSQL")
+    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
+        yield made
+
+
+@pytest.fixture
+def eqmail(at_home: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command for a home whose queue is to be in an empty database."""
+    cluster.execute("drop schema public cascade; create schema public")
+
+    def command(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(["--home", at_home, *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    assert command("setup", "--queue", f"postgresql:{cluster.conninfo}")[0] == 0
+    return command
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Iterator[Callable[[str], QueueDatabase]]:
+    """Makes nodes that hold a lease."""
+    made: list[QueueDatabase] = []
+
+    def make(name: str) -> QueueDatabase:
+        database = QueueDatabase(DatabaseConnection(cluster.conninfo, name), NodeIdentity())
+        database.start(name, "2.0")
+        database.beat(600, 0)
+        made.append(database)
+        return database
+
+    yield make
+    for database in made:
+        database.connection.close()
+
+
+def test_setup_keeps_where_the_queue_is(eqmail: Command, at_home: str, cluster: Cluster) -> None:
+    assert parse_site(at_home, Path(at_home, "site").read_bytes()).queue_database == cluster.conninfo
+    assert eqmail("setup")[0] == 0
+    assert parse_site(at_home, Path(at_home, "site").read_bytes()).queue_database == cluster.conninfo
+    assert eqmail("setup", "--queue", "directory")[0] == 0
+    assert parse_site(at_home, Path(at_home, "site").read_bytes()).queue_database == ""
+
+
+@pytest.mark.parametrize("place", ["mysql:host=db", "postgresql:", "postgresql:host=db password=secret"])
+def test_places_that_are_none_and_passwords_are_refused(eqmail: Command, place: str) -> None:
+    code, _, err = eqmail("setup", "--queue", place)
+    assert code == ExitCode.USAGE and "without a password" in err
+
+
+def test_tables_are_created_once(eqmail: Command) -> None:
+    code, _, err = eqmail("cluster", "status")
+    assert code == ExitCode.FAILED and "has no queue" in err and "eqmail" in err and "cluster init" in err
+    assert eqmail("cluster", "init")[:2] == (0, "Created the tables.\n")
+    assert "No changes needed" in eqmail("cluster", "init")[1]
+
+
+def test_nodes_are_shown_drained_and_forgotten(
+    eqmail: Command, node: Callable[[str], QueueDatabase], cluster: Cluster
+) -> None:
+    eqmail("cluster", "init")
+    ann, _ = node("ann"), node("bob")
+    ann.accept([NewMessage(1, 1, 1, 1, 1, b"Fx\0Ty@z\0", b"", 0)], [])
+    code, out, _ = eqmail("cluster", "status")
+    assert code == 0 and "2 nodes, 0 messages wait (0 held)" in out
+    assert [line.split()[:3] for line in out.splitlines()[1:3]] == [["ann", "active", "1"], ["bob", "active", "0"]]
+    assert eqmail("cluster", "drain", "bob")[0] == 0
+    nodes = json.loads(eqmail("cluster", "status", "--json")[1])["nodes"]
+    assert [entry["is_draining"] for entry in nodes] == [False, True]
+    assert eqmail("cluster", "drain", "bob", "--undo")[0] == 0
+    code, _, err = eqmail("cluster", "forget", "ann", "--yes")
+    assert code == ExitCode.FAILED and "is running" in err
+    cluster.execute("update node set lease_until = '-infinity' where name = 'ann'")
+    assert eqmail("cluster", "status")[0] == ExitCode.PROBLEMS
+    assert eqmail("cluster", "forget", "ann", "--yes")[0] == 0
+    assert cluster.execute("select node from message") == [(None,)]
+    assert "1 nodes, 1 messages wait" in eqmail("cluster", "status")[1]
+
+
+def test_a_node_that_is_unknown_is_said(eqmail: Command) -> None:
+    eqmail("cluster", "init")
+    for words in (("drain", "cis"), ("forget", "cis", "--yes")):
+        code, _, err = eqmail("cluster", *words)
+        assert code == ExitCode.FAILED and "node 'cis': unknown" in err
+
+
+def test_no_database_and_no_shared_queue_are_said_in_a_line(eqmail: Command, tmp_path: Path) -> None:
+    eqmail("setup", "--queue", f"postgresql:host={tmp_path} user=x")
+    code, _, err = eqmail("cluster", "status")
+    assert code == ExitCode.FAILED and "connection" in err and "Traceback" not in err
+    eqmail("setup", "--queue", "directory")
+    code, _, err = eqmail("cluster", "status")
+    assert code == ExitCode.FAILED and "the queue is in the directory" in err and "setup --queue" in err

@@ -51,7 +51,7 @@ def delivery(site: Site, address: str) -> tuple[str, str]:
     found = route_address(site, address.encode())
     folders = [argument for kind, argument in found.instructions if kind == "maildir"]
     home = os.fsdecode(found.user.home) if found.user else ""
-    return (os.path.normpath(f"{home}/{folders[0]}") if folders else "", found.failure)
+    return (os.path.normpath(os.path.join(home, folders[0])) if folders else "", found.failure)
 
 
 def test_a_new_domain_and_its_mailbox_in_one_go(site: Site) -> None:

@@ -90,7 +90,7 @@ def find_mailbox(site: Site, filesystem: Filesystem, address: MailboxAddress) ->
     for box in list_mailboxes(site, filesystem, address.domain):
         if box.address == address:
             return box
-    raise EqmailError(f"{address}: no such mailbox; eqmail mailbox list lists them")
+    raise EqmailError(f"{address}: no such mailbox", hint=("eqmail", "mailbox", "list", address.domain))
 
 
 def plan_add(

@@ -2,17 +2,14 @@
 
 import click
 
-from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
 from eqmail_setup.cli.output import print_rows
-from eqmail_setup.mail.domains import Domain, domains_of, plan_add, plan_remove
+from eqmail_setup.mail.domains import DOMAIN_FILES, Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-
-_FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
 
 
 @click.group("domain")
@@ -99,6 +96,6 @@ def _line(domain: Domain) -> str:
 def _afterwards(site: Site, change: ChangeOptions, number: int, reload: bool) -> None:
     if change.preview_only:
         return
-    said = after_change(site, _FILES if number else (), reload)
+    said = after_change(site, DOMAIN_FILES if number else (), reload)
     if said:
         click.echo(said, err=change.as_json)

@@ -1,0 +1,153 @@
+"""`eqmail auth`: who may log in to send and fetch mail (users/smtpauth)."""
+
+import os
+
+import click
+
+from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.output import echo, print_json, print_note, print_table
+from eqmail_setup.cli.passwords import password_options, read_password, secret_from
+from eqmail_setup.errors import EqmailError, ExitCode
+from eqmail_setup.mail.credentials import SCHEMES
+
+
+@click.group("auth")
+def command() -> None:
+    """Manage the credentials for sending mail by SMTP and for fetching it (users/smtpauth).
+
+    \b
+    Examples:
+      eqmail auth set ann@example.net
+      eqmail auth list
+      eqmail auth test ann@example.net
+    """
+
+
+@command.command("list")
+@json_option
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> int:
+    """List the logins and how each secret is stored.
+
+    \b
+    Examples:
+      eqmail auth list --json
+    """
+    from eqmail_setup.mail.credentials import credentials_in
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+    site = require_installation(context)
+    found = credentials_in(site, DiskFilesystem(site.home))
+    if as_json:
+        print_json("credentials-1", credentials=[it._asdict() for it in found])
+    elif found:
+        print_table(("LOGIN", "STORED AS"), [(it.login, it.method) for it in found])
+    else:
+        print_note("no credentials", ("eqmail", "auth", "set", "LOGIN"))
+    return 0
+
+
+@command.command("set")
+@click.argument("login")
+@password_options
+@click.option(
+    "--scheme",
+    type=click.Choice(tuple(SCHEMES)),
+    default=next(iter(SCHEMES)),
+    show_default=True,
+    help="How it is stored.",
+)
+@staged_change_options
+@click.pass_context
+def set_(
+    context: click.Context, change: ChangeOptions, login: str, asks: bool, stdin: bool, hash: str, scheme: str
+) -> int:
+    """Set the password of LOGIN; without an option it is asked for.
+
+    Clear text (--scheme clear) is needed for CRAM-MD5 and APOP only; whoever reads the file knows it then.
+
+    \b
+    Examples:
+      eqmail auth set ann@example.net
+      eqmail auth set ann@example.net --stdin < secret
+    """
+    from eqmail_setup.mail.credentials import plan_set_credential
+
+    site = require_installation(context)
+    secret = secret_from(login, asks or not (stdin or hash), stdin, hash, scheme)
+    execute(context, site, change, lambda filesystem: plan_set_credential(site, filesystem, login, secret))
+    if not change.as_json:
+        _note_checker(context)
+    return 0
+
+
+@command.command("remove")
+@click.argument("login")
+@staged_change_options
+@click.pass_context
+def remove(context: click.Context, change: ChangeOptions, login: str) -> int:
+    """Remove LOGIN, which then cannot log in any more.
+
+    \b
+    Examples:
+      eqmail auth remove ann@example.net
+    """
+    from eqmail_setup.mail.credentials import credentials_in, plan_remove
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+    site = require_installation(context)
+    if login not in {it.login for it in credentials_in(site, DiskFilesystem(site.home))}:
+        raise EqmailError(f"{login}: no such login", hint=("eqmail", "auth", "list"))
+    execute(context, site, change, lambda filesystem: plan_remove(site, filesystem, login))
+    return 0
+
+
+@command.command("test")
+@click.argument("login")
+@click.option("--stdin", is_flag=True, help="Read the password from standard input, one line.")
+@json_option
+@click.pass_context
+def test(context: click.Context, login: str, stdin: bool, as_json: bool) -> int:
+    """Check a password of LOGIN with the program that the SMTP server uses; exit 1 if it is refused.
+
+    \b
+    Examples:
+      eqmail auth test ann@example.net
+      eqmail auth test ann@example.net --stdin < secret
+    """
+    from eqmail_core.auth.checkpassword import ACCEPTED, REFUSED
+    from eqmail_core.system.installation import read_controls
+
+    site = require_installation(context)
+    checker = (read_controls(site).smtpcheckpw or b"").split() or [os.fsencode(f"{site.bin}/qmail-chkpw"), b"true"]
+    password = read_password(login, stdin, confirm=False)
+    code = _ask_checker(checker, login.encode("utf-8", "surrogateescape"), password, site.home)
+    words = {ACCEPTED: "accepted", REFUSED: "refused"}.get(code, f"not checked: exit code {code}")
+    if as_json:
+        print_json("auth-test-1", login=login, checker=[os.fsdecode(word) for word in checker], result=words)
+    else:
+        echo(f"{login}: {words} by {os.fsdecode(checker[0])}")
+    return ExitCode.OK if code == ACCEPTED else ExitCode.PROBLEMS if code == REFUSED else ExitCode.FAILED
+
+
+def _ask_checker(checker: list[bytes], login: bytes, password: bytes, home: str) -> int:
+    """The exit code of a checkpassword program for this login and password.  Fails: EqmailError."""
+    from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
+    from eqmail_core.auth.credentials import PLAIN, Credentials
+
+    pid = start_checker(checker, os.environb, Credentials(PLAIN, login, password))
+    if pid < 0:
+        raise EqmailError(f"{os.fsdecode(checker[0])}: cannot be run")
+    return checker_outcome(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _note_checker(context: click.Context) -> None:
+    """Say what is missing before the SMTP server offers logins."""
+    from eqmail_core.system.installation import read_controls
+
+    site = require_installation(context)
+    if not read_controls(site).smtpcheckpw:
+        command = ("eqmail", "config", "set", "smtpcheckpw", f"{site.bin}/qmail-chkpw true")
+        print_note("the resident SMTP service offers no login: smtpcheckpw is not set", command)

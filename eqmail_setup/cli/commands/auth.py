@@ -145,9 +145,11 @@ def _ask_checker(checker: list[bytes], login: bytes, password: bytes, home: str)
 
 def _note_checker(context: click.Context) -> None:
     """Say what is missing before the SMTP server offers logins."""
+    from eqmail_core.control.controls import Controls
     from eqmail_core.system.installation import read_controls
 
     site = require_installation(context)
     if not read_controls(site).smtpcheckpw:
-        command = ("eqmail", "config", "set", "smtpcheckpw", f"{site.bin}/qmail-chkpw true")
-        print_note("the resident SMTP service offers no login: smtpcheckpw is not set", command)
+        name = Controls.smtpcheckpw.file
+        command = ("eqmail", "config", "set", name, f"{site.bin}/qmail-chkpw true")
+        print_note(f"the resident SMTP service offers no login: {name} is not set", command)

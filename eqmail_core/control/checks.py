@@ -28,6 +28,9 @@ Check = Callable[[bytes], str]
 """What is wrong with an entry, to be said behind it; "" for nothing."""
 
 
+_MAX_LABEL = 63
+
+
 class Trouble(NamedTuple):
     """What is wrong in line `line`, from 1, or with the whole file, 0."""
 
@@ -107,7 +110,16 @@ def _host(value: bytes) -> str:
     if not value:
         return "is empty; every host has a name"
     bad = any(byte <= 32 or byte >= 127 or byte in b'*@/:,;<>()"\\' for byte in value)
-    return "is not a host name" if bad or not value.strip(b".") else ""
+    return "is not a host name" if bad or not value.strip(b".") else _labels(value)
+
+
+def _labels(name: bytes) -> str:
+    """What is wrong with the labels of a name.  Source: RFC 1035 section 2.3.4; RFC 5321 section 2.3.5."""
+    if name.endswith(b"."):
+        return "ends in a dot; leave it out"
+    if not all(name.split(b".")):
+        return "has an empty label"
+    return "has a label of more than 63 characters" if max(map(len, name.split(b"."))) > _MAX_LABEL else ""
 
 
 def _greeting(value: bytes) -> str:
@@ -121,7 +133,7 @@ def _domain(value: bytes) -> str:
         return _STAR
     known = ascii_domain(value)
     bad = any(byte <= 32 or byte >= 127 or byte in b'@/:,;<>()"\\' for byte in known)
-    return "is not a domain" if bad or not known.strip(b".") else ""
+    return "is not a domain" if bad or not known.strip(b".") else _labels(known.removeprefix(b"."))
 
 
 def _whole_domain(value: bytes) -> str:

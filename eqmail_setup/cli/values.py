@@ -1,56 +1,8 @@
-"""Values of the command line that people write in units: sizes (20M), durations (7d), on and off."""
-
-import re
+"""Types of command-line values that are written in units."""
 
 import click
 
-_SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_DURATION = re.compile(r"([0-9]+)\s*([smhdw]?)", re.IGNORECASE)
-_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_MAX_DIGITS = 15
-
-ON, OFF = ("on", "yes", "true", "1"), ("off", "no", "false", "0")
-
-
-def parse_size(text: str) -> int | None:
-    """Bytes: a number with K, M, G or T behind it, powers of 1024; None for anything else."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or len(match[1]) > _MAX_DIGITS:
-        return None
-    return int(match[1]) * _FACTORS[match[2].upper()]
-
-
-def parse_duration(text: str) -> int | None:
-    """Seconds: a number with s, m, h, d or w behind it; None for anything else."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or len(match[1]) > _MAX_DIGITS:
-        return None
-    return int(match[1]) * _SECONDS[match[2].lower()]
-
-
-def parse_switch(text: str) -> bool | None:
-    """on or off, in any of the usual words; None for anything else."""
-    word = text.strip().lower()
-    return True if word in ON else False if word in OFF else None
-
-
-def size_text(size_bytes: int) -> str:
-    """A size for people: 500 B, 5.0 MB, 20 GB."""
-    value, unit = float(size_bytes), "B"
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if value < 1024 or unit == "TB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 or value == int(value) else f"{value:.1f} {unit}"
-
-
-def duration_text(seconds: int) -> str:
-    """A duration in the largest unit that is whole: 7d, 90m, 45s."""
-    for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % factor == 0:
-            return f"{seconds // factor}{unit}"
-    return f"{seconds}s"
+from eqmail_setup.settings.units import parse_size
 
 
 def size_value(text: str) -> int:

@@ -37,6 +37,8 @@ MAILDIR = ".Maildir"
 TABLES = {"assign", "cdb", "smtpauth", "include", "exclude", "mailnames", "subusers", "append"}
 """Files that lie, or may lie, where the homes of users without an account are."""
 
+_LINE_END = b"\n"
+
 PARTS = ("", "/tmp", "/new", "/cur")
 """A Maildir and the folders in it, in the order in which they are made."""
 
@@ -95,6 +97,7 @@ def plan_add(
     filesystem: Filesystem,
     entry: AssignEntry,
     maildir: str,
+    with_home: bool,
     extensions: bool,
     replace: bool,
     on_progress: ProgressCallback = no_progress,
@@ -105,7 +108,7 @@ def plan_add(
     if extensions and delimiter:
         entries.append(entry._replace(local=entry.local + delimiter, wildcard=True, dash="-"))
     assignments.put(entries, replace)
-    found = list(_plan_maildir(site, filesystem, entry, maildir)) if maildir else []
+    found = list(_plan_maildir(site, filesystem, entry, maildir or default_maildir(site))) if with_home else []
     return [*found, *plan_assign(site, filesystem, assignments, on_progress)]
 
 
@@ -124,14 +127,32 @@ def plan_remove(
     found = list(plan_assign(site, filesystem, assignments, on_progress))
     homes = {entry.home for entry in dropped} - {entry.home for entry in assignments.entries()}
     for home in sorted(homes):
-        path = within(site, f"{home}/{MAILDIR}")
-        if filesystem.stat(path) is None:
-            continue
-        if discard:
-            found.append(Change(filesystem.display_path(path), "mail of nobody", "removed", RemoveTree(path)))
-        else:
-            expected = "as it is; with --discard-mail it goes too, for good"
-            found.append(Change(filesystem.display_path(path), "mail", expected, severity=Severity.WARNING))
+        for path in _maildirs_of(site, filesystem, home):
+            show = filesystem.display_path(path)
+            if not discard:
+                expected = "as it is; --discard-mail removes it, which cannot be undone"
+                found.append(Change(show, "mail", expected, severity=Severity.WARNING))
+            elif filesystem.stat(f"{path}/new") is None:
+                found.append(Change(show, "not a Maildir", "as it is", severity=Severity.WARNING))
+            else:
+                found.append(Change(show, "mail without a user", "removed", RemoveTree(path)))
+    return found
+
+
+def _maildirs_of(site: Site, filesystem: Filesystem, home: str) -> list[str]:
+    """The Maildirs in a home that its .qmail files deliver to, and the usual ones, as far as they are there."""
+    inside = within(site, home)
+    names = filesystem.listdir(inside) if filesystem.stat(inside) is not None else []
+    folders = {f"./{MAILDIR}/", f"./{default_maildir(site)}/"}
+    for name in names:
+        state = snapshot(f"{inside}/{name}", filesystem) if name.startswith(".qmail") else None
+        steps = parse(state.content) if state is not None and state.kind == "a file" else []
+        folders |= {text(argument) for kind, argument in steps if kind == MAILDIR_STEP}
+    found = []
+    for folder in sorted(folders):
+        path = os.path.normpath(os.path.join(home, folder))
+        if path.startswith(f"{home}/") and filesystem.stat(within(site, path)) is not None:
+            found.append(within(site, path))
     return found
 
 
@@ -214,9 +235,26 @@ def _plan_maildir(site: Site, filesystem: Filesystem, entry: AssignEntry, maildi
         elif seen.kind != "a directory":
             raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, should be a directory; move it away")
     path = f"{home}/.qmail"
-    if snapshot(path, filesystem) is None:
+    state = snapshot(path, filesystem)
+    if state is None:
+        before = _delivery_without_qmail(site, entry)
+        if before and before != f"./{name}/":
+            found = f"new mail goes to ./{name}/ instead of {before}"
+            yield Change(filesystem.display_path(path), found, "checked: see --maildir", severity=Severity.INFO)
         write = WriteFile(path, os.fsencode(f"./{name}/\n"), permissions._replace(mode=0o600))
         yield Change(filesystem.display_path(path), "missing", f"delivery to {name}", write)
+    elif os.fsencode(f"./{name}/") not in state.content.split(b"\n"):
+        found = f"delivers to {text(state.content.strip().replace(_LINE_END, b' '))}"
+        yield Change(filesystem.display_path(path), found, "as it is", severity=Severity.WARNING)
+
+
+def _delivery_without_qmail(site: Site, entry: AssignEntry) -> str:
+    """Where mail of an account with this home goes without a .qmail file; "" where no account has it."""
+    account = _account(entry.user)
+    if account is None or account.pw_dir.rstrip("/") != entry.home:
+        return ""
+    default = read_controls(site).defaultdelivery
+    return text(default.strip()) if default else "./Mailbox"
 
 
 def _permissions(site: Site) -> Permissions:

@@ -9,6 +9,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.mail.routing import text
 from eqmail_setup.settings.reload import when_effective
+from eqmail_setup.settings.units import value_with_unit
 
 
 def describe(site: Site, control: Control[Any]) -> Iterator[str]:
@@ -35,7 +36,7 @@ def display_value(values: Controls, key: str, control: Control[Any]) -> str:
         return "; ".join(f"{text(left)}:{text(right).split(' ', 1)[0]}" for left, right in value.items())
     if isinstance(value, list):
         return " ".join(map(text, value))
-    return "none" if value is None else text(value) if isinstance(value, bytes) else str(value)
+    return "none" if value is None else text(value) if isinstance(value, bytes) else value_with_unit(control, value)
 
 
 def json_value(values: Controls, key: str, control: Control[Any]) -> object:

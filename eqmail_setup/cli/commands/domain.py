@@ -3,10 +3,11 @@
 import click
 
 from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
-from eqmail_setup.cli.output import print_rows
+from eqmail_setup.cli.output import echo, print_rows
 from eqmail_setup.mail.domains import DOMAIN_FILES, Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
@@ -52,6 +53,8 @@ def add(
     site = require_installation(context)
     number = execute(context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace))
     _afterwards(site, change, number, reload)
+    if number and not (change.as_json or domain.startswith(".")):
+        _print_records(site, domain)
     return 0
 
 
@@ -91,6 +94,18 @@ def list_(context: click.Context, as_json: bool) -> int:
 def _line(domain: Domain) -> str:
     kind = f"virtual, belongs to {domain.prefix}" if domain.prefix else domain.kind
     return f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}"
+
+
+def _print_records(site: Site, domain: str) -> None:
+    """Show the DNS records that mail for a new domain needs."""
+    from eqmail_setup.mail.dns_zone import record_context
+    from eqmail_setup.network.records import zone_text
+
+    if read_controls(site).me:
+        echo(
+            f"\nDNS records to publish (eqmail dns check {domain}):\n\n{zone_text(record_context(site, domain))}",
+            nl=False,
+        )
 
 
 def _afterwards(site: Site, change: ChangeOptions, number: int, reload: bool) -> None:

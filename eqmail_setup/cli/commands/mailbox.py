@@ -10,8 +10,9 @@ from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option, reload_option
 from eqmail_setup.cli.output import Column, echo, print_json, print_note, print_table
 from eqmail_setup.cli.passwords import password_options, secret_from
-from eqmail_setup.cli.values import size_text, size_value
+from eqmail_setup.cli.values import size_value
 from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.settings.units import size_text
 
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site

@@ -20,7 +20,7 @@ from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.mail import users as mail_users
 from eqmail_setup.mail.assign_file import AssignEntry, read_assignments
 from eqmail_setup.mail.credentials import SCHEMES
-from eqmail_setup.mail.users import MAILDIR, entry_for
+from eqmail_setup.mail.users import entry_for
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
@@ -52,7 +52,7 @@ def command() -> None:
 @click.option("--ids", metavar="UID:GID", default="", help="Numbers to deliver as; else those of the account.")
 @click.option("--home-of-user", "home", metavar="DIR", default="", help="Home; else the account's, else users/LOCAL.")
 @click.option("--as", "user", metavar="NAME", default="", help="User name that programs see; else LOCAL.")
-@click.option("--maildir", metavar="NAME", default=MAILDIR, help=f"Folder for mail in the home; {MAILDIR}.")
+@click.option("--maildir", metavar="NAME", default="", help="Maildir in the home; else that of defaultdelivery.")
 @click.option("--no-maildir", is_flag=True, help="Make no home, no Maildir and no .qmail file.")
 @click.option("--no-extensions", is_flag=True, help="No mail for LOCAL+anything.")
 @click.option("--replace", is_flag=True, help="Also where there is another entry for LOCAL.")
@@ -80,12 +80,13 @@ def add(
     """
     site = require_installation(context)
     entry = entry_for(site, local, ids, home, user)
-    folder = "" if no_maildir else maildir
     return _compiling(
         context,
         site,
         change,
-        lambda world, watch: mail_users.plan_add(site, world, entry, folder, not no_extensions, replace, watch),
+        lambda world, watch: mail_users.plan_add(
+            site, world, entry, maildir, not no_maildir, not no_extensions, replace, watch
+        ),
     )
 
 

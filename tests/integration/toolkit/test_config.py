@@ -98,7 +98,7 @@ def test_settings_move_to_another_installation(at_home: str, capsys: pytest.Capt
     assert json.loads(exported)["databytes"] == "1000\n"
     assert "a private key" not in exported
     Path("settings.json").write_text(exported)
-    assert run(["--home", at_home, "config", "unset", "databytes", "rcpthosts"]) == 0
+    assert run(["--home", at_home, "config", "unset", "databytes", "rcpthosts", "--yes"]) == 0
     assert run(["--home", at_home, "config", "import", "settings.json"]) == 0
     assert Path(at_home, "control/databytes").read_text() == "1000\n"
     capsys.readouterr()
@@ -127,8 +127,8 @@ def test_only_what_was_set_is_shown_and_passwords_never(at_home: str, capsys: py
     capsys.readouterr()
     assert run(["--home", at_home, "config", "show", "-n"]) == 0
     output = capsys.readouterr().out
-    assert "smtproutes: :relay\n" in output
-    assert "(default)" not in output
+    assert ["smtproutes", ":relay", "set"] in [line.split() for line in output.splitlines()]
+    assert "secret" not in output and " default\n" not in output
     assert run(["--home", at_home, "config", "show", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["smtproutes"] == {"value": {"": "relay"}, "set": True}
@@ -188,3 +188,69 @@ def test_only_exported_files_are_imported(at_home: str, text: str, capsys: pytes
     assert run(["--home", at_home, "config", "import", "settings.json"]) == ExitCode.USAGE
     assert "settings.json: is not what export makes" in capsys.readouterr().err
     assert not Path(at_home, "control/databytes").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "written", "shown"),
+    [
+        ("queuelifetime", "7d", "604800\n", "604800 (7d)"),
+        ("databytes", "20M", "20971520\n", "20971520 (20 MB)"),
+        ("tlsfallback", "on", "1\n", "on"),
+        ("tlsfallback", "no", "0\n", "off"),
+        ("databytes", "1000", "1000\n", "1000"),
+    ],
+)
+def test_values_are_given_and_shown_in_units(
+    at_home: str, name: str, given: str, written: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", at_home, "config", "set", name, given]) == 0
+    assert Path(at_home, "control", name).read_text() == written
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "show", "-n"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{name} ")]
+    assert line.split(maxsplit=1)[1].rpartition(" set")[0].strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tlsfallback", "maybe"), ("queuelifetime", "1y"), ("databytes", "x"), ("databytes", "-1")]
+)
+def test_what_is_no_value_in_units_is_refused(at_home: str, name: str, value: str) -> None:
+    assert run(["--home", at_home, "config", "set", "--", name, value]) == ExitCode.USAGE
+    assert not Path(at_home, "control", name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rcpthosts", "bad_domain..x"), ("me", "mail.example.org."), ("locals", "a" * 64 + ".example")]
+)
+def test_names_that_match_nothing_are_refused(at_home: str, name: str, value: str) -> None:
+    before = Path(at_home, "control", name).read_bytes()
+    assert run(["--home", at_home, "config", "set", name, value]) == ExitCode.USAGE
+    assert Path(at_home, "control", name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["me", "rcpthosts"])
+def test_a_setting_that_is_needed_is_removed_only_when_confirmed(
+    at_home: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["unset", name], ["set", name, "--unset"]):
+        assert run(["--home", at_home, "config", *words]) == ExitCode.FAILED
+        assert "confirm its removal with --yes" in capsys.readouterr().err
+    assert Path(at_home, "control", name).exists()
+    assert run(["--home", at_home, "config", "unset", name, "--yes"]) == 0
+    assert not Path(at_home, "control", name).exists()
+
+
+def test_settings_are_found_by_words(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "search", "checkpassword", "--json"]) == 0
+    assert "smtpcheckpw" in {it["setting"] for it in json.loads(capsys.readouterr().out)["settings"]}
+    assert run(["--home", at_home, "config", "search", "nothing-has-this"]) == ExitCode.FAILED
+
+
+def test_differences_from_the_defaults(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "databytes", "20M"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "diff", "--json"]) == 0
+    found = {it["setting"]: it for it in json.loads(capsys.readouterr().out)["settings"]}
+    assert found["databytes"] == {"setting": "databytes", "value": "20971520 (20 MB)", "default": "0"}
+    assert "locals" not in found and "me" not in found and "queuelifetime" not in found

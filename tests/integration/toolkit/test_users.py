@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from eqmail_core.system.cdb import write_cdb
 from eqmail_core.users.database import compile_users
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import EqmailError, ExitCode
+from eqmail_setup.installation.build_config import load_site
+from eqmail_setup.mail import users
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments, compile_assign
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from tests.conftest import eqmail
 from tests.support.error_text import is_one_error
 
@@ -101,7 +105,7 @@ def test_removing_a_user_keeps_the_mail_by_default(at_home: str, capsys: pytest.
     message = Path(at_home, "users/foo/.Maildir/new/1")
     message.write_text("hello\n")
     assert run(["--home", at_home, "user", "remove", "foo"]) == 0
-    assert "with --discard-mail it goes too, for good" in capsys.readouterr().out
+    assert "--discard-mail removes it, which cannot be undone" in capsys.readouterr().out
     assert message.exists()
     assert Path(at_home, "users/assign").read_bytes() == b".\n"
     assert run(["--home", at_home, "user", "add", "foo"]) == 0
@@ -208,3 +212,40 @@ def test_an_entry_that_is_there_twice_is_there_once_after_a_replacement() -> Non
         assignments.put([entry], replace=False)
     assignments.put([entry], replace=True)
     assert assignments.content() == b"=a:c:3:3:/c:::\n.\n"
+
+
+def test_the_maildir_of_the_default_delivery_is_that_of_new_users(at_home: str) -> None:
+    Path(at_home, "control/defaultdelivery").write_text("./Maildir/\n")
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    assert Path(at_home, "users/foo/Maildir/new").is_dir()
+    assert Path(at_home, "users/foo/.qmail").read_text() == "./Maildir/\n"
+
+
+def test_discarding_follows_the_qmail_file_of_the_user(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "user", "add", "foo", "--maildir", "Post"]) == 0
+    home = Path(at_home, "users/foo")
+    (home / ".qmail-list").write_text("./Lists/\n")
+    (home / "Lists").mkdir()
+    capsys.readouterr()
+    assert run(["--home", at_home, "user", "remove", "foo", "--discard-mail", "--yes"]) == 0
+    assert not (home / "Post").exists()
+    assert (home / "Lists").is_dir()
+    assert "Lists: not a Maildir, kept as it is" in capsys.readouterr().out
+
+
+def test_a_qmail_file_that_delivers_otherwise_is_named(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Path(at_home, "users/foo")
+    home.mkdir()
+    (home / ".qmail").write_text("|vacation\n./Old/\n")
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    assert ".qmail: delivers to |vacation ./Old/, kept as it is" in capsys.readouterr().out
+
+
+def test_a_redirection_of_an_account_is_said(at_home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = pwd.struct_passwd(("joe", "x", os.getuid(), os.getgid(), "", f"{at_home}/users/joe", "/bin/sh"))
+    monkeypatch.setattr(users.pwd, "getpwnam", lambda name: account)
+    site = load_site(at_home)
+    assert site is not None
+    entry = users.entry_for(site, "joe", "", "", "")
+    found = users.plan_add(site, DiskFilesystem(at_home), entry, "Post", True, False, False)
+    assert any("new mail goes to ./Post/ instead of ./Mailbox" in item.line() for item in found)

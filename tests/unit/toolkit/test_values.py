@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_setup.cli.values import duration_text, parse_duration, parse_size, parse_switch, size_text
+from eqmail_setup.settings.units import duration_text, parse_duration, parse_size, parse_switch, size_text
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions
-from eqmail_setup.errors import usage_error
+from eqmail_setup.cli.output import confirm, is_interactive
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.settings.editor import declaration, plan_compile, plan_write, require_settable
 from eqmail_setup.settings.reload import after_change
+from eqmail_setup.settings.units import expected_text, file_text
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
 
@@ -64,6 +66,39 @@ def settable(name: str) -> Control[Any]:
     control = declaration(name)
     require_settable(control)
     return control
+
+
+_NEEDED = {
+    Controls.me.file: "every program takes the name of this host from it",
+    Controls.rcpthosts.file: "without it the SMTP server relays for everybody",
+}
+"""Settings whose absence harms, and how."""
+
+
+def confirm_unset(controls: list[Control[Any]], change: ChangeOptions) -> None:
+    """Ask before settings are removed that an installation needs.
+
+    Fails: EqmailError for no, and where nobody can be asked.
+    """
+    for control in controls:
+        reason = _NEEDED.get(control.file)
+        if reason is None or change.yes:
+            continue
+        if not is_interactive():
+            raise EqmailError(f"{control.file}: {reason}; confirm its removal with --yes")
+        if not confirm(f"{control.file}: {reason}. Remove it?"):
+            raise EqmailError("nothing was changed")
+
+
+def in_units(control: Control[Any], value: str) -> str:
+    """A value as its control file has it: 1 for on, seconds for 7d, bytes for 20M.
+
+    Fails: EqmailError (usage) for what is no value of the setting.
+    """
+    made = file_text(control, value)
+    if made is None:
+        raise usage_error(f"{control.file}: {value!r} is not {expected_text(control)}")
+    return made
 
 
 def one_line(value: str) -> bytes:

@@ -8,7 +8,9 @@ import click
 from eqmail_core.system.files import read_file
 from eqmail_setup.cli.commands.config.common import (
     carry_out_changes,
+    confirm_unset,
     demand_no_key,
+    in_units,
     one_line,
     reloading,
     settable,
@@ -45,11 +47,13 @@ def set_(
         demand_no_key(control)
     if take_away == bool(values):
         raise usage_error(f"give values for {name}, or --unset")
+    if take_away and not change.preview_only:
+        confirm_unset([control], change)
     if take_away:
         return carry_out_changes(
             context, change, reload, [control], lambda site, world: plan_unset(site, world, control)
         )
-    content = b"".join(one_line(value) + b"\n" for value in values)
+    content = b"".join(one_line(in_units(control, value)) + b"\n" for value in values)
     return carry_out_changes(
         context, change, reload, [control], lambda site, world: written(site, world, control, content)
     )
@@ -68,6 +72,8 @@ def unset(context: click.Context, names: tuple[str, ...], reload: bool, change: 
       eqmail config unset databytes timeoutremote
     """
     controls = [declaration(name) for name in names]
+    if not change.preview_only:
+        confirm_unset(controls, change)
     return carry_out_changes(
         context,
         change,

@@ -13,6 +13,7 @@ from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
+from eqmail_setup.cli.output import Column, print_json, print_note, print_table
 from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.settings.describe import describe, display_value, json_value
 from eqmail_setup.settings.editor import declaration
@@ -38,16 +39,72 @@ def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> 
     site = require_installation(context)
     if name is not None and not as_json:
         return _explain(site, declaration(name))
-    values, found = read_controls(site), {}
+    values, found, rows = read_controls(site), {}, []
     for key, control in Controls.declared().items():
         exists = os.path.exists(f"{site.control}/{control.file}")
         if (own and not exists) or name not in (None, control.file):
             continue
         found[control.file] = {"value": json_value(values, key, control), "set": exists}
-        if not as_json:
-            click.echo(f"{control.file}: {display_value(values, key, control)}{'' if exists else '  (default)'}")
+        rows.append((control.file, display_value(values, key, control), "set" if exists else "default"))
     if as_json:
         click.echo(json.dumps(found, indent=1))
+    else:
+        print_table((Column("SETTING", fixed=True), "VALUE", Column("ORIGIN", fixed=True)), rows)
+    return 0
+
+
+@click.command("search")
+@click.argument("words", nargs=-1, required=True)
+@json_option
+@click.pass_context
+def search(context: click.Context, words: tuple[str, ...], as_json: bool) -> int:
+    """Find settings whose name or description has all WORDS; exit 3 if there are none.
+
+    \b
+    Examples:
+      eqmail config search password
+      eqmail config search tls cipher
+    """
+    values, wanted = read_controls(require_installation(context)), [word.lower() for word in words]
+    found = [
+        (control.file, display_value(values, key, control), control.manual)
+        for key, control in Controls.declared().items()
+        if all(word in f"{control.file} {control.manual}".lower() for word in wanted)
+    ]
+    if not found:
+        raise EqmailError(f"no setting has {' '.join(words)}", hint=("eqmail", "config", "show"))
+    if as_json:
+        keys = ("setting", "value", "manual")
+        print_json("settings-1", settings=[dict(zip(keys, row, strict=True)) for row in found])
+    else:
+        print_table((Column("SETTING", fixed=True), "VALUE", "DESCRIPTION"), found)
+    return 0
+
+
+@click.command("diff")
+@json_option
+@click.pass_context
+def diff(context: click.Context, as_json: bool) -> int:
+    """Show the settings whose value differs from the default.
+
+    \b
+    Examples:
+      eqmail config diff
+    """
+    values = read_controls(require_installation(context))
+    defaults = Controls(lambda name: values.read(name) if name == Controls.me.file else None)
+    rows = []
+    for key, control in Controls.declared().items():
+        value, default = display_value(values, key, control), display_value(defaults, key, control)
+        if control is not Controls.me and value != default:
+            rows.append((control.file, value, default))
+    if as_json:
+        keys = ("setting", "value", "default")
+        print_json("settings-diff-1", settings=[dict(zip(keys, row, strict=True)) for row in rows])
+    elif rows:
+        print_table((Column("SETTING", fixed=True), "VALUE", "DEFAULT"), rows, f"{len(rows)} settings differ")
+    else:
+        print_note("all settings have their default")
     return 0
 
 
@@ -127,4 +184,4 @@ def _explain(site: Site, control: Control[Any]) -> int:
     return 0
 
 
-VERBS = (show, explain, get, lint)
+VERBS = (show, explain, get, lint, search, diff)

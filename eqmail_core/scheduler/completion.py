@@ -85,13 +85,13 @@ class MessageCompletion:
         """
         bounce = compose(message, self._bounce_config, self._date(), _id_left(number))
         if bounce is None:
-            self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
+            self._log.add(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
             then(0)
             return
         to_sender = bounce.envelope.sender == NULL_SENDER
         wait_s = self.limit.wait_s(bounce.recipient, self._now) if to_sender else 0
         if wait_s:
-            self._log.say(self._log.lines.bounce_waits(number, bounce.recipient, wait_s))
+            self._log.add(self._log.lines.bounce_waits(number, bounce.recipient, wait_s))
             then(wait_s)
             return
 
@@ -132,7 +132,7 @@ class MessageCompletion:
         def injected(code: int, qp: int) -> None:
             self.running -= 1
             if code == 0:
-                log.say(line(number, qp))
+                log.add(line(number, qp))
             elif code == NOT_STARTED:
                 log.warning(b"unable to start qmail-queue, will try later")
             else:
@@ -186,7 +186,7 @@ class MessageCompletion:
 
     def remove(self, number: int) -> None:
         """Remove a finished message from the queue.  Fails: QueueFileError."""
-        self._log.say(self._log.lines.end_message(number))
+        self._log.add(self._log.lines.end_message(number))
         identity = self._files.identity(number)
         self._files.remove_info(number)
         if identity is not None:

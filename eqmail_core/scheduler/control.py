@@ -127,35 +127,24 @@ class SchedulerControl:
             result = self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
-        self._log.say(self._log.lines.audit(who, verb, number, sender, result))
+        self._log.add(self._log.lines.audit(who, verb, number, sender, result))
         return result
 
     def _retry(self, number: int) -> bytes:
         now = self._scheduler.now
-        for channel in self._scheduler.channels:
-            channel.due.move(number, now)
-            job = channel.open.get(number)
-            if job is not None and job.retry >= HELD_UNTIL:
-                job.retry = now
+        self._scheduler.retry_message(number)
         set_due(self._files, number, now)
         self._completion.due.move(number, now)
         return wire.DONE
 
     def _hold(self, number: int) -> bytes:
-        for channel in self._scheduler.channels:
-            job = channel.open.get(number)
-            if job is not None:
-                job.retry = HELD_UNTIL
-        still_open = self._scheduler.suspend_message(number)
+        still_open = self._scheduler.hold_attempts(number)
         set_due(self._files, number, HELD_UNTIL)
-        for channel in self._scheduler.channels:
-            channel.due.move(number, HELD_UNTIL)
+        self._scheduler.move_due(number, HELD_UNTIL)
         return wire.BUSY if still_open else wire.DONE
 
     def _remove_jobs(self, number: int, act: Callable[[int], None]) -> bytes:
-        still_open = self._scheduler.suspend_message(number)
-        for channel in self._scheduler.channels:
-            channel.due.remove(number)
+        still_open = self._scheduler.remove_attempts(number)
         if not still_open:
             self._end(number, act)
             return wire.DONE
@@ -203,10 +192,17 @@ class _AfterJobs:
     """Records results of attempts whose message is removed from the queue when the last of them ends."""
 
     def __init__(self, recorder: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
-        self.record_done = recorder.record_done
-        self.record_failure = recorder.record_failure
+        self._recorder = recorder
         self._jobs = jobs
         self._act = act
+
+    def record_done(self, job: Job, offset: int) -> None:
+        """Record as the recorder of the disk."""
+        self._recorder.record_done(job, offset)
+
+    def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+        """Record as the recorder of the disk."""
+        return self._recorder.record_failure(job, recipient, offset, report, has_failed)
 
     def job_closed(self, job: Job) -> None:
         """Run the action once the last attempt is closed."""

@@ -277,7 +277,7 @@ class SchedulerCore:
                 except QueueFileError as trouble:
                     self.log.warning(trouble.text)
         self.attempts.write(int(time.time()))
-        self.log.say(self.log.lines.exiting())
+        self.log.add(self.log.lines.exiting())
 
 
 def _date() -> bytes:

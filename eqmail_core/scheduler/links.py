@@ -101,25 +101,34 @@ class QueueLink:
         self._serials = serials
         self._on_change = on_change
         self._cleaning: deque[Callable[[bytes], None]] = deque()
-        self._said: dict[bytes, list[int]] = {admission.FINISHED: [], admission.WAITS: [], admission.PLACED: []}
+        self._notices: dict[bytes, list[int]] = {admission.FINISHED: [], admission.WAITS: [], admission.PLACED: []}
         self._recently_sent: dict[bytes, deque[int]] = {
             admission.FINISHED: deque(maxlen=MAX_SERIALS // 4),
             admission.PLACED: deque(maxlen=MAX_SERIALS // 4),
         }
-        self.delivered = self._said[admission.FINISHED].append
-        self.needs_spill = self._said[admission.WAITS].append
-        self.spilled = self._said[admission.PLACED].append
         self.channel = ReconnectingChannel(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
 
     @property
     def is_synchronized(self) -> bool:
         """Whether everything was sent and every request answered."""
         channel = self.channel.channel
-        return channel is not None and not channel.waiting and not self._cleaning and not any(self._said.values())
+        return channel is not None and not channel.waiting and not self._cleaning and not any(self._notices.values())
 
     def is_ready(self) -> bool:
         """Whether the queue service is connected."""
         return self.channel.channel is not None
+
+    def delivered(self, serial: int) -> None:
+        """Report with the next `flush` that every recipient is done."""
+        self._notices[admission.FINISHED].append(serial)
+
+    def needs_spill(self, serial: int) -> None:
+        """Request mess/N with the next `flush`."""
+        self._notices[admission.WAITS].append(serial)
+
+    def spilled(self, serial: int) -> None:
+        """Report with the next `flush` that a message is an ordinary one on the disk now."""
+        self._notices[admission.PLACED].append(serial)
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
         """Request the removal of files."""
@@ -143,7 +152,7 @@ class QueueLink:
         channel = self.channel.channel
         if channel is None:
             return
-        for kind, serials in self._said.items():
+        for kind, serials in self._notices.items():
             if serials:
                 group = serials[:]
                 serials.clear()
@@ -159,11 +168,11 @@ class QueueLink:
         channel = self.channel.channel
         assert channel is not None
         for kind, serials in self._recently_sent.items():
-            self._said[kind][:0] = serials
+            self._notices[kind][:0] = serials
             serials.clear()
-        known = self._said[admission.FINISHED] + self._said[admission.PLACED] + self._serials()
+        known = self._notices[admission.FINISHED] + self._notices[admission.PLACED] + self._serials()
         channel.send(admission.serials(admission.HELLO, known[:MAX_SERIALS]))
-        self._said[admission.WAITS].clear()
+        self._notices[admission.WAITS].clear()
         self._on_greeted()
         self._on_change()
 

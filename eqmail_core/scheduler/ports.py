@@ -36,25 +36,28 @@ SYSTEM_ERROR_PAUSE_S = 123
 class Log:
     """Buffers log lines for the logger; one write per turn of the loop."""
 
-    __slots__ = ("_repeated", "lines", "say", "waiting")
+    __slots__ = ("_repeated", "lines", "waiting")
 
     def __init__(self, lines: LogLines) -> None:
         self.lines = lines
         self._repeated = RepeatedLines()
         self.waiting: list[bytes] = []
-        self.say = self.waiting.append
+
+    def add(self, lines: bytes) -> None:
+        """Add whole lines."""
+        self.waiting.append(lines)
 
     def warning(self, text: bytes) -> None:
         """Log a problem that will be tried again; identical lines at most once a minute."""
         text = self._repeated.let(text)
         if text:
-            self.say(self.lines.warning(text))
+            self.waiting.append(self.lines.warning(text))
 
     def alert(self, text: bytes) -> None:
         """Log a problem that needs action by a person; repeated as `warning`."""
         text = self._repeated.let(text)
         if text:
-            self.say(self.lines.alert(text))
+            self.waiting.append(self.lines.alert(text))
 
     def take(self) -> bytes:
         """Return all buffered lines and clear the buffer."""
@@ -167,6 +170,22 @@ class Job:
         self.failed: list[int] = []
         self.is_flushing = False
         self.dsn: DsnParameters | None = None
+
+    def restart(
+        self, records: Iterator[tuple[int, int, bytes]], recipient_indexes: list[int], body: SharedMessageFd
+    ) -> None:
+        """Become a new attempt at these recipients, after the earlier one closed."""
+        self.records = records
+        self.recipient_indexes = recipient_indexes
+        self.body = body
+        self.position = self.pending = 0
+        self.refs, self.hit_end = 1, False
+
+    def cancel(self) -> None:
+        """Never start; for an attempt that has not started."""
+        self.cancelled = True
+        if self.body is not None:
+            self.body.drop()
 
     def set_back(self, seconds: int) -> None:
         """Adjust to a clock that was set back."""

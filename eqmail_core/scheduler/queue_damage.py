@@ -100,7 +100,7 @@ class QueueDamage:
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
         text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
         # Logged for each message, without suppressing repetitions.
-        self._log.say(self._log.lines.alert(text))
+        self._log.add(self._log.lines.alert(text))
         if files.has_failures(number):
             remove_lists(files, number)
             return FINISHED

@@ -176,7 +176,7 @@ class QueueScanner:
 
         def prepared(channels: list[int] | QueueFileError) -> None:
             for line in lines:
-                self._log.say(line)
+                self._log.add(line)
             if isinstance(channels, QueueFileError):
                 self._log.warning(channels.text)
                 self._preprocessing.discard(number)

@@ -66,7 +66,7 @@ class ResultHandler:
         if outcome == TEMPORARY and self._retry_schedule.is_over(job.age, delivery.recipient):
             outcome, text = PERMANENT, text + TOO_LONG
         channel.used_slots -= 1
-        self._log.say(self._log.lines.report(delivery.number, outcome, text))
+        self._log.add(self._log.lines.report(delivery.number, outcome, text))
         if outcome == PERMANENT:
             if not job.recipient_dsn(delivery.offset).wants_failure:
                 job.recorder.record_done(job, delivery.offset)

@@ -79,10 +79,11 @@ class Scheduler:
 
     def log_status(self) -> None:
         """Log how many deliveries are running."""
+        self.log.add(self._status())
+
+    def _status(self) -> bytes:
         local, remote = self.channels
-        self.log.say(
-            self.log.lines.status(local.used_slots, local.limit, remote.used_slots, remote.limit, self.exiting),
-        )
+        return self.log.lines.status(local.used_slots, local.limit, remote.used_slots, remote.limit, self.exiting)
 
     @property
     def idle(self) -> bool:
@@ -94,6 +95,14 @@ class Scheduler:
     def enqueue(self, number: int, channel: int, due: int) -> None:
         """Schedule a message with unfinished recipients on a channel for its attempt at `due`."""
         self.channels[channel].due.insert(number, due)
+
+    def admit(self, job: Job) -> None:
+        """Start an attempt at a message in memory when its turn comes."""
+        self.channels[job.channel].waiting.append(job)
+
+    def is_open(self, job: Job) -> bool:
+        """Whether an attempt has started and is not closed."""
+        return self.channels[job.channel].open.get(job.number) is job
 
     def finish(self, number: int, due: int) -> None:
         """Report that all recipients of a message on the disk are finished."""
@@ -200,6 +209,8 @@ class Scheduler:
 
     def _next_job(self, channel: ChannelState) -> Job | None:
         """Take the next attempt; memory, disk and resting attempts alternate, so that none starves."""
+        if not (channel.waiting or channel.resting or len(channel.due)):
+            return None
         sources = (self._from_memory, self._from_disk, self._rested)
         for count in range(channel.next_source, channel.next_source + len(sources)):
             job = sources[count % len(sources)](channel)
@@ -272,6 +283,35 @@ class Scheduler:
             for job in channel.suspend(number):
                 self.results.release(job)
         return [channel.open[number] for channel in self.channels if number in channel.open]
+
+    def retry_message(self, number: int) -> None:
+        """Make a message on the disk due now, also one that is held."""
+        for channel in self.channels:
+            channel.due.move(number, self.now)
+            job = channel.open.get(number)
+            if job is not None and job.retry >= HELD_UNTIL:
+                job.retry = self.now
+
+    def hold_attempts(self, number: int) -> list[Job]:
+        """Hold the running attempts at a message on the disk, as `suspend_message` does."""
+        for channel in self.channels:
+            job = channel.open.get(number)
+            if job is not None:
+                job.retry = HELD_UNTIL
+        return self.suspend_message(number)
+
+    def move_due(self, number: int, due: int) -> None:
+        """Give the waiting attempts at a message on the disk another due time."""
+        for channel in self.channels:
+            channel.due.move(number, due)
+
+    def remove_attempts(self, number: int) -> list[Job]:
+        """Start no more attempts at a message that leaves the queue; returns as `suspend_message`."""
+        still_open = self.suspend_message(number)
+        # A suspended attempt that closed is waiting again.
+        for channel in self.channels:
+            channel.due.remove(number)
+        return still_open
 
     def _stop_reading(self, channel: ChannelState, warning: bytes = b"") -> None:
         job, channel.job = channel.job, None
@@ -369,8 +409,9 @@ class Scheduler:
         self._deliveries = delivery.number = self._deliveries + 1
         delivery.job.tried = delivery.job.tried or self.now
         channel.used_slots += 1
-        self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient))
-        self.log_status()
+        lines = self.log.lines
+        starting = lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient)
+        self.log.add(starting + self._status())
 
     def block(self, recipient: bytes, report: bytes, dsn: RecipientDsn = NO_DSN) -> bytes:
         """Return the paragraph of a bounce about one recipient."""

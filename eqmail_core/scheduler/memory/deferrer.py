@@ -131,7 +131,7 @@ class Deferrer:
         """Adjust to a clock that was set back."""
         for message in self.messages.values():
             for job in message.jobs:
-                if self._scheduler.channels[job.channel].open.get(message.number) is not job:
+                if not self._scheduler.is_open(job):
                     job.set_back(seconds)
 
     def _cancel(self, message: MemoryMessage) -> None:
@@ -139,12 +139,10 @@ class Deferrer:
         self._scheduler.suspend_message(message.number)
         for job in message.jobs:
             if job.refs and not job.started and not job.cancelled:
-                job.cancelled = True
+                job.cancel()
                 job.refs = 0
                 job.retry = self._scheduler.now
                 message.running_jobs -= 1
-                if job.body is not None:
-                    job.body.drop()
 
     def _give_back(self, message: MemoryMessage) -> None:
         due: list[int | None] = list(message.later)

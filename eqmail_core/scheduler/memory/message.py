@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.scheduler.ports import Job, SharedMessageFd
 
 HELD, ASKED, TO_PLACE, PLACING, BOUNCING = range(5)
@@ -45,9 +46,11 @@ class MemoryMessage:
         "written_failures",
     )
 
-    def __init__(self, admission: Admission, sender: bytes, body: SharedMessageFd, now: float) -> None:
+    def __init__(
+        self, admission: Admission, identity: MessageIdentity, sender: bytes, body: SharedMessageFd, now: float
+    ) -> None:
         self.serial = admission.serial
-        self.identity = admission.identity
+        self.identity = identity
         self.number = admission.number
         self.size = admission.size
         self.sender = sender

@@ -18,6 +18,7 @@ from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpac
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.envelope import Envelope
+from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import numbered
@@ -89,7 +90,8 @@ class MemoryQueue:
             if fd >= 0:
                 os.close(fd)
             return
-        if not self._is_shared and self._is_known(admission):
+        identity = admission.identity
+        if not self._is_shared and self._is_known(admission, identity):
             if fd >= 0:
                 os.close(fd)
             return
@@ -99,14 +101,16 @@ class MemoryQueue:
             fd = -1
         envelope = Envelope.parse(admission.envelope)
         sender, recipients = envelope.sender, envelope.recipients
-        message = MemoryMessage(admission, sender, SharedMessageFd(fd), now)
+        message = MemoryMessage(admission, identity, sender, SharedMessageFd(fd), now)
         self.messages[admission.serial] = self._numbers[admission.number] = message
         if admission.earlier is not None:
             self._resume(message, admission.earlier, fd, now)
         else:
-            lines, say = self._log.lines, self._log.say
-            say(lines.new_message(admission.number))
-            say(lines.about_message(admission.number, admission.size, sender, admission.qp, admission.uid))
+            lines, number = self._log.lines, admission.number
+            self._log.add(
+                lines.new_message(number)
+                + lines.about_message(number, admission.size, sender, admission.qp, admission.uid)
+            )
         if len(recipients) == 1 and admission.earlier is None:
             channel, address = scheduler.routes.route(recipients[0])
             self._open(message, channel, [address], [0])
@@ -118,18 +122,18 @@ class MemoryQueue:
             self.spiller.stop(message)
         else:
             for job in message.jobs:
-                scheduler.channels[job.channel].waiting.append(job)
+                scheduler.admit(job)
             if not message.jobs:
                 self._finish(message)
 
-    def _is_known(self, admission: Admission) -> bool:
+    def _is_known(self, admission: Admission, identity: MessageIdentity) -> bool:
         """Return whether the message was spilled or ended before a crash or lost connection.
 
         If so, the queue service gets that result.
 
         Files of an earlier message with its number are removed: otherwise its recipients would get this message.
         """
-        identity, files = admission.identity, self._scheduler.files
+        files = self._scheduler.files
         if self._completion.has_ended(identity):
             self._queue_service.delivered(admission.serial)
             return True
@@ -211,7 +215,7 @@ class MemoryQueue:
     def _finish(self, message: MemoryMessage) -> None:
         """Send the bounce of a finished message, if one is needed; then drop the message."""
         if not message.failures:
-            self._log.say(self._log.lines.end_message(message.number))
+            self._log.add(self._log.lines.end_message(message.number))
             self._queue_service.delivered(message.serial)
             self._drop(message)
             for act in message.afterwards:

@@ -82,7 +82,7 @@ class Spiller:
             message.not_before -= seconds
             message.bounce_due -= seconds if message.bounce_due else 0
             for job in message.jobs:
-                if self._scheduler.channels[job.channel].open.get(message.number) is not job:
+                if not self._scheduler.is_open(job):
                     job.set_back(seconds)
 
     def exit(self) -> None:
@@ -164,13 +164,10 @@ class Spiller:
             if job.refs == 0 and not is_finished(job) and job.retry <= self._now:
                 done = set(job.done)
                 left = [it for it in zip(numbered(addresses), indexes, strict=True) if it[0][0] not in done]
-                job.records = iter([record for record, _ in left])
-                job.recipient_indexes = [place for _, place in left]
-                job.position = job.pending = 0
-                job.refs, job.hit_end = 1, False
-                job.body = message.body.share()
+                records = iter([record for record, _ in left])
+                job.restart(records, [index for _, index in left], message.body.share())
                 message.running_jobs += 1
-                self._scheduler.channels[job.channel].waiting.append(job)
+                self._scheduler.admit(job)
 
     def _write_files(self) -> None:
         group, self._to_spill = self._to_spill, []
@@ -230,9 +227,7 @@ class Spiller:
             if job.refs == 0:
                 recorder.job_closed(job)
             elif not job.started:
-                job.cancelled = True
-                if job.body is not None:
-                    job.body.drop()
+                job.cancel()
                 scheduler.enqueue(job.number, job.channel, scheduler.now)
         if not was_written:
             self._completion.add(message.number, message.bounce_due or scheduler.now)

@@ -129,6 +129,7 @@ class ClassicSettings(ControlSet):
         "it.",
         default=None,
         used_by=(REMOTE,),
+        is_secret=True,
     )
     timeoutconnect = Timeout(
         "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
@@ -191,6 +192,7 @@ class ClassicSettings(ControlSet):
         file="servercert.pem",
         default=None,
         used_by=(SMTPD,),
+        is_secret=True,
     )
     rsa2048 = Opaque(
         "Ephemeral RSA key of C (e)qmail, PEM. Current TLS has no use for it.",
@@ -219,6 +221,7 @@ class ClassicSettings(ControlSet):
         file="clientcert.pem",
         default=None,
         used_by=(REMOTE,),
+        is_secret=True,
     )
     tlsclientciphers = Lines(
         "Ciphers that this host offers to remote servers, in the notation of OpenSSL; lines are joined with colons.",

@@ -81,6 +81,7 @@ class Control(Generic[T]):
         used_by: tuple[str, ...] = (),
         reload_on_hup: bool = False,
         since: str = "",
+        is_secret: bool = False,
     ) -> None:
         self.manual = manual
         self.default = default
@@ -90,6 +91,7 @@ class Control(Generic[T]):
         self.used_by = used_by
         self.reload_on_hup = reload_on_hup
         self.since = since
+        self.is_secret = is_secret
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -1,8 +1,7 @@
 """How every changing command does its work: plan, then show the plan or carry it out, then report."""
 
-import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import unified_diff
 
 import click
@@ -10,14 +9,21 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import stage_of
 from eqmail_setup.cli.options import ChangeOptions
-from eqmail_setup.cli.output import confirm, echo, is_interactive, print_note
-from eqmail_setup.errors import EqmailError, Severity
-from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.operations import WriteFile, is_irreversible
-from eqmail_setup.transaction.plan import Change
+from eqmail_setup.cli.output import confirm, echo, is_interactive, print_json, print_note, styled
+from eqmail_setup.cli.summary import summary_lines
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.manifest_nodes import PathKind
+from eqmail_setup.settings.secrets import is_secret_file, redact_file, redact_words
+from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
+from eqmail_setup.transaction.operations import Description, Operation, is_irreversible
+from eqmail_setup.transaction.plan import Change, Plan
 from eqmail_setup.transaction.transaction import begin_staged_transaction, begin_transaction, filesystem_for
 
-_SECRETS = {"hash"}
+SCHEMA = "change-1"
+NOTHING = "No changes needed."
+CANCELLED = "cancelled; nothing was changed"
+IRREVERSIBLE = "This cannot be undone. Continue?"
+_SECRET_OPTIONS = {"hash"}
 """Options whose values no record may hold."""
 
 
@@ -25,124 +31,195 @@ def execute(
     context: click.Context,
     site: Site,
     change: ChangeOptions,
-    plan: Callable[[Filesystem], list[Change]],
+    plan: Callable[[Filesystem], Iterable[Change]],
     undoes: int = 0,
     leave: bool = False,
     quiet: bool = False,
+    question: Callable[[Plan], str] = lambda plan: "",
 ) -> int:
-    """Plan under the lock, then say or do it; the number of the run, 0 where nothing was done.
+    """Plan under the lock, then show the plan or carry it out; the number of the transaction, 0 for none.
 
-    What nobody can mend makes the whole run impossible, unless it may be left; then the caller tells of it. With
-    `quiet` the plan has told what is done.
+    A blocker makes all of it impossible, unless it may be left; then the caller reports it. With `quiet` the plan has
+    reported the changes already. `question` is asked before anything changes.
 
-    Fails: Refusal.
+    Fails: EqmailError.
     """
     stage = stage_of(context)
     if change.preview_only:
         filesystem = filesystem_for(site, stage)
-        differences = plan(filesystem)
+        items = plan(filesystem)
         if not quiet:
-            print_plan(differences, filesystem, change.as_json, change.diff)
+            print_plan(items, filesystem, change.as_json, change.diff, change.verbose)
         return 0
     with (
         begin_staged_transaction(site, stage)
         if stage
         else begin_transaction(site.home, command_line(context), print_note) as run
     ):
-        differences = plan(run.filesystem)
-        stuck = [item for item in differences if item.operation is None and item.severity is Severity.ERROR]
-        if stuck and not leave:
-            raise EqmailError(stuck[0].line())
-        confirm_irreversible(differences, run.filesystem, change)
-        sentences = [item.operation.describe(run.filesystem) for item in differences if item.operation]
-        run.apply(differences, lambda action: None, undoes)
-        kept = [item.line() for item in differences if item.operation is None]
-    if change.as_json:
-        value = {"home": site.home, "run": run.number, "done": list(dict.fromkeys(sentences)), "kept": kept}
-        echo(json.dumps(value, indent=1))
-        return run.number
-    for line in (*(() if quiet else dict.fromkeys(sentences)), *(() if leave else kept)):
-        echo(line)
-    if not sentences:
-        echo("nothing to do")
+        found = Plan.of(plan(run.filesystem))
+        if not leave:
+            found.require_possible()
+        confirm_irreversible(found.changes, run.filesystem, change)
+        if found.changes:
+            require_consent([], question(found), change)
+        values = [change_value(operation, run.filesystem) for operation in found.operations] if change.as_json else []
+        done = [operation.describe(run.filesystem) for operation in found.operations]
+        run.apply(found.changes, lambda operation: None, undoes)
+    report(site.home, run.number, done, [] if leave else found.notes, change, values, quiet)
     return run.number
 
 
-def confirm_irreversible(differences: list[Change], filesystem: Filesystem, change: ChangeOptions) -> None:
-    """Ask whoever sits at the terminal before anything that no rollback can bring back.
+def report(
+    home: str,
+    number: int,
+    done: Sequence[Description],
+    notes: Iterable[Change],
+    change: ChangeOptions,
+    values: list[dict[str, object]] | None = None,
+    quiet: bool = False,
+) -> None:
+    """Report what was done, then how much it was and under which number it can be undone."""
+    if change.as_json:
+        lines = [item.line() for item in notes]
+        print_json(
+            SCHEMA, installation=home, transaction=number or None, dry_run=False, changes=values or [], notes=lines
+        )
+        return
+    if not quiet:
+        for line in summary_lines([item.done for item in done], done, "done", change.verbose):
+            echo(line)
+    for note in notes:
+        echo(styled(note.line(), note.severity))
+    echo(count_text(len(done), number))
 
-    Fails: Refusal for an answer that is not yes.
+
+def count_text(count: int, number: int) -> str:
+    """The last line of a report."""
+    if not count:
+        return NOTHING
+    changes = "1 change" if count == 1 else f"{count} changes"
+    return f"{changes} (transaction {number})." if number else f"{changes}."
+
+
+def confirm_irreversible(changes: list[Change], filesystem: Filesystem, change: ChangeOptions) -> None:
+    """Ask on the terminal before anything that no rollback can restore.
+
+    Fails: EqmailError for an answer that is not yes.
     """
     final = [
-        item.operation.describe(filesystem)
-        for item in differences
+        item.operation.describe(filesystem).planned
+        for item in changes
         if item.operation and is_irreversible(item.operation)
     ]
-    demand_consent_to(final, "no rollback brings that back; go on?", change)
+    require_consent(final, IRREVERSIBLE if final else "", change)
 
 
-def demand_consent_to(sentences: list[str], question: str, change: ChangeOptions) -> None:
-    """Ask whoever sits at the terminal about what these sentences say.
+def require_consent(sentences: list[str], question: str, change: ChangeOptions, always: bool = False) -> None:
+    """Ask the person at the terminal. With `always`, where there is no terminal --yes is required.
 
-    Fails: Refusal for an answer that is not yes.
+    Fails: EqmailError for an answer that is not yes.
     """
-    if not sentences or change.yes or change.as_json or not is_interactive():
+    if not question or change.yes:
+        return
+    if change.as_json or not is_interactive():
+        if always:
+            raise EqmailError("not confirmed; --yes confirms it where there is no terminal")
         return
     for sentence in dict.fromkeys(sentences):
         echo(sentence, err=True)
-    if not confirm(f"eqmail: {question}"):
-        raise EqmailError("nothing was done")
+    if not confirm(question):
+        raise EqmailError(CANCELLED)
 
 
 def command_line(context: click.Context) -> str:
-    """The command as it was given, for the history."""
+    """The command as it was given, for the history, without secrets."""
     words = [context.command_path]
+    setting = str(context.params.get("name") or "")
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if value in (None, False, ()) or value == parameter.default or parameter.name == "yes":
+        if value in (None, False, ()) or value == parameter.default or parameter.name in ("yes", "verbose"):
             continue
         if isinstance(parameter, click.Option):
             words.append(parameter.opts[0])
             if value is True:
                 continue
-            value = "..." if parameter.name in _SECRETS else value
-        words += map(str, value) if isinstance(value, tuple) else [str(value)]
+            value = "..." if parameter.name in _SECRET_OPTIONS else value
+        texts = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        words += redact_words(setting, texts) if parameter.name == "values" else texts
     return shlex.join(words[0].split(" ") + words[1:])
 
 
-def print_plan(differences: list[Change], filesystem: Filesystem, as_json: bool, diff: bool) -> None:
-    """Say what would be done."""
+def print_plan(
+    items: Iterable[Change], filesystem: Filesystem, as_json: bool, diff: bool, verbose: bool = False
+) -> None:
+    """Show what would change."""
+    found = Plan.of(items)
+    operations = found.operations
     if as_json:
-        echo(json.dumps([_json_of(difference, filesystem) for difference in differences], indent=1))
+        values = [change_value(operation, filesystem) for operation in operations]
+        notes = [item.line() for item in (*found.notes, *found.blockers)]
+        print_json(
+            SCHEMA,
+            installation=filesystem.display_path(""),
+            transaction=None,
+            dry_run=True,
+            changes=values,
+            notes=notes,
+        )
         return
-    actions = [difference.operation for difference in differences if difference.operation]
-    for action in dict.fromkeys(actions):
-        echo(action.describe(filesystem))
-        if diff and isinstance(action, WriteFile):
-            echo(_changes(action, filesystem), nl=False)
-    for difference in differences:
-        if difference.severity is not Severity.ERROR:
-            echo(difference.line())
-    if not actions:
-        echo("nothing to do")
+    descriptions = [operation.describe(filesystem) for operation in operations]
+    if diff:
+        for operation, description in zip(operations, descriptions, strict=True):
+            echo(description.planned)
+            for line in _differences(operation, filesystem):
+                echo(line)
+    else:
+        for line in summary_lines([item.planned for item in descriptions], descriptions, "planned", verbose):
+            echo(line)
+    for item in (*found.notes, *found.blockers):
+        echo(styled(item.line(), item.severity))
+    echo(f"Dry run: {count_text(len(operations), 0)}" if operations else NOTHING)
 
 
-def _changes(action: WriteFile, filesystem: Filesystem) -> str:
-    seen = filesystem.stat(action.path)
-    before = filesystem.read(action.path) if seen and seen.kind == "a file" else b""
-    if b"\0" in before or b"\0" in action.content or not action.permissions.mode & 0o077:
-        # Neither data nor secrets are shown.
+def _differences(operation: Operation, filesystem: Filesystem) -> Iterable[str]:
+    """How files would change, as a unified diff; neither data nor secrets are shown."""
+    for path, after in operation.predicted_changes(filesystem):
+        before = snapshot(path, filesystem)
+        old, new = (_shown_text(path, state) for state in (before, after))
+        if old is None or new is None or old == new:
+            continue
+        show = filesystem.display_path(path)
+        for line in unified_diff(old.splitlines(), new.splitlines(), show, show, lineterm=""):
+            yield styled(line, {"-": "error", "+": "added"}.get(line[:1], "info"))
+
+
+def _shown_text(path: str, state: PathSnapshot | None) -> str | None:
+    """The text of a file; "" where there is none, None where it must not be shown."""
+    if state is None:
         return ""
-    old, new = (content.decode("utf-8", "replace").splitlines(keepends=True) for content in (before, action.content))
-    path = filesystem.display_path(action.path)
-    return "".join(unified_diff(old, new, path, path))
+    if state.kind is not PathKind.FILE or b"\0" in state.content:
+        return None
+    if is_secret_file(path):
+        return redact_file(path, state.content).decode("utf-8", "replace")
+    return state.content.decode("utf-8", "replace") if state.permissions.mode & 0o007 else None
 
 
-def _json_of(difference: Change, filesystem: Filesystem) -> dict[str, str]:
+def change_value(operation: Operation, filesystem: Filesystem) -> dict[str, object]:
+    """One change in JSON."""
+    description = operation.describe(filesystem)
+    predicted = list(operation.predicted_changes(filesystem))
+    path, after = predicted[-1] if predicted else ("", None)
     return {
-        "path": difference.path,
-        "is": difference.found,
-        "should": difference.expected,
-        "weight": difference.severity.value,
-        "action": difference.operation.describe(filesystem) if difference.operation else "",
+        "operation": description.verb.value[0],
+        "path": filesystem.display_path(path) if predicted else description.path,
+        "before": _state_value(snapshot(path, filesystem)) if predicted else None,
+        "after": _state_value(after),
     }
+
+
+def _state_value(state: PathSnapshot | None) -> dict[str, object] | None:
+    if state is None:
+        return None
+    owner, group, mode = state.permissions
+    value: dict[str, object] = {"kind": state.kind.value, "owner": owner, "group": group, "mode": f"{mode:04o}"}
+    return value | ({"bytes": len(state.content)} if state.kind is PathKind.FILE else {})

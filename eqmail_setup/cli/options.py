@@ -27,6 +27,7 @@ class ChangeOptions(NamedTuple):
     diff: bool
     as_json: bool
     yes: bool = False
+    verbose: bool = False
 
     @property
     def preview_only(self) -> bool:
@@ -41,9 +42,12 @@ def change_options(function: Callable[..., int]) -> Callable[..., int]:
     @click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
     @json_option
     @click.option("--yes", is_flag=True, help="Answer yes to all questions.")
+    @click.option("-v", "--verbose", is_flag=True, help="Show every single change.")
     @wraps(function)
-    def with_change(*words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, **options: Any) -> int:
-        return function(*words, change=ChangeOptions(dry_run, diff, as_json, yes), **options)
+    def with_change(
+        *words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, verbose: bool, **options: Any
+    ) -> int:
+        return function(*words, change=ChangeOptions(dry_run, diff, as_json, yes, verbose), **options)
 
     return with_change
 
@@ -51,9 +55,7 @@ def change_options(function: Callable[..., int]) -> Callable[..., int]:
 def staged_change_options(function: Callable[..., int]) -> Callable[..., int]:
     """As `change_options`, with --root: the change is made below a staging root, without root and without history."""
 
-    @click.option(
-        "--root", metavar="DIR", default="", help="Write below the staging root DIR; a manifest lists the owners."
-    )
+    @click.option("--root", metavar="DIR", default="", help="Write below DIR, a staging root; a manifest lists owners.")
     @wraps(function)
     def with_root(*words: Any, root: str, **options: Any) -> int:
         if root:

@@ -26,6 +26,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "info": {},
     "note": {},
     "hint": {"dim": True},
+    "added": {"fg": "green"},
     "header": {"bold": True},
 }
 _ELLIPSIS = "…"

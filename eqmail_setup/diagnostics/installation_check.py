@@ -16,11 +16,13 @@ from eqmail_setup.diagnostics.finding import ERROR, Finding
 from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller, missing_accounts
 from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.installation.runtime_access import is_accessible
 from eqmail_setup.installation.staging import StagedSite, final_site
 from eqmail_setup.mail.aliases import alias_folder, examined
 from eqmail_setup.queue import repair as queue_mending
 from eqmail_setup.settings import databases
+from eqmail_setup.settings.editor import plan_secret_files
 from eqmail_setup.settings.validation import SettingProblem, check_settings
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import SetPermissions, WriteFile
@@ -51,6 +53,7 @@ def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
         for remark in check_settings(site)
         if remark.file not in _BY_DATABASES
     )
+    yield from plan_secret_files(site, filesystem)
     yield from (_change_from_finding(site, filesystem, finding) for finding in check_certificates(site))
     if not staged:
         yield from map(of_finding, old_ways(site, with_accounts=False))
@@ -59,7 +62,7 @@ def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
 def _change_from_problem(site: Site, filesystem: Filesystem, problem: SettingProblem) -> Change:
     place, action = f"{site.layout.control}/{problem.file}", None
     state = snapshot(place, filesystem) if problem.repaired is not None else None
-    if problem.repaired is not None and state is not None and state.kind == "a file":
+    if problem.repaired is not None and state is not None and state.kind == PathKind.FILE:
         action = WriteFile(place, problem.repaired, state.permissions)
     return Change(f"{site.control}/{problem.file}", problem.found, problem.expected, action, problem.severity)
 

@@ -3,7 +3,22 @@
 Paths are relative to the home, without a slash at either end; "" is the home itself. Owners and groups are names.
 """
 
+from enum import Enum
 from typing import NamedTuple
+
+
+class PathKind(Enum):
+    """What lies at a path."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    FIFO = "named pipe"
+    SYMLINK = "symbolic link"
+    UNTRUSTED_LINK = "untrusted symbolic link"
+    SPECIAL = "special file"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class Permissions(NamedTuple):

@@ -18,10 +18,10 @@ from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller, home_of
 from eqmail_setup.installation.manifest import OwnershipPolicy
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.installation.staging import final_path
 from eqmail_setup.mail.routing import forwards_of, route_address, text
-from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
+from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import CreateSymlink, RemoveFile, WriteFile
 from eqmail_setup.transaction.plan import Change
 
@@ -83,9 +83,9 @@ def _read(folder: str, file: str, filesystem: Filesystem) -> Iterator[Alias]:
     state = snapshot(f"{folder}/{file}", filesystem)
     if state is None:
         return
-    if state.kind == SYMLINK:
+    if state.kind == PathKind.SYMLINK:
         yield Alias(name_of(file), (), name_of(os.fsdecode(state.content)))
-    elif state.kind == "a file":
+    elif state.kind == PathKind.FILE:
         lines = state.content.removesuffix(b"\n").split(b"\n") if state.content else []
         yield Alias(name_of(file), tuple(map(text, lines)))
 
@@ -147,19 +147,19 @@ def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
 def _plan_write(site: Site, filesystem: Filesystem, name: str, content: bytes, replace: bool) -> list[Change]:
     path = f"{site.layout.alias}/{file_of(name)}"
     show, state = filesystem.display_path(path), snapshot(path, filesystem)
-    if state is not None and state.content == content and state.kind == "a file":
+    if state is not None and state.content == content and state.kind == PathKind.FILE:
         return []
     write = WriteFile(path, content, alias_permissions(site))
     if state is None:
         return [Change(show, "missing", "an alias", write)]
     if not replace:
         raise EqmailError(f"{show}: exists and says {_display(state)}; --replace replaces it")
-    permissions = state.permissions if state.kind == "a file" else write.permissions
+    permissions = state.permissions if state.kind == PathKind.FILE else write.permissions
     return [Change(show, "other instructions", "these", write._replace(permissions=permissions))]
 
 
 def _display(state: PathSnapshot) -> str:
-    return "a link" if state.kind == SYMLINK else f"'{visible(state.content.strip())}'"
+    return "a link" if state.kind == PathKind.SYMLINK else f"'{visible(state.content.strip())}'"
 
 
 def alias_permissions(site: Site) -> Permissions:
@@ -195,7 +195,7 @@ def examined(site: Site, filesystem: Filesystem) -> Iterator[Change]:
     folder = site.layout.alias
     for name in filesystem.listdir(folder):
         state = snapshot(f"{folder}/{name}", filesystem) if name.startswith(".qmail") else None
-        if state is None or state.kind != "a file":
+        if state is None or state.kind != PathKind.FILE:
             continue
         path, meant = f"{folder}/{name}", cleaned(state.content)
         for _, odd in oddities(state.content)[:1]:

@@ -25,6 +25,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import server_secret_permissions
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import WriteFile
 from eqmail_setup.transaction.plan import Change
@@ -230,7 +231,7 @@ def _plan_write(site: Site, filesystem: Filesystem, content: bytes) -> Change:
     permissions = server_secret_permissions(site, caller())
     if (
         state
-        and state.kind == "a file"
+        and state.kind == PathKind.FILE
         and state.permissions.owner == permissions.owner
         and state.permissions.mode & 0o477 == 0o400
     ):

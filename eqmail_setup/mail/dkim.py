@@ -35,6 +35,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.operations import CreateNode, RemoveFile, WriteFile
 from eqmail_setup.transaction.plan import Change
@@ -106,7 +107,7 @@ def plan_generate(site: Site, filesystem: Filesystem, domain: str, now: float) -
     state = NEW if any(key.state == ACTIVE.decode() for key in keys) else ACTIVE
     folder, policy = folder_of(site, domain), OwnershipPolicy(site, caller())
     changes = [
-        _change(filesystem, path, CreateNode(path, "a directory", policy("owner", 0o755)))
+        _change(filesystem, path, CreateNode(path, PathKind.DIRECTORY, policy("owner", 0o755)))
         for path in (folder_of(site), folder)
         if filesystem.stat(path) is None
     ]

@@ -12,7 +12,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller, group_name, user_name
 from eqmail_setup.installation.manifest import OwnershipPolicy
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.mail.assign_file import AssignEntry
 from eqmail_setup.mail.users import PARTS
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
@@ -31,9 +31,9 @@ def plan_folders(
     for path, permissions in folders:
         seen = filesystem.stat(path)
         if seen is None:
-            node = CreateNode(path, "a directory", permissions)
+            node = CreateNode(path, PathKind.DIRECTORY, permissions)
             yield Change(filesystem.display_path(path), "missing", "a directory", node)
-        elif seen.kind != "a directory":
+        elif seen.kind != PathKind.DIRECTORY:
             raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, not a directory; move it away")
     if snapshot(f"{home}/.qmail", filesystem) is None:
         write = WriteFile(f"{home}/.qmail", f"./{maildir}/\n".encode(), owner_of(entry, 0o600))

@@ -22,7 +22,7 @@ from eqmail_core.users.pw2u_lists import read_assign_rules
 from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller, group_name, user_name
 from eqmail_setup.installation.manifest import OwnershipPolicy
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.installation.staging import final_path
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments, compile_assign, read_assignments, require_entries
 from eqmail_setup.mail.routing import text
@@ -146,7 +146,7 @@ def _maildirs_of(site: Site, filesystem: Filesystem, home: str) -> list[str]:
     folders = {f"./{MAILDIR}/", f"./{default_maildir(site)}/"}
     for name in names:
         state = snapshot(f"{inside}/{name}", filesystem) if name.startswith(".qmail") else None
-        steps = parse(state.content) if state is not None and state.kind == "a file" else []
+        steps = parse(state.content) if state is not None and state.kind == PathKind.FILE else []
         folders |= {text(argument) for kind, argument in steps if kind == MAILDIR_STEP}
     found = []
     for folder in sorted(folders):
@@ -212,7 +212,9 @@ def _plan_database(
     path, content = within(site, database_path(site)), compile_assign(assign, on_progress)
     state = snapshot(path, filesystem)
     if state is None or state.content != content:
-        write = WriteFile(path, content, state.permissions if state and state.kind == "a file" else _permissions(site))
+        write = WriteFile(
+            path, content, state.permissions if state and state.kind == PathKind.FILE else _permissions(site)
+        )
         yield Change(filesystem.display_path(path), "older than its text" if state else "missing", "made anew", write)
 
 
@@ -230,9 +232,12 @@ def _plan_maildir(site: Site, filesystem: Filesystem, entry: AssignEntry, maildi
         seen = filesystem.stat(path)
         if seen is None:
             yield Change(
-                filesystem.display_path(path), "missing", "a directory", CreateNode(path, "a directory", permissions)
+                filesystem.display_path(path),
+                "missing",
+                "a directory",
+                CreateNode(path, PathKind.DIRECTORY, permissions),
             )
-        elif seen.kind != "a directory":
+        elif seen.kind != PathKind.DIRECTORY:
             raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, should be a directory; move it away")
     path = f"{home}/.qmail"
     state = snapshot(path, filesystem)

@@ -22,12 +22,12 @@ from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller, group_name, user_name
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.mail.aliases import PREFIX
 from eqmail_setup.mail.assign_file import compile_assign
 from eqmail_setup.mail.users import PARTS
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
-from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
+from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import CreateNode, CreateSymlink, WriteFile
 from eqmail_setup.transaction.plan import Change
 
@@ -94,7 +94,7 @@ def _reads_ours(layout: Layout) -> bool:
 def _users(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
     assign, database = assign_path(route.source), database_path(route.source)
     for item in _entries(route.source.users):
-        if item.state.kind == "a directory" or (item.path == database and os.path.exists(assign)):
+        if item.state.kind == PathKind.DIRECTORY or (item.path == database and os.path.exists(assign)):
             continue
         yield from _put(route, route.target.layout.users, item, filesystem)
         if item.path == assign:
@@ -117,7 +117,7 @@ def _compiled(route: CopyContext, text: SourceEntry, filesystem: Filesystem) -> 
         yield Change(
             database, "older than its text", "as the database that is made of it now", severity=Severity.WARNING
         )
-    state = PathSnapshot("a file", (old or text.state).permissions, content)
+    state = PathSnapshot(PathKind.FILE, (old or text.state).permissions, content)
     item = SourceEntry(os.path.basename(database), database, state)
     folder = route.target.layout.users
     here = snapshot(f"{route.base}{folder}/{text.name}", filesystem)
@@ -132,10 +132,10 @@ def _aliases(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
         state = _state(path)
         if state is None:
             yield Change(path, "neither a file nor a folder", "where it is", severity=Severity.WARNING)
-        elif state.kind != "a directory" and name.startswith(_OF_THE_ALIASES):
+        elif state.kind != PathKind.DIRECTORY and name.startswith(_OF_THE_ALIASES):
             yield from _programs(path, state)
             yield from _put(route, folder, SourceEntry(name, path, state), filesystem)
-        elif state.kind == "a directory" and all(os.path.isdir(f"{path}{part}") for part in PARTS):
+        elif state.kind == PathKind.DIRECTORY and all(os.path.isdir(f"{path}{part}") for part in PARTS):
             yield from _maildir(route, name, path, state, filesystem)
         else:
             yield Change(path, f"{state.kind} of the aliases", "where it is", severity=Severity.WARNING)
@@ -143,7 +143,7 @@ def _aliases(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
 
 def _programs(path: str, state: PathSnapshot) -> Iterator[Change]:
     """Any account that could write the old aliases decides what runs as the user of the new ones."""
-    lines = state.content.splitlines() if state.kind == "a file" else []
+    lines = state.content.splitlines() if state.kind == PathKind.FILE else []
     for line in lines:
         if line.startswith(b"|"):
             shown = line[1:_SHOWN].decode("utf-8", "replace").strip()
@@ -157,7 +157,10 @@ def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, file
         place = f"{route.base}{route.target.layout.alias}/{name}{part}"
         if filesystem.stat(place) is None:
             yield Change(
-                filesystem.display_path(place), "missing", "a directory", CreateNode(place, "a directory", permissions)
+                filesystem.display_path(place),
+                "missing",
+                "a directory",
+                CreateNode(place, PathKind.DIRECTORY, permissions),
             )
     if any(_names(f"{path}/{part}") for part in ("new", "cur")):
         yield Change(path, "a Maildir with mail", "where it is; copy the mail yourself", severity=Severity.WARNING)
@@ -169,22 +172,22 @@ def _put(route: CopyContext, folder: str, item: SourceEntry, filesystem: Filesys
     there, permissions = snapshot(place, filesystem), _target_permissions(route, item.state.permissions)
     show = filesystem.display_path(place)
     yield from _mentions_old_home(route, item, show)
-    if item.state.kind == "a directory":
+    if item.state.kind == PathKind.DIRECTORY:
         if there is None:
-            yield Change(show, "missing", "a directory", CreateNode(place, "a directory", permissions))
+            yield Change(show, "missing", "a directory", CreateNode(place, PathKind.DIRECTORY, permissions))
         return
     if there is not None and (there.kind, there.content) == (item.state.kind, item.state.content):
         return
     if there is not None and not route.replace:
         expected = f"as it is; --replace takes that of {item.path}"
         yield Change(show, f"other than {item.path}", expected, severity=Severity.WARNING)
-    elif there is not None and there.kind not in ("a file", SYMLINK):
-        yield Change(show, there.kind, "a file; move it away and come again")
+    elif there is not None and there.kind not in (PathKind.FILE, PathKind.SYMLINK):
+        yield Change(show, str(there.kind), "file; move it away and try again")
     else:
         found = "missing" if there is None else "other"
         action = (
             CreateSymlink(place, os.fsdecode(item.state.content))
-            if item.state.kind == SYMLINK
+            if item.state.kind == PathKind.SYMLINK
             else WriteFile(place, item.state.content, permissions)
         )
         yield Change(show, found, f"as {item.path}", action)
@@ -217,7 +220,7 @@ def _entries(top: str, below: str = "", deep: bool = False) -> Iterator[SourceEn
         state = _state(path)
         if state is not None:
             yield SourceEntry(below + name, path, state)
-            if deep and state.kind == "a directory":
+            if deep and state.kind == PathKind.DIRECTORY:
                 yield from _entries(top, f"{below}{name}/", deep)
 
 
@@ -236,13 +239,13 @@ def _state(path: str) -> PathSnapshot | None:
         return None
     permissions = Permissions(user_name(seen.st_uid), group_name(seen.st_gid), seen.st_mode & _MODE)
     if stat.S_ISDIR(seen.st_mode):
-        return PathSnapshot("a directory", permissions)
+        return PathSnapshot(PathKind.DIRECTORY, permissions)
     if stat.S_ISLNK(seen.st_mode):
-        return PathSnapshot(SYMLINK, permissions, os.fsencode(os.readlink(path)))
+        return PathSnapshot(PathKind.SYMLINK, permissions, os.fsencode(os.readlink(path)))
     if not stat.S_ISREG(seen.st_mode):
         return None
     with os.fdopen(os.open(path, _OPEN), "rb", CHUNK) as file:
         found = os.fstat(file.fileno())
         if (found.st_ino, found.st_dev) != (seen.st_ino, seen.st_dev):
             return None  # it has just been replaced
-        return PathSnapshot("a file", permissions, file.read())
+        return PathSnapshot(PathKind.FILE, permissions, file.read())

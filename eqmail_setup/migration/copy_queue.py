@@ -19,7 +19,7 @@ from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.history import HISTORY_FOLDER
-from eqmail_setup.transaction.operations import PredictedChanges
+from eqmail_setup.transaction.operations import Description, PredictedChanges, Verb
 from eqmail_setup.transaction.plan import Change
 from eqmail_setup.transaction.progress import progress
 
@@ -36,10 +36,11 @@ class TransferQueue(NamedTuple):
     messages: int
     move: bool
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        verb = "move" if self.move else "copy"
-        return f"{verb} {_messages(self.messages)} from {self.source.queue.root} to {self.target.queue.root}"
+        verb = Verb.MOVE if self.move else Verb.COPY
+        what = f"{_messages(self.messages)} from {self.source.queue.root} to"
+        return Description(verb, what, self.target.queue.root)
 
     def irreversible_effect(self) -> bool:
         """Whether originals go."""

@@ -21,7 +21,7 @@ from eqmail_setup.migration.copy_queue import transfer_log_path
 from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.operations import PredictedChanges
+from eqmail_setup.transaction.operations import Description, PredictedChanges, Verb
 from eqmail_setup.transaction.plan import Change
 from eqmail_setup.transaction.progress import progress
 
@@ -34,14 +34,15 @@ class RepairQueue(NamedTuple):
     wrong_permissions: int
     misnamed: int
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
         parts = (
             (self.misplaced, "to their folders"),
             (self.wrong_permissions, "to their owners, with their modes"),
             (self.misnamed, "under numbers of their own"),
         )
-        return f"put {self.site.queue.root} in order: " + ", ".join(f"{count} {what}" for count, what in parts if count)
+        detail = ", ".join(f"{count} {what}" for count, what in parts if count)
+        return Description(Verb.REPAIR, "queue", self.site.queue.root, detail)
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing to restore."""

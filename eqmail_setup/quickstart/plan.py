@@ -17,7 +17,7 @@ from eqmail_core.tcpserver.rules_database import compile_rules
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller, group_name
 from eqmail_setup.installation.manifest import OwnershipPolicy, installation_manifest
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.mail import certificates as keys
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.mail.aliases import plan_required_aliases
@@ -169,7 +169,7 @@ def _mailbox(expected: QuickstartPlan, filesystem: Filesystem) -> Iterator[Chang
                 filesystem.display_path(path),
                 "missing",
                 "a Maildir",
-                CreateNode(path, "a directory", expected.permissions),
+                CreateNode(path, PathKind.DIRECTORY, expected.permissions),
             )
-        elif seen.kind != "a directory":
+        elif seen.kind != PathKind.DIRECTORY:
             raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, should be a Maildir; move it away")

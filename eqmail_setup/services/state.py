@@ -18,6 +18,7 @@ from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.managed_file import Origin, origin_of
 from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.services.activation import service_folders
 from eqmail_setup.services.compose import compose
 from eqmail_setup.services.definitions import SERVICES
@@ -129,7 +130,7 @@ def plan_removal(
         if state is None:
             continue
         show = filesystem.display_path(piece.path)
-        if state.kind == "a file" and origin_of(state.content) is Origin.MANAGED:
+        if state.kind == PathKind.FILE and origin_of(state.content) is Origin.MANAGED:
             found.append(Change(show, "a service file", "absent", RemoveFile(piece.path)))
         else:
             found.append(Change(show, "edited by hand", "as it is", severity=Severity.WARNING))
@@ -158,7 +159,7 @@ def lost_listeners(
     lost: list[str] = []
     for path in dict.fromkeys(piece.path for piece in pieces if piece.template):
         state = snapshot(path, filesystem)
-        if state is not None and state.kind == "a file":
+        if state is not None and state.kind == PathKind.FILE:
             lost += [place for place in _listeners_in(state.content) if _bare(place) not in after]
     return list(dict.fromkeys(lost))
 
@@ -173,3 +174,13 @@ def _bare(place: str) -> str:
     """A listen address without its role."""
     word, colon, rest = place.partition(":")
     return rest if colon and word.isalpha() and ":" in rest else place
+
+
+def plan_remove_services(site: Site, filesystem: Filesystem) -> list[Change]:
+    """Actions after which no service file of the installation is left, of whatever service manager."""
+    found: list[Change] = []
+    for entry in load_services(site, filesystem):
+        options = ServiceOptions(entry.options, tuple(SERVICES))
+        pieces = compose(MANAGERS[entry.manager], site, options, entry.services, installed=False)
+        found += plan_removal(site, filesystem, entry, pieces)
+    return found

@@ -17,6 +17,7 @@ from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.errors import EqmailError, Severity
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.mail.assign_file import compile_assign, require_entries
 from eqmail_setup.settings.cdb import database_bytes
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
@@ -58,7 +59,7 @@ def _plan_database(
         return
     if old is None or old.content != content:
         permissions = (
-            old.permissions if old and old.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+            old.permissions if old and old.kind == PathKind.FILE else OwnershipPolicy(site, caller())("owner", 0o644)
         )
         found = "not what its text says" if old else "missing"
         yield Change(show, found, f"made of {filesystem.display_path(text)}", WriteFile(path, content, permissions))

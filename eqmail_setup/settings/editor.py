@@ -3,21 +3,24 @@
 Fails: Refusal that names file, line and remedy.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.kinds import Opaque
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.settings.cdb import database_bytes
+from eqmail_setup.settings.secrets import has_secret
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
-from eqmail_setup.transaction.operations import RemoveFile, WriteFile
+from eqmail_setup.transaction.operations import RemoveFile, SetPermissions, WriteFile
 from eqmail_setup.transaction.plan import Change
 
 
@@ -46,7 +49,7 @@ def content_of(site: Site, filesystem: Filesystem, control: Control[Any]) -> byt
     state = snapshot(path_of(site, control), filesystem)
     if state is None:
         return None
-    if state.kind != "a file":
+    if state.kind != PathKind.FILE:
         return filesystem.read(path_of(site, control))
     return state.content
 
@@ -56,13 +59,39 @@ def plan_write(site: Site, filesystem: Filesystem, control: Control[Any], conten
     require_valid(site, control, content)
     path = path_of(site, control)
     state = snapshot(path, filesystem)
-    if state is not None and state.content == content and state.kind == "a file":
+    if state is not None and state.content == content and state.kind == PathKind.FILE:
         return []
     permissions = (
-        state.permissions if state and state.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+        state.permissions if state and state.kind == PathKind.FILE else OwnershipPolicy(site, caller())("owner", 0o644)
     )
+    if has_secret(control.file, content):
+        permissions = secret_permissions(site, permissions)
     write = WriteFile(path, content, permissions)
     return [Change(filesystem.display_path(path), "other content" if state else "missing", "this content", write)]
+
+
+def secret_permissions(site: Site, permissions: Permissions) -> Permissions:
+    """The permissions of a file with secrets: those of the file, but for the owner and the group of the queue only."""
+    if not permissions.mode & 0o007:
+        return permissions
+    return permissions._replace(
+        group=OwnershipPolicy(site, caller())("owner", 0o640).group, mode=permissions.mode & 0o640
+    )
+
+
+def plan_secret_files(site: Site, filesystem: Filesystem) -> Iterator[Change]:
+    """Actions after which no control file that holds secrets is readable for every user."""
+    for control in Controls.declared().values():
+        if not control.is_secret or isinstance(control, Opaque):
+            continue
+        path = path_of(site, control)
+        state = snapshot(path, filesystem)
+        if state is None or state.kind is not PathKind.FILE or not has_secret(control.file, state.content):
+            continue
+        permissions = secret_permissions(site, state.permissions)
+        if permissions != state.permissions:
+            found = "every user can read the passwords in it"
+            yield Change(filesystem.display_path(path), found, str(permissions), SetPermissions(path, permissions))
 
 
 def plan_unset(site: Site, filesystem: Filesystem, control: Control[Any]) -> list[Change]:

@@ -15,7 +15,7 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.installation.staging import final_path
 from eqmail_setup.network.hostnames import domains_of
 from eqmail_setup.settings.classic_steps import ClassicStep
@@ -50,7 +50,7 @@ def plan_initial_settings(site: Site, name: str, filesystem: Filesystem) -> list
 def folder(path: str, filesystem: Filesystem) -> Iterator[ClassicStep]:
     """A folder that may be missing."""
     if filesystem.stat(path) is None:
-        yield "", CreateNode(path, "a directory", Permissions(*caller(), 0o755))
+        yield "", CreateNode(path, PathKind.DIRECTORY, Permissions(*caller(), 0o755))
 
 
 def plan_initial_value(
@@ -78,7 +78,7 @@ def scripts(site: Site, filesystem: Filesystem) -> Iterator[ClassicStep]:
             yield plan_initial_file(site, filesystem, file, sentence, content, permissions)
     if filesystem.stat(PLUGINS) is None:
         yield from folder(os.path.dirname(PLUGINS), filesystem)
-        yield "", CreateNode(PLUGINS, "a directory", permissions._replace(mode=0o755))
+        yield "", CreateNode(PLUGINS, PathKind.DIRECTORY, permissions._replace(mode=0o755))
 
 
 def plan_initial_file(
@@ -89,7 +89,7 @@ def plan_initial_file(
     state = snapshot(path, filesystem)
     if (
         state is not None
-        and state.kind == "a file"
+        and state.kind == PathKind.FILE
         and state.content == content
         and state.permissions.mode == permissions.mode
     ):

@@ -16,8 +16,8 @@ from errno import EFBIG, EINVAL, ENOTDIR
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_setup.installation.accounts import group_name, group_number, user_name, user_number
-from eqmail_setup.installation.manifest_nodes import Permissions
-from eqmail_setup.transaction.filesystem import BACKUP_SUFFIX, SYMLINK, PathInfo, UntrustedPathError
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
+from eqmail_setup.transaction.filesystem import BACKUP_SUFFIX, PathInfo, UntrustedPathError
 
 _TRAVERSE_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -26,10 +26,10 @@ MAX_BYTES = 16 << 20
 """So much is read of a file of an account that is not trusted; .qmail files and secrets are far shorter."""
 
 _KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFREG: "a file",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFLNK: SYMLINK,
+    stat.S_IFDIR: PathKind.DIRECTORY,
+    stat.S_IFREG: PathKind.FILE,
+    stat.S_IFIFO: PathKind.FIFO,
+    stat.S_IFLNK: PathKind.SYMLINK,
 }
 
 
@@ -57,12 +57,12 @@ class DiskFilesystem:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except UntrustedPathError:
-            return PathInfo("an untrusted symbolic link", Permissions("?", "?", 0), 0, True)
+            return PathInfo(PathKind.UNTRUSTED_LINK, Permissions("?", "?", 0), 0, True)
         try:
             found = os.fstat(fd)
         finally:
             os.close(fd)
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), PathKind.SPECIAL)
         permissions = Permissions(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
         return PathInfo(kind, permissions, found.st_size, linked)
 
@@ -98,14 +98,14 @@ class DiskFilesystem:
                 return None
             raise
 
-    def create(self, path: str, kind: str, permissions: Permissions) -> None:
+    def create(self, path: str, kind: PathKind, permissions: Permissions) -> None:
         """Make a directory or a named pipe."""
         if not path:
             os.makedirs(os.path.dirname(self._base), mode=0o755, exist_ok=True)
             os.mkdir(self._base, 0o700)
         else:
             with self._parent(path) as (parent, name):
-                if kind == "a named pipe":
+                if kind == PathKind.FIFO:
                     os.mkfifo(name, 0o600, dir_fd=parent)
                 else:
                     os.mkdir(name, 0o700, dir_fd=parent)

@@ -7,12 +7,11 @@ import os
 from errno import EPERM
 from typing import NamedTuple, Protocol
 
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 
 BACKUP_SUFFIX = ".before-eqmail"
 """What the name of a file gets when setup moves it out of the way."""
 
-SYMLINK = "a symbolic link"
 NO_PERMISSIONS = Permissions("", "", 0)
 
 
@@ -26,7 +25,7 @@ class UntrustedPathError(OSError):
 class PathInfo(NamedTuple):
     """What lies at a path. `linked`: it was reached through a symbolic link of the administrator."""
 
-    kind: str
+    kind: PathKind
     permissions: Permissions
     size: int
     linked: bool
@@ -35,7 +34,7 @@ class PathInfo(NamedTuple):
 class PathSnapshot(NamedTuple):
     """All that can be put back: `content` is that of a file, or the target of a link."""
 
-    kind: str
+    kind: PathKind
     permissions: Permissions
     content: bytes = b""
 
@@ -63,7 +62,7 @@ class Filesystem(Protocol):
         """Where a symbolic link points to; None for anything else."""
         ...
 
-    def create(self, path: str, kind: str, permissions: Permissions) -> None:
+    def create(self, path: str, kind: PathKind, permissions: Permissions) -> None:
         """Make a directory or a named pipe."""
         ...
 
@@ -111,8 +110,8 @@ def snapshot(path: str, filesystem: Filesystem, itself: bool = False) -> PathSna
     """
     target = filesystem.read_link(path) if path else None
     seen = filesystem.stat(path)
-    if target is not None and (itself or seen is None or seen.kind != "a directory"):
-        return PathSnapshot(SYMLINK, NO_PERMISSIONS, os.fsencode(target))
+    if target is not None and (itself or seen is None or seen.kind != PathKind.DIRECTORY):
+        return PathSnapshot(PathKind.SYMLINK, NO_PERMISSIONS, os.fsencode(target))
     if seen is None:
         return None
-    return PathSnapshot(seen.kind, seen.permissions, filesystem.read(path) if seen.kind == "a file" else b"")
+    return PathSnapshot(seen.kind, seen.permissions, filesystem.read(path) if seen.kind == PathKind.FILE else b"")

@@ -4,8 +4,8 @@ HOME/history/NUMBER.json is one run: who, when, which command, and for every pat
 there after; HOME/history/blobs holds the old contents by their digest. Only the owner of the installation can read
 either, because settings may hold passwords.
 
-*Invariant.* Before a run touches anything its record and all old contents are on the disk, with the state BEGUN. Each
-path of a BEGUN run holds the old content, the new content, or a later edit; recovery restores the first
+*Invariant.* Before a run touches anything its record and all old contents are on the disk, with the state STARTED. Each
+path of a STARTED transaction holds the old content, the new content, or a later edit; recovery restores the first
 back for the second and leaves the third.
 
 Fails: OSError; Refusal for an invalid record.
@@ -15,12 +15,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from typing import Any, NamedTuple
 
 from eqmail_core.system.files import read_file, write_atomically
 from eqmail_setup.errors import EqmailError
-from eqmail_setup.installation.manifest_nodes import Permissions
-from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
+from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import (
     CreateNode,
     CreateSymlink,
@@ -32,15 +33,31 @@ from eqmail_setup.transaction.operations import (
 )
 
 HISTORY_FOLDER = "history"
-BEGUN, DONE, BROKEN = "begun", "done", "broken off and undone"
+VERSION = 1
+"""Of the format of records; those of version 0 have other names of fields and states."""
 MAX_RECORDS = 500
 MAX_BYTES = 1 << 30
+
+
+class TransactionState(Enum):
+    """How far a transaction got."""
+
+    STARTED = "started"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+_OLD_STATES = {
+    "begun": TransactionState.STARTED,
+    "done": TransactionState.COMMITTED,
+    "broken off and undone": TransactionState.ABORTED,
+}
 
 
 class PathDigest(NamedTuple):
     """A state without its content; `digest` identifies the content, "" if there is none."""
 
-    kind: str
+    kind: PathKind
     permissions: Permissions
     digest: str
 
@@ -58,7 +75,7 @@ class PathChange(NamedTuple):
 
     def current(self, filesystem: Filesystem) -> PathDigest | None:
         """What lies there; a link that the run made or took away is seen as one, whatever it points to."""
-        is_about_link = any(known is not None and known.kind == SYMLINK for known in (self.before, self.after))
+        is_about_link = any(known is not None and known.kind == PathKind.SYMLINK for known in (self.before, self.after))
         return digest_of(snapshot(self.path, filesystem, is_about_link))
 
 
@@ -69,11 +86,11 @@ class TransactionRecord(NamedTuple):
     started_at: int
     user: str
     command: str
-    state: str
+    state: TransactionState
     undoes: int
     changes: tuple[PathChange, ...]
 
-    def with_state(self, state: str) -> "TransactionRecord":
+    def with_state(self, state: TransactionState) -> "TransactionRecord":
         """The same run, in another state."""
         return self._replace(state=state)
 
@@ -101,7 +118,7 @@ class History:
         try:
             return _record(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
-            raise EqmailError(f"{self._path(number)}: makes no sense ({error}); move it away") from error
+            raise EqmailError(f"{self._path(number)}: damaged ({error}); move it away") from error
 
     def records(self) -> Iterator[TransactionRecord]:
         """Every run, the oldest first."""
@@ -114,7 +131,7 @@ class History:
         """The runs that are taken back at present, each with the number of the run that did it."""
         taken: dict[int, int] = {}
         for run in self.records():
-            if run.undoes and run.state == DONE:
+            if run.undoes and run.state is TransactionState.COMMITTED:
                 taken[run.undoes] = run.number
                 again = [old for old, by in taken.items() if by == run.undoes]
                 for number in again:
@@ -142,10 +159,13 @@ class History:
                     if before is not None and before.content:
                         self._store_blob(before.content)
                 last[path] = digest_of(left)
-        steps = tuple(PathChange(path, before, last[path]) for path, before in first.items())
-        begun = run._replace(number=max(self.numbers(), default=0) + 1, state=BEGUN, changes=steps)
-        self.write(begun)
-        return begun
+        changes = tuple(PathChange(path, before, last[path]) for path, before in first.items())
+        if not changes:
+            return run  # nothing that could be undone, so nothing to record
+        number = max(self.numbers(), default=0) + 1
+        started = run._replace(number=number, state=TransactionState.STARTED, changes=changes)
+        self.write(started)
+        return started
 
     def write(self, run: TransactionRecord) -> None:
         """Put the record of a run on the disk."""
@@ -158,12 +178,17 @@ class History:
         """
         data = read_file(f"{self._blobs}/{digest}") if digest else b""
         if data is None or (digest and hashlib.sha256(data).hexdigest() != digest):
-            raise EqmailError(f"{self._blobs}/{digest}: missing or damaged, so this run cannot be undone")
+            raise EqmailError(f"{self._blobs}/{digest}: missing or damaged; this transaction cannot be undone")
         return data
+
+    def find_content(self, digest: str) -> bytes | None:
+        """A content that a transaction replaced; None where it is not kept."""
+        data = read_file(f"{self._blobs}/{digest}") if digest else b""
+        return data if data is None or not digest or hashlib.sha256(data).hexdigest() == digest else None
 
     def interrupted(self) -> list[TransactionRecord]:
         """Runs that ended before they were complete."""
-        return [run for run in self.records() if run.state == BEGUN]
+        return [run for run in self.records() if run.state is TransactionState.STARTED]
 
     def restore_operations(self, step: PathChange, filesystem: Filesystem) -> list[Operation]:
         """The actions that put back what was there before a step; none where it is there."""
@@ -172,16 +197,16 @@ class History:
         if now == before:
             return []
         if before is None:
-            return [RemoveDirectory(path) if now and now.kind == "a directory" else RemoveFile(path)]
+            return [RemoveDirectory(path) if now and now.kind == PathKind.DIRECTORY else RemoveFile(path)]
         if now is not None and now.kind != before.kind:
-            clear: list[Operation] = [RemoveDirectory(path) if now.kind == "a directory" else RemoveFile(path)]
+            clear: list[Operation] = [RemoveDirectory(path) if now.kind == PathKind.DIRECTORY else RemoveFile(path)]
         else:
             clear = []
-        if before.kind == SYMLINK:
+        if before.kind == PathKind.SYMLINK:
             return [*clear, CreateSymlink(path, os.fsdecode(self.content(before.digest)))]
         if before.matches(now):
             return [SetPermissions(path, before.permissions)]
-        if before.kind == "a file":
+        if before.kind == PathKind.FILE:
             return [*clear, WriteFile(path, self.content(before.digest), before.permissions)]
         return [*clear, CreateNode(path, before.kind, before.permissions)]
 
@@ -223,13 +248,14 @@ def digest_of(state: PathSnapshot | None) -> PathDigest | None:
 def _value(run: TransactionRecord) -> dict[str, Any]:
     steps = [{"path": step.path, "before": _shape(step.before), "after": _shape(step.after)} for step in run.changes]
     return {
+        "version": VERSION,
         "number": run.number,
-        "began": run.started_at,
-        "who": run.user,
+        "started": run.started_at,
+        "user": run.user,
         "command": run.command,
-        "state": run.state,
+        "state": run.state.value,
         "undoes": run.undoes,
-        "steps": steps,
+        "changes": steps,
     }
 
 
@@ -238,7 +264,7 @@ def _shape(of: PathDigest | None) -> dict[str, Any] | None:
         return None
     permissions = of.permissions
     return {
-        "kind": of.kind,
+        "kind": of.kind.value,
         "owner": permissions.owner,
         "group": permissions.group,
         "mode": f"{permissions.mode:04o}",
@@ -247,16 +273,23 @@ def _shape(of: PathDigest | None) -> dict[str, Any] | None:
 
 
 def _record(value: dict[str, Any]) -> TransactionRecord:
-    steps = tuple(PathChange(step["path"], _digest(step["before"]), _digest(step["after"])) for step in value["steps"])
-    who, command, state = (str(value[key]) for key in ("who", "command", "state"))
+    is_old = "version" not in value
+    started, user, changes = ("began", "who", "steps") if is_old else ("started", "user", "changes")
+    if not is_old and value["version"] != VERSION:
+        raise ValueError(f"version {value['version']}")
     return TransactionRecord(
-        int(value["number"]), int(value["began"]), who, command, state, int(value["undoes"]), steps
+        int(value["number"]),
+        int(value[started]),
+        str(value[user]),
+        str(value["command"]),
+        _OLD_STATES[value["state"]] if is_old else TransactionState(value["state"]),
+        int(value["undoes"]),
+        tuple(PathChange(item["path"], _digest(item["before"]), _digest(item["after"])) for item in value[changes]),
     )
 
 
 def _digest(value: dict[str, Any] | None) -> PathDigest | None:
     if value is None:
         return None
-    return PathDigest(
-        value["kind"], Permissions(value["owner"], value["group"], int(value["mode"], 8)), value["sha256"]
-    )
+    kind = PathKind(value["kind"].removeprefix("a "))
+    return PathDigest(kind, Permissions(value["owner"], value["group"], int(value["mode"], 8)), value["sha256"])

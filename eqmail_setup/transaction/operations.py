@@ -6,14 +6,14 @@ A `final` one is confirmed on a terminal first, because it cannot be rolled back
 
 import os
 from collections.abc import Iterator
+from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from eqmail_setup.installation.bytecode import compile_folder
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.transaction.filesystem import (
     BACKUP_SUFFIX,
     NO_PERMISSIONS,
-    SYMLINK,
     Filesystem,
     PathSnapshot,
     snapshot,
@@ -22,11 +22,56 @@ from eqmail_setup.transaction.filesystem import (
 PredictedChanges = Iterator[tuple[str, PathSnapshot | None]]
 
 
+class Verb(Enum):
+    """What an operation does: in the imperative, and when it is done."""
+
+    CREATE = ("create", "created")
+    WRITE = ("write", "wrote")
+    SET = ("set", "set")
+    REMOVE = ("remove", "removed")
+    LINK = ("link", "linked")
+    COMPILE = ("compile", "compiled")
+    COPY = ("copy", "copied")
+    MOVE = ("move", "moved")
+    REPAIR = ("repair", "repaired")
+    RUN = ("run", "ran")
+
+
+class Description(NamedTuple):
+    """An operation in words: `verb` `what` at `path`, with a detail in parentheses."""
+
+    verb: Verb
+    what: str
+    path: str
+    detail: str = ""
+
+    @property
+    def planned(self) -> str:
+        """As a dry run says it."""
+        return f"Would {self.command}"
+
+    @property
+    def done(self) -> str:
+        """As a report says it."""
+        past = self.verb.value[1]
+        return f"{past.capitalize()} {self.object}"
+
+    @property
+    def command(self) -> str:
+        """As an error says what could not be done."""
+        return f"{self.verb.value[0]} {self.object}"
+
+    @property
+    def object(self) -> str:
+        """What it is done to."""
+        return " ".join(filter(None, (self.what, self.path, f"({self.detail})" if self.detail else "")))
+
+
 class Operation(Protocol):
     """What every action can say and do; a value, which may be compared and hashed."""
 
-    def describe(self, filesystem: Filesystem) -> str:
-        """What it does, in the imperative."""
+    def describe(self, filesystem: Filesystem) -> Description:
+        """What it does, in words."""
         ...
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
@@ -51,12 +96,12 @@ class CreateNode(NamedTuple):
     """Make a directory or a named pipe."""
 
     path: str
-    kind: str
+    kind: PathKind
     permissions: Permissions
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"make {self.kind} {filesystem.display_path(self.path)} ({self.permissions})"
+        return Description(Verb.CREATE, self.kind.value, filesystem.display_path(self.path), str(self.permissions))
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
@@ -76,18 +121,18 @@ class WriteFile(NamedTuple):
     keeps_backup: bool = False
     flush: bool = True
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
         path = filesystem.display_path(self.path)
-        kept = f", the present file becomes {path}.before-eqmail" if self.keeps_backup else ""
-        return f"write {path} ({self.permissions}, {len(self.content)} bytes){kept}"
+        backup = f", backup {path}{BACKUP_SUFFIX}" if self.keeps_backup else ""
+        return Description(Verb.WRITE, "", path, f"{self.permissions}, {len(self.content)} bytes{backup}")
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
         if self.keeps_backup:
             old = snapshot(self.path, filesystem)
             yield self.path + BACKUP_SUFFIX, old and old._replace(permissions=old.permissions._replace(mode=0o600))
-        yield self.path, PathSnapshot("a file", self.permissions, self.content)
+        yield self.path, PathSnapshot(PathKind.FILE, self.permissions, self.content)
 
     def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
@@ -102,15 +147,14 @@ class SetPermissions(NamedTuple):
     path: str
     permissions: Permissions
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        owner, group, mode = self.permissions.owner, self.permissions.group, self.permissions.mode
-        return f"give {filesystem.display_path(self.path)} to {owner}:{group} with mode {mode:04o}"
+        return Description(Verb.SET, "permissions of", filesystem.display_path(self.path), str(self.permissions))
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
         old = snapshot(self.path, filesystem)
-        yield self.path, old and (old if old.kind == SYMLINK else old._replace(permissions=self.permissions))
+        yield self.path, old and (old if old.kind == PathKind.SYMLINK else old._replace(permissions=self.permissions))
 
     def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
@@ -122,9 +166,9 @@ class RemoveDirectory(NamedTuple):
 
     path: str
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"remove the empty directory {filesystem.display_path(self.path)}"
+        return Description(Verb.REMOVE, "empty directory", filesystem.display_path(self.path))
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing."""
@@ -141,9 +185,9 @@ class CompileBytecode(NamedTuple):
     path: str
     modules: int
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"byte-compile {self.modules} modules in {self.path}"
+        return Description(Verb.COMPILE, f"byte code of {self.modules} modules in", self.path)
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing to restore."""
@@ -159,9 +203,9 @@ class RemoveFile(NamedTuple):
 
     path: str
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"remove {filesystem.display_path(self.path)}"
+        return Description(Verb.REMOVE, "", filesystem.display_path(self.path))
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing."""
@@ -178,13 +222,13 @@ class CreateSymlink(NamedTuple):
     path: str
     target: str
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"link {filesystem.display_path(self.path)} to {self.target}"
+        return Description(Verb.LINK, "", filesystem.display_path(self.path), f"to {self.target}")
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        yield self.path, PathSnapshot(SYMLINK, NO_PERMISSIONS, os.fsencode(self.target))
+        yield self.path, PathSnapshot(PathKind.SYMLINK, NO_PERMISSIONS, os.fsencode(self.target))
 
     def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
@@ -196,9 +240,9 @@ class RemoveTree(NamedTuple):
 
     path: str
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """What this does."""
-        return f"remove {filesystem.display_path(self.path)} with everything in it, for good"
+        return Description(Verb.REMOVE, "", filesystem.display_path(self.path), "with everything in it, permanently")
 
     def irreversible_effect(self) -> bool:
         """Whether it cannot be undone."""

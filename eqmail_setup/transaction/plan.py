@@ -18,6 +18,7 @@ from eqmail_setup.installation.manifest_nodes import (
     FifoSpec,
     ManagedFileSpec,
     NodeSpec,
+    PathKind,
     Permissions,
     PreallocatedFileSpec,
 )
@@ -31,7 +32,7 @@ from eqmail_setup.transaction.operations import (
     WriteFile,
 )
 
-SEVERITY_WORDS = {Severity.ERROR: "should be", Severity.WARNING: "kept", Severity.INFO: "better"}
+SEVERITY_WORDS = {Severity.ERROR: "expected", Severity.WARNING: "kept", Severity.INFO: "better"}
 
 
 class Change(NamedTuple):
@@ -49,6 +50,40 @@ class Change(NamedTuple):
     def line(self) -> str:
         """The difference in one line."""
         return f"{self.path}: {self.found}, {SEVERITY_WORDS[self.severity]} {self.expected}"
+
+
+class Plan(NamedTuple):
+    """What a command is about to do: `changes` have an operation, `notes` are for people, `blockers` forbid it all."""
+
+    changes: list[Change]
+    notes: list[Change]
+    blockers: list[Change]
+
+    @classmethod
+    def of(cls, items: Iterable[Change]) -> "Plan":
+        """The plan of what was found; what has no operation is a note, or a blocker where it is an error."""
+        plan = cls([], [], [])
+        for item in items:
+            if item.operation is not None:
+                plan.changes.append(item)
+            elif item.severity is Severity.ERROR:
+                plan.blockers.append(item)
+            else:
+                plan.notes.append(item)
+        return plan
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Each operation once, in order."""
+        return list(dict.fromkeys(item.operation for item in self.changes if item.operation))
+
+    def require_possible(self) -> None:
+        """Refuse a plan with blockers.
+
+        Fails: EqmailError with the first of them.
+        """
+        if self.blockers:
+            raise EqmailError(self.blockers[0].line())
 
 
 def compare_with_manifest(nodes: Iterable[NodeSpec], filesystem: Filesystem) -> list[Change]:
@@ -70,44 +105,44 @@ def apply_changes(changes: Iterable[Change], filesystem: Filesystem, on_operatio
         try:
             action.apply(filesystem)
         except OSError as error:
-            raise EqmailError(f"cannot {action.describe(filesystem)}: {error.strerror or error}") from error
+            raise EqmailError(f"cannot {action.describe(filesystem).command}: {error.strerror or error}") from error
         except KeyError as error:
-            raise EqmailError(f"cannot {action.describe(filesystem)}: {error.args[0]}") from error
+            raise EqmailError(f"cannot {action.describe(filesystem).command}: {error.args[0]}") from error
         done.append(action)
     return len(done)
 
 
 def _compare_directory(node: DirectorySpec, filesystem: Filesystem) -> Iterator[Change]:
-    yield from _compare_created(node.path, "a directory", node.permissions, filesystem)
+    yield from _compare_created(node.path, PathKind.DIRECTORY, node.permissions, filesystem)
     if not node.split:
         return
     for number in range(node.split):
-        yield from _compare_created(f"{node.path}/{number}", "a directory", node.permissions, filesystem)
+        yield from _compare_created(f"{node.path}/{number}", PathKind.DIRECTORY, node.permissions, filesystem)
     seen = filesystem.stat(node.path)
-    if seen is None or seen.kind != "a directory":
+    if seen is None or seen.kind != PathKind.DIRECTORY:
         return
     for name in filesystem.listdir(node.path):
         if name.isdigit() and int(name) >= node.split:
             path = f"{node.path}/{name}"
             inside = filesystem.stat(path)
-            if inside is not None and inside.kind == "a directory":
+            if inside is not None and inside.kind == PathKind.DIRECTORY:
                 yield Change(
-                    filesystem.display_path(path), "a directory beyond the split", "absent", RemoveDirectory(path)
+                    filesystem.display_path(path), "directory beyond the split", "absent", RemoveDirectory(path)
                 )
 
 
 def _compare_fifo(node: FifoSpec, filesystem: Filesystem) -> Iterator[Change]:
-    return _compare_created(node.path, "a named pipe", node.permissions, filesystem)
+    return _compare_created(node.path, PathKind.FIFO, node.permissions, filesystem)
 
 
-def _compare_created(path: str, kind: str, permissions: Permissions, filesystem: Filesystem) -> Iterator[Change]:
+def _compare_created(path: str, kind: PathKind, permissions: Permissions, filesystem: Filesystem) -> Iterator[Change]:
     seen = filesystem.stat(path)
     if seen is None:
         yield Change(
             filesystem.display_path(path), "missing", f"{kind} ({permissions})", CreateNode(path, kind, permissions)
         )
     elif seen.kind != kind:
-        yield Change(filesystem.display_path(path), seen.kind, f"{kind}; move it away and run setup again")
+        yield Change(filesystem.display_path(path), str(seen.kind), f"{kind}; move it away and run setup again")
     else:
         yield from _compare_permissions(path, permissions, seen, filesystem)
 
@@ -133,11 +168,11 @@ def _compare_file(
         yield Change(
             filesystem.display_path(path),
             "missing",
-            f"a file ({permissions})",
+            f"file ({permissions})",
             WriteFile(path, content, permissions, flush=flush),
         )
-    elif seen.kind != "a file":
-        yield Change(filesystem.display_path(path), seen.kind, "a file; move it away and run setup again")
+    elif seen.kind != PathKind.FILE:
+        yield Change(filesystem.display_path(path), str(seen.kind), "file; move it away and run setup again")
     else:
         yield seen
 
@@ -148,7 +183,7 @@ def _compare_exact_file(node: ExactFileSpec, filesystem: Filesystem) -> Iterator
             yield found
         elif filesystem.read(node.path) != node.content:
             write = WriteFile(node.path, node.content, node.permissions)
-            yield Change(filesystem.display_path(node.path), "other choices", "what was chosen now", write)
+            yield Change(filesystem.display_path(node.path), "other build settings", "the present ones", write)
         else:
             yield from _compare_permissions(node.path, node.permissions, found, filesystem)
 
@@ -171,7 +206,7 @@ def _compare_managed_file(node: ManagedFileSpec, filesystem: Filesystem) -> Iter
             yield found
             continue
         if found.linked:
-            yield Change(show, "a symbolic link", "as it is: not made by setup", severity=Severity.WARNING)
+            yield Change(show, "symbolic link", "as it is: not made by setup", severity=Severity.WARNING)
             continue
         content = filesystem.read(node.path)
         if content == node.content:
@@ -180,13 +215,13 @@ def _compare_managed_file(node: ManagedFileSpec, filesystem: Filesystem) -> Iter
         origin = origin_of(content)
         if origin is Origin.MANAGED:
             write = WriteFile(node.path, node.content, node.permissions, flush=node.flush)
-            yield Change(show, "written by setup for other choices or another interpreter", "renewed", write)
+            yield Change(show, "written for other build settings or another interpreter", "the present ones", write)
         elif origin is Origin.BINARY:
             write = WriteFile(node.path, node.content, node.permissions, keeps_backup=True)
-            yield Change(show, "a program of another mail system", "eqmail's", write)
+            yield Change(show, "program of another mail system", "the program of eQmail", write)
         else:
-            edited = "edited by hand" if origin is Origin.EDITED else "not written by setup"
-            expected = "as it is; to have eqmail's, move it away and run setup again"
+            edited = "locally modified" if origin is Origin.EDITED else "not written by setup"
+            expected = "as it is; move it away and run setup again to replace it"
             yield Change(show, edited, expected, severity=Severity.WARNING)
 
 
@@ -194,7 +229,7 @@ def _compare_bytecode(node: BytecodeSpec, filesystem: Filesystem) -> Iterator[Ch
     stale = stale_modules(node.folder)
     if not stale:
         return
-    found = f"{len(stale)} modules without readable byte code"
+    found = f"{len(stale)} modules without byte code"
     if os.geteuid() in (0, os.stat(node.folder).st_uid):
         yield Change(node.folder, found, "compiled", CompileBytecode(node.folder, len(stale)))
     else:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import permission_required
-from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.accounts import caller, user_name
+from eqmail_setup.installation.build_config import load_site
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.staging import final_path
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-from eqmail_setup.transaction.history import BEGUN, DONE, History, TransactionRecord
+from eqmail_setup.transaction.history import History, TransactionRecord, TransactionState
 from eqmail_setup.transaction.operations import Operation
 from eqmail_setup.transaction.plan import Change, apply_changes
 from eqmail_setup.transaction.recovery import recover_interrupted
@@ -39,9 +40,8 @@ class Transaction:
         actions = [difference.operation for difference in differences if difference.operation]
         if not actions:
             return 0
-        run = TransactionRecord(
-            0, int(time.time()), os.environ.get("SUDO_USER") or caller()[0], self._command, BEGUN, undoes, ()
-        )
+        user = os.environ.get("SUDO_USER") or caller()[0]
+        run = TransactionRecord(0, int(time.time()), user, self._command, TransactionState.STARTED, undoes, ())
         run = self.history.begin(run, self.filesystem, actions)
         try:
             done = apply_changes(differences, self.filesystem, on_operation)
@@ -49,8 +49,9 @@ class Transaction:
         except BaseException:
             recover_interrupted(self.history, self.filesystem)
             raise
-        self.history.write(run.with_state(DONE))
-        self.history.expire()
+        if run.number:
+            self.history.write(run.with_state(TransactionState.COMMITTED))
+            self.history.expire()
         self.number = run.number
         return done
 
@@ -61,7 +62,12 @@ def require_owner(home: str) -> None:
     Fails: Refusal.
     """
     if os.path.isdir(home) and not os.access(home, os.W_OK):
-        raise permission_required(f"changing {home} needs the owner of the installation, often root")
+        raise permission_required(f"{home}: needs the owner of the installation, often root")
+    site = load_site(home) if os.path.isdir(home) else None
+    if site is not None and site.single_user and os.stat(home).st_uid != os.geteuid():
+        owner = user_name(os.stat(home).st_uid)
+        text = f"{home}: installation of the single user {owner}; run the command as {owner}"
+        raise permission_required(text)
 
 
 @contextmanager

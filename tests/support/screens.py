@@ -150,7 +150,7 @@ def _build_page(runner: FreshMachine) -> str:
     ]
     for title, commands in BUILD_PAGE:
         parts += [f"## {title}\n", *(runner.screen(words, 16) for words in commands)]
-    parts += ["## The same again: nothing to do\n"]
+    parts += ["## The same again: No changes needed.\n"]
     for _, commands in BUILD_PAGE:
         parts += [
             runner.screen(words, 6) for words in commands if not words.startswith(("user list", "explain", "doctor"))

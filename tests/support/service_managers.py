@@ -42,7 +42,7 @@ class ManagedInstallation:
         first = self._eqmail(*command)
         assert first.returncode == 0, first.stderr
         second = self._eqmail(*command)
-        assert second.stdout.startswith("nothing to do\n"), second.stdout + second.stderr
+        assert second.stdout.startswith("No changes needed.\n"), second.stdout + second.stderr
 
     def start(self, *command: str | Path, **environ: str) -> "subprocess.Popen[bytes]":
         """Start a service manager, as boot would: without a terminal and with little environment."""

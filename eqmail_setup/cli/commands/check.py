@@ -1,6 +1,5 @@
 """`eqmail check`: compare an installation with its expected state, and repair it."""
 
-import json
 import os
 
 import click
@@ -9,22 +8,25 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import require_installation, stage_of
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.output import echo, hint_words, print_hint, print_json, styled
 from eqmail_setup.diagnostics.installation_check import check_installation
 from eqmail_setup.errors import ExitCode, Severity, permission_required
 from eqmail_setup.installation.loading import require_accounts
 from eqmail_setup.transaction.plan import Change
 from eqmail_setup.transaction.transaction import filesystem_for
 
+_FIX = ("eqmail", "check", "--fix")
+
 
 @click.command("check")
-@click.option("--fix", is_flag=True, help="Mend what can be mended.")
+@click.option("--fix", is_flag=True, help="Repair what can be repaired.")
 @staged_change_options
 @click.pass_context
 def command(context: click.Context, fix: bool, change: ChangeOptions) -> int:
-    """Say what is not as it should be: accounts, owners, modes, programs, queue, databases, settings, certificates.
+    """Compare an installation with what setup would make: accounts, permissions, programs, queue, databases, settings.
 
-    Without --fix nothing is changed. With it, everything is mended that needs no decision, as a run that rollback
-    takes back; only the queue stays in order. Exits 1 when something is left that a person has to look at.
+    Without --fix nothing is changed. With it, everything is repaired that needs no decision, as a transaction that can
+    be rolled back, but for the queue. Exits 1 where a problem is left.
 
     \b
     Examples:
@@ -39,36 +41,41 @@ def command(context: click.Context, fix: bool, change: ChangeOptions) -> int:
     if fix:
         if not (change.preview_only or stage_of(context)):
             require_accounts(site)
-        execute(context, site, change, lambda world: list(check_installation(site, world)), leave=True)
+        execute(context, site, change, lambda world: check_installation(site, world), leave=True)
     if fix and change.preview_only:
         return 0
     left = list(check_installation(site, filesystem_for(site, stage_of(context))))
     if not fix:
-        _tell(site, left, change.as_json)
+        _report(site, left, change.as_json)
     elif not change.as_json:
         for item in left:
-            click.echo(item.line())
+            echo(styled(item.line(), item.severity))
     return ExitCode.PROBLEMS if any(item.severity is Severity.ERROR for item in left) else 0
 
 
-def _tell(site: Site, differences: list[Change], as_json: bool) -> None:
+def _report(site: Site, found: list[Change], as_json: bool) -> None:
     if as_json:
-        values = [
-            {
-                "path": item.path,
-                "is": item.found,
-                "should": item.expected,
-                "weight": item.severity.value,
-                "fix": item.operation is not None,
-            }
-            for item in differences
-        ]
-        click.echo(json.dumps(values, indent=1))
+        print_json("findings-1", installation=site.home, findings=[_value(item) for item in found])
         return
-    for item in differences:
-        click.echo(item.line())
-    if not differences:
-        click.echo(f"{site.home}: all as it should be")
+    for item in found:
+        echo(styled(item.line(), item.severity))
+    fixable = sum(item.operation is not None for item in found)
+    if fixable:
+        print_hint(_FIX)
+    if not found:
+        echo(f"{site.home}: no problems found")
+
+
+def _value(item: Change) -> dict[str, object]:
+    return {
+        "id": "check.difference",
+        "severity": item.severity.value,
+        "path": item.path,
+        "message": item.found,
+        "expected": item.expected,
+        "hint": hint_words(_FIX) if item.operation else [],
+        "fixable": item.operation is not None,
+    }
 
 
 def _demand_sight(site: Site) -> None:

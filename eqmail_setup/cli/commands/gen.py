@@ -12,7 +12,7 @@ import click
 
 from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.cli.context import load_or_propose
-from eqmail_setup.cli.execute import execute, print_plan
+from eqmail_setup.cli.execute import change_value, execute, print_plan, report
 from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.lock import LOCK, locked
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from eqmail_setup.services.state import InstalledServices
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.filesystem import Filesystem
-    from eqmail_setup.transaction.operations import Operation
     from eqmail_setup.transaction.plan import Change
 
 
@@ -249,26 +248,16 @@ def _write(
     filesystem: "DiskFilesystem", plan: "Callable[[Filesystem], list[Change]]", change: ChangeOptions, lock: str
 ) -> None:
     """Plan and apply in a world that has no history; every file is put in place as a whole."""
-    from eqmail_setup.errors import Severity
-    from eqmail_setup.transaction.plan import apply_changes
+    from eqmail_setup.transaction.plan import Plan, apply_changes
 
     if change.preview_only:
-        print_plan(plan(filesystem), filesystem, change.as_json, change.diff)
+        print_plan(plan(filesystem), filesystem, change.as_json, change.diff, change.verbose)
         return
-    done: list[Operation] = []
     with locked(lock) if lock else nullcontext():
-        differences = plan(filesystem)
-        for item in differences:
-            if item.operation is None and item.severity is Severity.ERROR:
-                raise EqmailError(item.line())
-        apply_changes(differences, filesystem, done.append)
+        found = Plan.of(plan(filesystem))
+        found.require_possible()
+        done = [operation.describe(filesystem) for operation in found.operations]
+        values = [change_value(operation, filesystem) for operation in found.operations] if change.as_json else []
+        apply_changes(found.changes, filesystem, lambda operation: None)
         filesystem.sync()
-    kept = [item.line() for item in differences if item.operation is None]
-    sentences = [action.describe(filesystem) for action in done]
-    if change.as_json:
-        click.echo(json.dumps({"done": sentences, "kept": kept}, indent=1))
-        return
-    for line in (*sentences, *kept):
-        click.echo(line)
-    if not sentences:
-        click.echo("nothing to do")
+    report(filesystem.display_path(""), 0, done, found.notes, change, values)

@@ -1,87 +1,137 @@
-"""`eqmail history`: what every run changed, the newest last."""
+"""`eqmail history`: what each transaction changed, the newest last."""
 
-import json
 import os
-import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from difflib import unified_diff
 
 import click
 
+from eqmail_setup.cli.completers import complete_transaction
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
-from eqmail_setup.errors import permission_required, usage_error
+from eqmail_setup.cli.output import Column, echo, print_json, print_table
+from eqmail_setup.errors import EqmailError, permission_required
+from eqmail_setup.installation.manifest_nodes import PathKind
+from eqmail_setup.settings.secrets import is_secret_file, redact_file
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-from eqmail_setup.transaction.history import BEGUN, DONE, HISTORY_FOLDER, History, PathDigest, TransactionRecord
+from eqmail_setup.transaction.filesystem import snapshot
+from eqmail_setup.transaction.history import (
+    HISTORY_FOLDER,
+    History,
+    PathChange,
+    PathDigest,
+    TransactionRecord,
+    TransactionState,
+    digest_of,
+)
+
+COLUMNS = (Column("NUMBER", right=True), Column("TIME", fixed=True), Column("USER"), Column("CHANGES", right=True))
+DEFAULT_LIMIT = 20
 
 
 @click.command("history")
-@click.argument("number", type=int, required=False)
+@click.argument("number", type=int, required=False, shell_complete=complete_transaction)
+@click.option(
+    "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="Most lines, 0 for all."
+)
+@click.option("--diff", "with_diff", is_flag=True, help="With NUMBER: show how files changed, without secrets.")
 @json_option
 @click.pass_context
-def command(context: click.Context, number: int | None, as_json: bool) -> int:
-    """List the runs that changed this installation, or tell what run NUMBER changed.
+def command(context: click.Context, number: int | None, limit: int, with_diff: bool, as_json: bool) -> int:
+    """List the transactions that changed this installation, or show what transaction NUMBER changed.
 
     \b
     Examples:
       eqmail history
-      eqmail history 12
+      eqmail history 12 --diff
       eqmail rollback 12
     """
     site = require_installation(context)
-    if os.path.isdir(f"{site.home}/{HISTORY_FOLDER}") and not os.access(
-        f"{site.home}/{HISTORY_FOLDER}", os.R_OK | os.X_OK
-    ):
-        raise permission_required(f"the history of {site.home} needs the owner of the installation, often root")
-    history, filesystem = History(site.home), DiskFilesystem(site.home)
+    folder = f"{site.home}/{HISTORY_FOLDER}"
+    if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        raise permission_required(f"{folder}: the history needs the owner of the installation, often root")
+    history = History(site.home)
     undone = history.rolled_back()
+    records = list(history.records())
     if number is not None:
-        run = history.record(number)
-        if run is None:
-            raise usage_error(f"there is no run {number}; eqmail history lists all")
-        runs = [run]
-    else:
-        runs = list(history.records())
+        records = [record for record in records if record.number == number]
+        if not records:
+            raise EqmailError(f"transaction {number}: not found", hint=("eqmail", "history"))
+    total = len(records)
+    records = records[-limit:] if limit else records
     if as_json:
-        click.echo(json.dumps([_value(run, undone) for run in runs], indent=1))
+        print_json("history-1", installation=site.home, transactions=[_value(record, undone) for record in records])
         return 0
-    for run in runs:
-        click.echo(f"{run.number:4}  {_when(run)}  {run.user}  {run.command}  ({_state(run, undone)})")
-        if number is not None:
-            for step in run.changes:
-                click.echo(f"      {filesystem.display_path(step.path)}: {_shown(step.before)} -> {_shown(step.after)}")
-    if not runs:
-        click.echo("nothing was changed yet")
+    if not records:
+        echo("No transactions yet.")
+        return 0
+    rows = [
+        (str(item.number), _time(item), item.user, str(len(item.changes)), _state(item, undone), item.command)
+        for item in records
+    ]
+    shown = "" if len(records) == total else f"{len(records)} of {total} transactions; --limit 0 shows all"
+    print_table([*COLUMNS, Column("STATE", fixed=True), Column("COMMAND")], rows, shown)
+    if number is not None:
+        echo()
+        for change in records[0].changes:
+            for line in _change_lines(history, change, DiskFilesystem(site.home), with_diff):
+                echo(line)
     return 0
 
 
-def _when(run: TransactionRecord) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at))
+def _time(record: TransactionRecord) -> str:
+    return datetime.fromtimestamp(record.started_at).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _state(run: TransactionRecord, undone: dict[int, int]) -> str:
-    if run.number in undone:
-        return f"undone by {undone[run.number]}"
-    if run.state == DONE:
-        return f"{len(run.changes)} changes" if len(run.changes) != 1 else "1 change"
-    return "broken off; the next changing command undoes it" if run.state == BEGUN else run.state
+def _state(record: TransactionRecord, undone: dict[int, int]) -> str:
+    if record.number in undone:
+        return f"undone by {undone[record.number]}"
+    if record.undoes:
+        return f"undid {record.undoes}"
+    return {TransactionState.COMMITTED: "", TransactionState.STARTED: "interrupted"}.get(record.state, "aborted")
 
 
-def _shown(of: PathDigest | None) -> str:
-    if of is None:
+def _change_lines(history: History, change: PathChange, filesystem: DiskFilesystem, with_diff: bool) -> Iterator[str]:
+    path = filesystem.display_path(change.path)
+    yield f"{path}: {_shown(change.before)} -> {_shown(change.after)}"
+    old, new = (_text(history, change.path, state, filesystem) for state in (change.before, change.after))
+    if with_diff and old is not None and new is not None:
+        yield from unified_diff(old.splitlines(), new.splitlines(), path, path, lineterm="")
+
+
+def _text(history: History, path: str, state: PathDigest | None, filesystem: DiskFilesystem) -> str | None:
+    """A text as it was, without secrets; None where its content is not kept, or is no text for others."""
+    if state is None or not state.digest:
+        return "" if state is None or state.kind is PathKind.FILE else None
+    content = history.find_content(state.digest)
+    if content is None:
+        now = snapshot(path, filesystem)
+        content = now.content if now and digest_of(now) == state else None
+    if content is None or b"\0" in content or state.kind is not PathKind.FILE:
+        return None
+    if is_secret_file(path):
+        return redact_file(path, content).decode("utf-8", "replace")
+    return content.decode("utf-8", "replace") if state.permissions.mode & 0o007 else None
+
+
+def _shown(state: PathDigest | None) -> str:
+    if state is None:
         return "nothing"
-    return (
-        of.kind
-        if not of.permissions.owner
-        else f"{of.kind} ({of.permissions}{', ' + of.digest[:8] if of.digest else ''})"
-    )
+    if not state.permissions.owner:
+        return state.kind.value
+    digest = f", {state.digest[:8]}" if state.digest else ""
+    return f"{state.kind} ({state.permissions}{digest})"
 
 
-def _value(run: TransactionRecord, undone: dict[int, int]) -> dict[str, object]:
+def _value(record: TransactionRecord, undone: dict[int, int]) -> dict[str, object]:
     return {
-        "run": run.number,
-        "began": run.started_at,
-        "who": run.user,
-        "command": run.command,
-        "state": run.state,
-        "undone_by": undone.get(run.number),
-        "paths": [step.path for step in run.changes],
+        "transaction": record.number,
+        "started": datetime.fromtimestamp(record.started_at, UTC).isoformat(),
+        "user": record.user,
+        "command": record.command,
+        "state": record.state.value,
+        "undoes": record.undoes or None,
+        "undone_by": undone.get(record.number),
+        "paths": [change.path for change in record.changes],
     }

@@ -7,7 +7,7 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import chosen_home, stage_of, trusted_choices
-from eqmail_setup.cli.execute import demand_consent_to, execute
+from eqmail_setup.cli.execute import execute, require_consent
 from eqmail_setup.cli.options import ChangeOptions, migration_options
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.installation_check import of_finding
@@ -69,7 +69,11 @@ def command(
             *(() if stage else _old_ways(chosen, source)),
         ]
         if not change.preview_only:
-            demand_consent_to(programs_among(found), "these run as the user of the aliases; go on?", change)
+            require_consent(
+                programs_among(found),
+                "These programs run as the user of the aliases. Continue?" if programs_among(found) else "",
+                change,
+            )
         return found
 
     execute(context, site, change, plan)

@@ -1,6 +1,5 @@
 """`eqmail mkusers`: create the groups and users of the services; what exists and fits is kept."""
 
-import json
 import os
 import shlex
 from typing import NamedTuple
@@ -9,7 +8,7 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import load_or_propose, stage_of
-from eqmail_setup.cli.execute import execute, print_plan
+from eqmail_setup.cli.execute import execute, print_plan, report
 from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.errors import permission_required
 from eqmail_setup.installation.account_creation import (
@@ -24,8 +23,8 @@ from eqmail_setup.installation.account_creation import (
 from eqmail_setup.installation.manifest_nodes import DirectorySpec, ExactFileSpec, NodeSpec, Permissions
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.operations import PredictedChanges
-from eqmail_setup.transaction.plan import Change, compare_with_manifest
+from eqmail_setup.transaction.operations import Description, PredictedChanges, Verb
+from eqmail_setup.transaction.plan import Change, apply_changes, compare_with_manifest
 
 _SYSUSERS = "/usr/lib/sysusers.d"
 
@@ -35,9 +34,9 @@ class CreateAccount(NamedTuple):
 
     words: Command
 
-    def describe(self, filesystem: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> Description:
         """The command."""
-        return shlex.join(self.words)
+        return Description(Verb.RUN, "", shlex.join(self.words))
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing in the home."""
@@ -72,20 +71,15 @@ def command(context: click.Context, conf: str | None, change: ChangeOptions) -> 
         return 0
     commands = missing_commands(site, AccountDatabase.used_ids(), find_account_tool(), nologin_shell())
     filesystem = DiskFilesystem(site.home)
-    expected = [Change(words[-1], "missing", "an account", CreateAccount(words)) for words in commands]
+    expected = [Change(words[-1], "missing", "account", CreateAccount(words)) for words in commands]
     if change.preview_only:
-        print_plan(expected, filesystem, change.as_json, change.diff)
+        print_plan(expected, filesystem, change.as_json, change.diff, change.verbose)
         return 0
     if expected and os.geteuid() != 0:
-        raise permission_required("mkusers needs root; --dry-run prints the commands that it would run")
-    for words in commands:
-        if not change.as_json:
-            click.echo(shlex.join(words))
-        create(words)
-    if change.as_json:
-        click.echo(json.dumps({"done": [shlex.join(words) for words in commands]}, indent=1))
-    elif not commands:
-        click.echo("nothing to do")
+        raise permission_required("mkusers: needs root", ("eqmail", "mkusers", "--dry-run"))
+    done: list[Description] = []
+    apply_changes(expected, filesystem, lambda operation: done.append(operation.describe(filesystem)))
+    report(site.home, 0, done, [], change)
     return 0
 
 

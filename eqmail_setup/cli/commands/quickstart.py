@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eqmail_setup.cli.context import load_or_propose
-from eqmail_setup.cli.execute import command_line, confirm_irreversible, print_plan
+from eqmail_setup.cli.execute import NOTHING, command_line, confirm_irreversible, print_plan
 from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.output import print_note
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.lock import LOCK, locked
@@ -113,7 +114,7 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
         for words in () if root else _missing_accounts(site):
             click.echo(shlex.join(words), err=change.as_json)
         filesystem = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
-        print_plan(plan_changes(expected, filesystem), filesystem, change.as_json, change.diff)
+        print_plan(plan_changes(expected, filesystem), filesystem, change.as_json, change.diff, change.verbose)
         return 0
     os.makedirs(root, exist_ok=True)
     with locked(f"{root}/{LOCK}"):
@@ -121,7 +122,7 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
         done = apply_changes(_unstuck(plan_changes(expected, staged)), staged, lambda action: None)
         staged.sync()
     click.echo(
-        json.dumps({"home": f"{root}{site.home}", "done": done}) if change.as_json else f"{root}: {done} things done"
+        json.dumps({"home": f"{root}{site.home}", "done": done}) if change.as_json else f"{root}: {done} changes."
     )
     return 0
 
@@ -130,6 +131,7 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
     """Create accounts, write all files in one transaction, start the services, test them, and report what remains."""
     from eqmail_setup.cli.progress import progress
     from eqmail_setup.installation.account_creation import create
+    from eqmail_setup.installation.system_links import plan_system_links
     from eqmail_setup.quickstart.plan import plan_changes
     from eqmail_setup.settings.reload import running_pid
 
@@ -143,8 +145,8 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
         write_line("accounts", shlex.join(words))
         create(words)
     require_accounts(site)
-    with begin_transaction(site.home, command_line(context)) as run:
-        found = _unstuck(plan_changes(expected, run.filesystem))
+    with begin_transaction(site.home, command_line(context), print_note) as run:
+        found = _unstuck([*plan_changes(expected, run.filesystem), *plan_system_links(site, run.filesystem)])
         confirm_irreversible(found, run.filesystem, change)
         counted = count(1)
         with progress("setting up", len(found)) as watch:
@@ -152,13 +154,11 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
     kept = [item.line() for item in found if item.operation is None]
     ran_before = bool(running_pid(site))
     if not (done or accounts) and (ran_before or not expected.bundles):
-        click.echo(
-            json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if change.as_json else "nothing to do"
-        )
+        click.echo(json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if change.as_json else NOTHING)
         return 0
     write_line(
         "files",
-        f"{done} things done in {site.home} and for the services (run {run.number})" if done else "as they should be",
+        f"{done} changes in {site.home} and for the services (transaction {run.number})" if done else "up to date",
     )
     for line in kept:
         write_line("kept", line)

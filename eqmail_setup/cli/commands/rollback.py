@@ -1,29 +1,34 @@
-"""`eqmail rollback`: take back what one run changed."""
+"""`eqmail rollback`: undo what one transaction changed."""
 
 import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
+from eqmail_setup.cli.completers import complete_transaction
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.output import echo
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.settings.reload import running_pid
+from eqmail_setup.settings.reload import after_change, running_pid
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.history import DONE, History, TransactionRecord
-from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.history import History, TransactionRecord, TransactionState
+from eqmail_setup.transaction.plan import Change, Plan
 from eqmail_setup.transaction.recovery import plan_rollback
+
+_HISTORY = ("eqmail", "history")
 
 
 @click.command("rollback")
-@click.argument("number", type=int, required=False)
-@click.option("--force", is_flag=True, help="Also where something was changed since.")
+@click.argument("number", type=int, required=False, shell_complete=complete_transaction)
+@click.option("--force", is_flag=True, help="Also undo what was changed again since.")
 @change_options
 @click.pass_context
 def command(context: click.Context, number: int | None, force: bool, change: ChangeOptions) -> int:
-    """Put back what was there before run NUMBER; without NUMBER, before the last run that still stands.
+    """Undo transaction NUMBER, or the last one that is not undone yet.
 
-    Refuses where something was changed since. A rollback is a run too and can be taken back.
+    Asks on a terminal. Refuses where something was changed since. A rollback is a transaction itself and can be undone.
+    The transaction that created the installation is only undone by its number; see also eqmail uninstall.
 
     \b
     Examples:
@@ -33,43 +38,71 @@ def command(context: click.Context, number: int | None, force: bool, change: Cha
     """
     site = require_installation(context)
     history = History(site.home)
-    chosen = number or _last(history)
+    chosen = _record(history, number or _last(history))
 
     def plan(filesystem: Filesystem) -> list[Change]:
-        run = _run(history, chosen)
-        _demand_still(site, run)
-        return [] if chosen in history.rolled_back() else plan_rollback(history, run, filesystem, force)
+        _require_stopped(site, chosen)
+        if chosen.number in history.rolled_back():
+            return []
+        return plan_rollback(history, chosen, filesystem, force, keep_folders=not _is_creation(chosen))
 
-    execute(context, site, change, plan, undoes=chosen)
+    done = execute(context, site, change, plan, undoes=chosen.number, question=lambda found: _question(chosen, found))
+    action = after_change(site, _control_files(site, chosen), reload=False) if done else ""
+    if action:
+        echo(action, err=change.as_json)
     return 0
 
 
-def _demand_still(site: Site, run: TransactionRecord) -> None:
+def _question(record: TransactionRecord, plan: Plan) -> str:
+    count = len(plan.operations)
+    changes = "1 change" if count == 1 else f"{count} changes"
+    warning = "This removes the installation. " if _is_creation(record) else ""
+    return f"Transaction {record.number}: {record.command}   ({changes})\n{warning}Roll back?"
+
+
+def _control_files(site: Site, record: TransactionRecord) -> list[str]:
+    folder = f"{site.layout.control}/"
+    return [item.path.removeprefix(folder) for item in record.changes if item.path.startswith(folder)]
+
+
+def _is_creation(record: TransactionRecord) -> bool:
+    """Whether a transaction created the installation."""
+    return any(item.path == SITE_FILE and item.before is None for item in record.changes)
+
+
+def _require_stopped(site: Site, record: TransactionRecord) -> None:
     """Refuse to take programs and queue away from running services.
 
-    Fails: Refusal.
+    Fails: EqmailError.
     """
-    if any(step.path == SITE_FILE and step.before is None for step in run.changes) and running_pid(site):
-        raise EqmailError(f"run {run.number} made the installation, and its services run; stop them first")
+    if _is_creation(record) and running_pid(site):
+        raise EqmailError(f"transaction {record.number}: created the installation, and its services run; stop them")
 
 
 def _last(history: History) -> int:
-    """The newest run that stands and is no rollback itself.
+    """The newest transaction that is not undone, changed something, and is no rollback itself.
 
-    Fails: Refusal if there is none.
+    Fails: EqmailError where there is none but the one that created the installation.
     """
     undone = history.rolled_back()
-    standing = [run.number for run in history.records() if run.state == DONE and not run.undoes]
-    for number in reversed(standing):
-        if number not in undone:
-            return number
-    raise EqmailError("there is no run to take back; eqmail history lists all")
+    creation = 0
+    for record in reversed(list(history.records())):
+        is_candidate = record.state is TransactionState.COMMITTED and not record.undoes and record.changes
+        if not is_candidate or record.number in undone:
+            continue
+        if not _is_creation(record):
+            return record.number
+        creation = creation or record.number
+    if creation:
+        text = f"only transaction {creation} is left, which created the installation; name it to undo it"
+        raise EqmailError(text, hint=("eqmail", "uninstall"))
+    raise EqmailError("no transaction to undo", hint=_HISTORY)
 
 
-def _run(history: History, number: int) -> TransactionRecord:
-    run = history.record(number)
-    if run is None:
-        raise usage_error(f"there is no run {number}; eqmail history lists all")
-    if run.state != DONE:
-        raise EqmailError(f"run {number} broke off and is undone already")
-    return run
+def _record(history: History, number: int) -> TransactionRecord:
+    record = history.record(number)
+    if record is None:
+        raise EqmailError(f"transaction {number}: not found", hint=_HISTORY)
+    if record.state is not TransactionState.COMMITTED:
+        raise usage_error(f"transaction {number}: was interrupted and is undone already", _HISTORY)
+    return record

@@ -1,6 +1,5 @@
 """`eqmail setup`: bring an installation to the state of its manifest; safe to repeat."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,19 +10,22 @@ import click
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import load_or_propose
-from eqmail_setup.cli.execute import command_line, print_plan
+from eqmail_setup.cli.execute import change_value, command_line, print_plan, report
 from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.output import print_error, print_note, print_warning
 from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import ExitCode, Severity, permission_required
+from eqmail_setup.errors import ExitCode, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import load_site
 from eqmail_setup.installation.detection import require_safe_change
-from eqmail_setup.installation.loading import LoadedInstallation, demand_own, require_accounts, require_short_path
+from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.installation.runtime_access import is_accessible
+from eqmail_setup.installation.system_links import plan_system_links
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.operations import Operation
-from eqmail_setup.transaction.plan import Change, apply_changes, compare_with_manifest
+from eqmail_setup.transaction.plan import Change, Plan, apply_changes, compare_with_manifest
 from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 from eqmail_setup.transaction.transaction import begin_transaction
 
@@ -32,26 +34,27 @@ _WORTH_A_BAR = 20
 
 @click.command("setup")
 @change_options
-@click.option("-v", "--verbose", is_flag=True, help="Name every single action.")
-@click.option("--root", metavar="DIR", default="", help="Stage below DIR without root; a manifest keeps the owners.")
-@click.option("--single-user", is_flag=True, help="An installation of the caller alone, without root.")
-@click.option("--conf", metavar="DIR", help="Folder with conf-* files or conf-build; else the current folder.")
-@click.option("--layout", metavar="NAME", help=f"Names of the folders: {', '.join(LAYOUTS)}.")
+@click.option(
+    "--root", metavar="DIR", default="", help="Write below the staging root DIR; a manifest lists the owners."
+)
+@click.option("--single-user", is_flag=True, help="Create an installation of the caller alone, without root.")
+@click.option("--conf", metavar="DIR", help="Folder with conf-* files or conf-build; default: the current folder.")
+@click.option("--layout", metavar="NAME", help=f"Layout of the folders: {', '.join(LAYOUTS)}.")
 @click.option("--queue", metavar="PLACE", help="directory, or postgresql:CONNECTION to share it among nodes.")
 @click.pass_context
 def command(
     context: click.Context,
     change: ChangeOptions,
-    verbose: bool,
     root: str,
     single_user: bool,
     conf: str | None,
     layout: str | None,
     queue: str | None,
 ) -> int:
-    """Install eQmail, or mend an installation: directories, programs, queue, with their owners and modes.
+    """Install eQmail or repair an installation: directories, programs, manuals and queue, with owners and modes.
 
-    Safe to repeat: what is right is left alone, what an administrator edited is kept and named.
+    Safe to repeat. Locally modified files are kept and listed. Run as root, it links /usr/local/bin/eqmail and the
+    manual pages to an installation in /var/qmail.
 
     \b
     Examples:
@@ -76,26 +79,32 @@ def command(
     with ExitStack() as stack:
         run = None
         if not only_look and not root:
-            run = stack.enter_context(begin_transaction(site.home, command_line(context)))
+            run = stack.enter_context(begin_transaction(site.home, command_line(context), print_note))
         elif not only_look:
             stack.enter_context(locked(_lock_of(root)))
         require_safe_change(opened.before, site, root)
         filesystem = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
-        differences = compare_with_manifest(installation_manifest(site, caller(), staged=bool(root)), filesystem)
+        items = compare_with_manifest(installation_manifest(site, caller(), staged=bool(root)), filesystem)
+        plan = Plan.of([*items, *(() if root else plan_system_links(site, filesystem))])
         if only_look:
-            print_plan(differences, filesystem, change.as_json, change.diff)
-            return _stuck(differences)
-        with _reporter(differences, filesystem, verbose) as tell:
-            done = run.apply(differences, tell) if run else apply_changes(differences, filesystem, tell)
+            print_plan([*plan.changes, *plan.notes], filesystem, change.as_json, change.diff, change.verbose)
+            return _report_blockers(plan)
+        values = [change_value(operation, filesystem) for operation in plan.operations] if change.as_json else []
+        done = [operation.describe(filesystem) for operation in plan.operations]
+        with _bar(len(plan.changes)) as on_operation:
+            run.apply(plan.changes, on_operation) if run else apply_changes(plan.changes, filesystem, on_operation)
         if done and not run:
             filesystem.sync()
-    _report(opened, differences, done, change.as_json, root)
+    if not root:
+        for warning in is_accessible(site.single_user):
+            print_warning(warning.line())
+    report(f"{root}{site.home}", run.number if run else 0, done, plan.notes, change, values)
     if is_another and not (root or change.as_json):
-        _tell_of_patches(site)
-    return _stuck(differences)
+        _report_unknown_settings(site)
+    return _report_blockers(plan)
 
 
-def _tell_of_patches(site: Site) -> None:
+def _report_unknown_settings(site: Site) -> None:
     """What happened to the settings of a qmail converted in place, in the form of the import report."""
     from eqmail_setup.settings.validation import unknown_files
 
@@ -122,45 +131,18 @@ def _lock_of(root: str) -> str:
     return f"{root}/{LOCK}"
 
 
-def _stuck(differences: list[Change]) -> int:
-    stuck = [
-        difference
-        for difference in differences
-        if difference.operation is None and difference.severity is Severity.ERROR
-    ]
-    for difference in stuck:
-        click.echo(f"eqmail: {difference.line()}", err=True)
-    return ExitCode.FAILED if stuck else 0
+def _report_blockers(plan: Plan) -> int:
+    for item in plan.blockers:
+        print_error(item.line())
+    return ExitCode.FAILED if plan.blockers else ExitCode.OK
 
 
 @contextmanager
-def _reporter(
-    differences: list[Change], filesystem: DiskFilesystem, verbose: bool
-) -> Iterator[Callable[[Operation], None]]:
-    """The reporter of each action: a line each, a progress bar on a terminal, or none."""
-    if verbose:
-        yield lambda action: click.echo(action.describe(filesystem))
-    elif len(differences) < _WORTH_A_BAR:
-        yield lambda action: None
-    else:
-        with progress("setting up", len(differences)) as watch:
-            numbers = count(1)
-            yield lambda action: watch(next(numbers))
-
-
-def _report(opened: LoadedInstallation, differences: list[Change], done: int, as_json: bool, root: str) -> None:
-    from eqmail_setup.installation.runtime_access import is_accessible
-
-    site = opened.site
-    warnings = [] if root else is_accessible(site.single_user)
-    kept = [difference for difference in differences if difference.severity is not Severity.ERROR]
-    if as_json:
-        lines = [difference.line() for difference in warnings]
-        click.echo(json.dumps({"home": site.home, "done": done, "kept": [k.path for k in kept], "warnings": lines}))
+def _bar(total: int) -> Iterator[Callable[[Operation], None]]:
+    """A progress bar for each operation, where there are many."""
+    if total < _WORTH_A_BAR:
+        yield lambda operation: None
         return
-    for difference in kept:
-        click.echo(difference.line())
-    for difference in warnings:
-        click.echo(f"eqmail: warning: {difference.line()}", err=True)
-    where = f"{root}{site.home}"
-    click.echo(f"{where}: {done} things done, all as it should be" if done else f"{where}: nothing to do")
+    with progress("Setting up", total) as show:
+        numbers = count(1)
+        yield lambda operation: show(next(numbers))

@@ -93,11 +93,11 @@ def test_init_for_another_user_reports_that_root_is_kept(at_home: str, capsys: p
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     capsys.readouterr()
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
     assert run(["--home", at_home, "alias", "init", "ann@elsewhere.example"]) == 0
     output = capsys.readouterr().out
     assert "kept so; for ann@elsewhere.example: eqmail alias add root ann@elsewhere.example --replace\n" in output
-    assert output.endswith("nothing to do\n")
+    assert output.endswith("No changes needed.\n")
 
 
 def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

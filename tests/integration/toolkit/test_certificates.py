@@ -48,7 +48,7 @@ def test_a_certificate_of_the_host_is_made_renewed_and_shown(at_home: str, capsy
     assert run([*eqmail, "make"]) == ExitCode.FAILED
     assert "--replace makes another one" in capsys.readouterr().err
     assert run([*eqmail, "renew"]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
     assert run([*eqmail, "renew", "--within", "9999", "--days", "999"]) == 0
     second = keys.read(path.read_bytes())
     assert second.ends > first.ends
@@ -105,7 +105,7 @@ def test_a_certificate_of_an_authority_is_put_in_place(at_home: str, capsys: pyt
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
     capsys.readouterr()
     assert run(words) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
     assert run(["--home", at_home, "doctor", "--only", "certificates"]) == 0
 
 

@@ -36,7 +36,7 @@ def faults(home: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, obje
     """The findings of check about the home itself, as values."""
     capsys.readouterr()
     run(["--home", home, "check", "--json"])
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["findings"]
     return [item for item in found if item["path"].startswith(home)]
 
 
@@ -148,7 +148,7 @@ def test_what_can_be_repaired_is_repaired_once(site: Site, fault: str, capsys: p
     REPAIRED[fault](site)
     found = faults(site.home, capsys)
     assert found
-    assert all(fault in str(item["is"]) and item["fix"] for item in found)
+    assert all(fault in str(item["message"]) and item["fixable"] for item in found)
     there = picture(site.home)
     assert run(["--home", site.home, "check", "--fix", "--dry-run"]) == 0
     assert picture(site.home) == there, "a rehearsal changes nothing"
@@ -159,7 +159,7 @@ def test_what_can_be_repaired_is_repaired_once(site: Site, fault: str, capsys: p
         os.stat(item.files["mess"]).st_ino == int(item.stamp.split(".")[0]) for item in survey_queue(site).messages
     )
     run(["--home", site.home, "check", "--fix"])
-    assert "nothing to do" in capsys.readouterr().out
+    assert "No changes needed." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fault", REPORTED)
@@ -172,9 +172,9 @@ def test_what_needs_an_administrator_is_reported_and_left(
     code = run(["--home", site.home, "check", "--fix"])
     assert picture(site.home) == there
     (found,) = faults(site.home, capsys)
-    assert fault in str(found["is"])
-    assert not found["fix"]
-    assert (found["weight"] == "error") is is_wrong
+    assert fault in str(found["message"])
+    assert not found["fixable"]
+    assert (found["severity"] == "error") is is_wrong
     assert code == ExitCode.PROBLEMS or not is_wrong
 
 
@@ -184,7 +184,7 @@ def test_while_the_scheduler_runs_the_queue_is_only_read(site: Site, capsys: pyt
         fcntl.flock(mutex, fcntl.LOCK_EX)
         assert run(["--home", site.home, "check", "--fix"]) == ExitCode.PROBLEMS
         (found,) = faults(site.home, capsys)
-    assert str(found["should"]).endswith("stop the services, then: eqmail check --fix")
+    assert str(found["expected"]).endswith("stop the services, then: eqmail check --fix")
 
 
 def test_a_recorded_warning_survives(site: Site) -> None:

@@ -39,7 +39,7 @@ def test_a_new_installation_is_as_it_should_be_and_a_second_setup_has_nothing_to
     assert run(["--home", home, "check"]) == 0
     capsys.readouterr()
     assert run(["--home", home, "setup"]) == 0
-    assert capsys.readouterr().out == f"{home}: nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
 
 
 def test_check_exits_1_and_shows_actual_and_expected_values(home: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,22 +48,26 @@ def test_check_exits_1_and_shows_actual_and_expected_values(home: str, capsys: p
     capsys.readouterr()
     assert run(["--home", home, "check"]) == ExitCode.PROBLEMS
     lines = capsys.readouterr().out.splitlines()
-    assert f"{home}/queue/mess: mode 0700, should be 0750" in lines
+    assert f"{home}/queue/mess: mode 0700, expected 0750" in lines
     assert any(line.startswith(f"{home}/control/concurrencyremote: is not a number") for line in lines)
     assert run(["--home", home, "check", "--json"]) == ExitCode.PROBLEMS
+    value = json.loads(capsys.readouterr().out)
+    assert value["schema"] == "eqmail/findings-1"
     assert {
+        "id": "check.difference",
+        "severity": "error",
         "path": f"{home}/queue/mess",
-        "is": "mode 0700",
-        "should": "0750",
-        "weight": "error",
-        "fix": True,
-    } in json.loads(capsys.readouterr().out)
+        "message": "mode 0700",
+        "expected": "0750",
+        "hint": ["eqmail", "--home", home, "check", "--fix"],
+        "fixable": True,
+    } in value["findings"]
 
 
 def test_a_dry_run_shows_everything_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "home"
     assert run(["--home", str(home), "setup", "--single-user", "--dry-run"]) == 0
-    assert f"make a directory {home}/queue/mess" in capsys.readouterr().out
+    assert f"Would create 23 directories in {home}/queue/mess" in capsys.readouterr().out
     assert not home.exists()
 
 
@@ -78,7 +82,7 @@ def test_staging_works_without_root_and_twice(tmp_path: Path, capsys: pytest.Cap
     words = ["--home", "/var/qmail", "setup", "--root", str(tmp_path / "stage")]
     assert run(words) == 0
     assert run(words) == 0
-    assert capsys.readouterr().out.endswith("nothing to do\n")
+    assert capsys.readouterr().out.endswith("No changes needed.\n")
 
 
 @pytest.mark.parametrize(

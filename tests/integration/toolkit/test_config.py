@@ -103,7 +103,7 @@ def test_settings_move_to_another_installation(at_home: str, capsys: pytest.Capt
     assert Path(at_home, "control/databytes").read_text() == "1000\n"
     capsys.readouterr()
     assert run(["--home", at_home, "config", "import", "settings.json"]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
 
 
 def test_an_editor_changes_a_file_and_invalid_content_is_refused(

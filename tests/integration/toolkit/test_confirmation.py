@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
+from eqmail_setup.errors import ExitCode
 
 
 def on_terminal(words: list[str], typed: str) -> tuple[int, str]:
@@ -38,7 +39,7 @@ def test_on_a_terminal_the_command_asks(at_home: str, typed: str, more: list[str
     code, shown = on_terminal(["--home", at_home, "user", "remove", "foo", "--discard-mail", *more], typed)
     assert Path(at_home, "users/foo/.Maildir").exists() is not goes
     assert (code == 0) is goes, shown
-    assert ("no rollback brings that back; go on?" in shown) is (not more)
+    assert ("This cannot be undone. Continue?" in shown) is (not more)
 
 
 def test_without_a_terminal_nothing_is_asked(at_home: str) -> None:
@@ -53,3 +54,21 @@ def test_without_a_terminal_nothing_is_asked(at_home: str) -> None:
     )
     assert b"go on?" not in done.stdout + done.stderr
     assert not Path(at_home, "users/foo/.Maildir").exists()
+
+
+@pytest.mark.parametrize(("typed", "goes"), [("n\n", False), ("y\n", True)])
+def test_a_rollback_names_the_transaction_and_asks(at_home: str, typed: str, goes: bool) -> None:
+    assert run(["--home", at_home, "config", "set", "databytes", "1000"]) == 0
+    code, shown = on_terminal(["--home", at_home, "rollback"], typed)
+    assert "Transaction 3: eqmail config set databytes 1000   (1 change)" in shown
+    assert "Roll back? [y/N]" in shown
+    assert (code == 0) is goes
+    assert Path(at_home, "control/databytes").exists() is not goes
+
+
+def test_two_rollbacks_never_remove_the_installation(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "rollback"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "rollback"]) == ExitCode.FAILED
+    assert f"hint: eqmail --home {at_home} uninstall\n" in capsys.readouterr().err
+    assert Path(at_home, "bin/eqmail").exists()

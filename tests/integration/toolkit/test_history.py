@@ -52,9 +52,9 @@ def test_a_second_run_has_nothing_to_do_and_a_dry_run_does_nothing(
     assert changed != before
     capsys.readouterr()
     assert run(["--home", at_home, *words]) == 0
-    assert capsys.readouterr().out.endswith("nothing to do\n")
+    assert capsys.readouterr().out.endswith("No changes needed.\n")
     assert run(["--home", at_home, *words, "--dry-run", "--json"]) == 0
-    assert [item for item in json.loads(capsys.readouterr().out) if item["action"]] == []
+    assert json.loads(capsys.readouterr().out)["changes"] == []
     assert picture(at_home) == changed
 
 
@@ -107,7 +107,7 @@ def test_files_edited_after_an_interruption_are_left_alone(at_home: str, capsys:
     postmaster.write_text("me@mine.example\n")
     capsys.readouterr()
     assert run(["--home", at_home, "alias", "remove", "nobody"]) == 0
-    assert "changed since, left as it is" in capsys.readouterr().err
+    assert "changed since, not restored" in capsys.readouterr().err
     assert postmaster.read_text() == "me@mine.example\n"
 
 
@@ -120,7 +120,7 @@ def test_a_rollback_is_refused_where_something_was_changed_since(
     capsys.readouterr()
     assert run(["--home", at_home, "rollback"]) == ExitCode.FAILED
     output = capsys.readouterr().err
-    assert "changed since run" in output
+    assert "changed since transaction" in output
     assert is_one_error(output)
     assert picture(at_home) == changed
     assert run(["--home", at_home, "rollback", "--force"]) == 0
@@ -131,7 +131,8 @@ def test_the_first_setup_can_be_rolled_back(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     home = str(tmp_path / "home")
     assert run(["--home", home, "setup", "--single-user"]) == 0
-    assert run(["--home", home, "rollback"]) == 0
+    assert run(["--home", home, "rollback"]) == ExitCode.FAILED, "only where it is named"
+    assert run(["--home", home, "rollback", "1"]) == 0
     assert sorted(os.listdir(home)) == [".setup.lock", "history"]
 
 
@@ -147,7 +148,7 @@ def test_a_queue_with_mail_in_it_is_not_rolled_back(at_home: str, capsys: pytest
     Path(at_home, "queue/mess/0/28").write_text("a message\n")
     capsys.readouterr()
     assert run(["--home", at_home, "rollback", "1"]) == ExitCode.FAILED
-    assert "since run 1; --force takes the run back" in capsys.readouterr().err
+    assert "since transaction 1; --force undoes it" in capsys.readouterr().err
     assert Path(at_home, "queue/mess/0/28").exists()
 
 
@@ -172,11 +173,11 @@ def test_the_history_is_for_its_owner_only_and_tells_each_run(at_home: str, caps
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
     capsys.readouterr()
     assert run(["--home", at_home, "history"]) == 0
-    assert "eqmail alias add sales joe@elsewhere.example  (1 change)" in capsys.readouterr().out.splitlines()[-1]
+    assert capsys.readouterr().out.splitlines()[-1].endswith("eqmail alias add sales joe@elsewhere.example")
     assert run(["--home", at_home, "history", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[-1]["paths"] == ["alias/.qmail-sales"]
-    assert run(["--home", at_home, "history", "99"]) == ExitCode.USAGE
-    assert "there is no run 99" in capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["transactions"][-1]["paths"] == ["alias/.qmail-sales"]
+    assert run(["--home", at_home, "history", "99"]) == ExitCode.FAILED
+    assert "transaction 99: not found" in capsys.readouterr().err
 
 
 def test_a_damaged_record_is_one_line(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +185,7 @@ def test_a_damaged_record_is_one_line(at_home: str, capsys: pytest.CaptureFixtur
     Path(at_home, f"history/{number}.json").write_text("{}")
     capsys.readouterr()
     assert run(["--home", at_home, "history"]) == ExitCode.FAILED
-    assert "makes no sense" in capsys.readouterr().err
+    assert "damaged" in capsys.readouterr().err
 
 
 def test_the_history_shows_a_command_with_its_options_and_without_its_secrets(
@@ -199,3 +200,51 @@ def test_the_history_shows_a_command_with_its_options_and_without_its_secrets(
     assert "user add old" in added and "--no-maildir" in added and "--replace" in added
     (settled,) = [line for line in output.splitlines() if "timeoutconnect" in line]
     assert "config set timeoutconnect 50" in settled and "--yes" not in settled
+
+
+def test_a_transaction_without_changes_is_not_on_record(at_home: str) -> None:
+    before = History(at_home).numbers()
+    assert run(["--home", at_home, "setup"]) == 0
+    assert History(at_home).numbers() == before
+
+
+def test_a_record_of_the_first_format_is_read(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "add", "sales", "joe@elsewhere.example"]) == 0
+    number = History(at_home).numbers()[-1]
+    path = Path(at_home, f"history/{number}.json")
+    value = json.loads(path.read_text())
+    after = value["changes"][0]["after"] | {"kind": "a file"}
+    old = {"number": number, "began": value["started"], "who": "root", "command": "eqmail alias add sales"}
+    old |= {"state": "done", "undoes": 0, "steps": [{"path": "alias/.qmail-sales", "before": None, "after": after}]}
+    path.write_text(json.dumps(old))
+    assert run(["--home", at_home, "rollback"]) == 0
+    assert not os.path.lexists(f"{at_home}/alias/.qmail-sales")
+
+
+def test_logs_do_not_stop_a_rollback_and_stay(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "user", "add", "joe"]) == 0
+    Path(at_home, "users/joe/current").write_text("a log\n")
+    assert run(["--home", at_home, "rollback"]) == 0
+    assert Path(at_home, "users/joe/current").exists()
+    assert "directory not removed: holds current" in capsys.readouterr().out
+
+
+def test_a_change_of_one_transaction_is_shown_as_a_diff(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "databytes", "1000"]) == 0
+    number = str(History(at_home).numbers()[-1])
+    capsys.readouterr()
+    assert run(["--home", at_home, "history", number, "--diff"]) == 0
+    assert "+1000" in capsys.readouterr().out.splitlines()
+    for words in (["config", "unset", "databytes", "--diff"], ["rollback", "--diff"]):
+        assert run(["--home", at_home, *words]) == 0
+        assert "-1000" in capsys.readouterr().out.splitlines(), words
+
+
+def test_the_history_has_a_header_and_a_limit(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "databytes", "1000"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "history", "--limit", "1"]) == 0
+    header, row, total = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NUMBER", "TIME", "USER", "CHANGES", "STATE", "COMMAND"]
+    assert row.endswith("eqmail config set databytes 1000")
+    assert total == "1 of 3 transactions; --limit 0 shows all"

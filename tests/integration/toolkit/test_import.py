@@ -90,7 +90,7 @@ def test_a_thousand_messages_come_and_go_back_unchanged(tmp_path: Path, capsys: 
     capsys.readouterr()
     for words in (["import", old.home], ["export", "--to", "netqmail", back.home]):
         assert run(["--home", str(tmp_path / "new"), *words]) == 0
-        assert "nothing to do" in capsys.readouterr().out
+        assert "No changes needed." in capsys.readouterr().out
 
 
 def test_the_report_names_changes_and_files_that_are_never_read(
@@ -365,7 +365,7 @@ def test_programs_of_aliases_are_listed_and_asked_about(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", no)
     assert imported(tmp_path / "old", tmp_path / "new") == ExitCode.FAILED
-    assert asked == ["eqmail: these run as the user of the aliases; go on?"]
+    assert asked == ["These programs run as the user of the aliases. Continue?"]
     output = capsys.readouterr().err
     assert f"{old.alias}/.qmail-root: runs '{old.home}/bin/mine', better looked at before mail comes" in output
     assert not (tmp_path / "new/alias/.qmail-root").exists()

@@ -68,20 +68,20 @@ def many(at_home: str) -> str:
 def test_a_progress_bar_is_shown_and_removed_before_output(many: str) -> None:
     output = on_terminal("--home", many, "user", "compile")
     assert "compiling users" in output and "100%" in output
-    (line,) = screen(output)
-    assert line.startswith(f"write {many}/users/cdb (")
+    line, total = screen(output)
+    assert line.startswith(f"Wrote {many}/users/cdb (") and total.startswith("1 change")
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l"), "the cursor is shown again"
 
 
 def test_the_progress_bar_of_setup_is_removed(tmp_path: Path) -> None:
     output = on_terminal("--home", str(tmp_path / "home"), "setup", "--single-user")
-    assert "setting up" in output
-    assert screen(output)[-1].endswith("things done, all as it should be")
-    assert not [line for line in screen(output) if "setting up" in line]
+    assert "Setting up" in output
+    assert screen(output)[-1].endswith("(transaction 1).")
+    assert not [line for line in screen(output) if "Setting up" in line]
 
 
 def test_without_a_terminal_there_is_no_progress_bar(many: str) -> None:
     command = [sys.executable, "-m", "eqmail_setup", "--home", many, "user", "compile"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
-    assert ended.stdout.startswith("write ") and ended.stdout.count("\n") == 1
+    assert ended.stdout.startswith("Wrote ") and ended.stdout.count("\n") == 2

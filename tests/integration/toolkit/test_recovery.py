@@ -9,9 +9,10 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-from eqmail_setup.transaction.history import BEGUN, BROKEN, History, TransactionRecord
+from eqmail_setup.transaction.history import History, TransactionRecord
+from eqmail_setup.transaction.history import TransactionState as State
 from eqmail_setup.transaction.operations import CreateNode, Operation, WriteFile
 
 NOBODY = 65534
@@ -27,10 +28,10 @@ def broken_run(home: str, folder: Path) -> None:
     history.prepare()
     actions: list[Operation] = [
         WriteFile("control/databytes", b"1\n", own(0o644)),
-        CreateNode(f"{folder}/Maildir", "a directory", own(0o700)),
+        CreateNode(f"{folder}/Maildir", PathKind.DIRECTORY, own(0o700)),
         WriteFile(f"{folder}/Maildir/welcome", b"hello\n", own(0o600)),
     ]
-    history.begin(TransactionRecord(0, 0, "root", "eqmail user add joe", BEGUN, 0, ()), world, actions)
+    history.begin(TransactionRecord(0, 0, "root", "eqmail user add joe", State.STARTED, 0, ()), world, actions)
     for action in actions:
         action.apply(world)
 
@@ -63,12 +64,12 @@ def test_obstacles_left_by_others_block_no_command(
     capsys.readouterr()
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
     output = capsys.readouterr().err
-    assert "(eqmail user add joe) had broken off" in output
+    assert "(eqmail user add joe) was interrupted" in output
     assert not Path(at_home, "control/databytes").exists(), "the rest is undone"
-    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BROKEN]
+    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [State.ABORTED]
     assert Path("/etc/passwd").exists()
     if put is _link_of_another and os.geteuid() == 0:
-        assert f"{folder}/Maildir: changed since, left as it is" in output
+        assert f"{folder}/Maildir: changed since, not restored" in output
         assert f"{folder}/Maildir/welcome: a symbolic link in a place that others can write: changed since" in output
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "60"]) == 0
     assert "broken off" not in capsys.readouterr().err
@@ -85,6 +86,6 @@ def test_a_temporary_error_is_no_edit(at_home: str, tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patched:
         patched.setattr(DiskFilesystem, "remove_file", full)
         assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) != 0
-    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BEGUN]
+    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [State.STARTED]
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
     assert not (folder / "Maildir").exists()

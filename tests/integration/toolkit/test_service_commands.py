@@ -55,11 +55,11 @@ def test_the_second_run_has_nothing_to_do(
     for place in places.values():
         capsys.readouterr()
         assert run(["--home", home, command, *place]) == 0
-        assert "write " in capsys.readouterr().out
+        assert "Wrote " in capsys.readouterr().out
         assert run(["--home", home, command, *place]) == 0
-        assert capsys.readouterr().out == "nothing to do\n"
+        assert capsys.readouterr().out == "No changes needed.\n"
         assert run(["--home", home, command, *place, "--dry-run"]) == 0
-        assert capsys.readouterr().out == "nothing to do\n"
+        assert capsys.readouterr().out == "No changes needed.\n"
 
 
 def test_an_installation_is_recorded_and_can_be_rolled_back(
@@ -74,7 +74,7 @@ def test_an_installation_is_recorded_and_can_be_rolled_back(
     assert f"to begin:\n  ln -s {tmp_path}/sv/qmail-send {tmp_path}/sv/qmail-smtpd" in capsys.readouterr().out
     assert os.access(tmp_path / "sv/qmail-send/run", os.X_OK)
     assert run([*words, "--install"]) == 0
-    assert capsys.readouterr().out.startswith("nothing to do\n")
+    assert capsys.readouterr().out.startswith("No changes needed.\n")
     assert run(["--home", home, "rollback"]) == 0
     assert not (tmp_path / "sv").exists()
 
@@ -86,7 +86,7 @@ def test_what_was_edited_is_kept_and_named(home: str, tmp_path: Path, capsys: py
     edited.write_text(edited.read_text() + "# mine\n")
     capsys.readouterr()
     assert run([*words, "--set", "delivery=./Other/"]) == 0
-    assert f"{edited}: edited by hand, kept" in capsys.readouterr().out
+    assert f"{edited}: locally modified, kept" in capsys.readouterr().out
     assert edited.read_text().endswith("# mine\n")
 
 

@@ -64,7 +64,7 @@ def test_an_import_is_staged_with_its_messages(tmp_path: Path, stage: Path, caps
                 assert str(stage).encode() not in path.read_bytes(), path
     capsys.readouterr()
     assert run(["--home", HOME, "import", old.home, "--root", str(stage)]) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "No changes needed." in capsys.readouterr().out
 
 
 def test_a_staged_import_is_remembered_where_it_is_put_in_place(tmp_path: Path, stage: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_export_is_staged_and_the_installation_stays_as_it_is(
     assert "/srv/back/queue/lock/trigger" in manifest(stage)
     capsys.readouterr()
     assert run(words) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "No changes needed." in capsys.readouterr().out
     assert run([*words, "--move"]) == ExitCode.USAGE
     assert "what is staged is a copy" in capsys.readouterr().err
 
@@ -122,7 +122,7 @@ def test_a_staged_home_is_checked_and_repaired(stage: Path, capsys: pytest.Captu
     assert contents(site) == before
     capsys.readouterr()
     assert run([*words, "--fix"]) in (0, ExitCode.PROBLEMS)
-    assert "nothing to do" in capsys.readouterr().out
+    assert "No changes needed." in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -152,5 +152,5 @@ def test_staging_needs_no_root(open_folder: Path) -> None:
     owners = manifest(open_folder / "stage")
     assert {line.split(" ")[1] for path, line in owners.items() if "/mess/" in path} == {"qmailq"}
     assert f"{open_folder}/stage{HOME}/queue" not in as_nobody("check")
-    assert "nothing to do" in as_nobody("check", "--fix")
+    assert "No changes needed." in as_nobody("check", "--fix")
     assert not os.path.exists(HOME)

@@ -60,7 +60,7 @@ def test_a_user_without_account_owns_its_home(real_home: Path) -> None:
         seen = path.stat()
         assert (seen.st_uid, seen.st_gid) == (65534, 65533)
     assert (home / ".Maildir").stat().st_mode & 0o7777 == 0o700
-    assert eqmail("--home", real_home, "user", "add", "foo", "--ids", "65534:65533").stdout == "nothing to do\n"
+    assert eqmail("--home", real_home, "user", "add", "foo", "--ids", "65534:65533").stdout == "No changes needed.\n"
     assert eqmail("--home", real_home, "user", "add", "r", "--ids", "0:0").returncode == ExitCode.USAGE
     assert eqmail("--home", real_home, "user", "add", "nosuchaccount").returncode == ExitCode.USAGE
     assert eqmail("--home", real_home, "user", "remove", "foo", "--discard-mail").returncode == 0
@@ -200,7 +200,7 @@ def test_accounts_are_imported_and_other_entries_stay(
     assert not [line for line in lines if line[1:].startswith("root")]
     capsys.readouterr()
     assert run(["--home", at_home, "user", "import-passwd", "accounts"]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
+    assert capsys.readouterr().out == "No changes needed.\n"
     assert run(["--home", at_home, "user", "show", "joe", "--json"]) == 0
     assert [item["local"] for item in json.loads(capsys.readouterr().out)["users"]] == ["joe", "joe+"]
 

@@ -9,7 +9,7 @@ import pytest
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.lock import locked
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.transaction import disk_filesystem as disk_world
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.filesystem import UntrustedPathError
@@ -36,7 +36,7 @@ def test_root_follows_no_link_that_another_account_made(tmp_path: Path) -> None:
         world.set_permissions("queue/trigger", own(0o622))
     seen = world.stat("queue/trigger")
     assert seen is not None
-    assert seen.kind == "an untrusted symbolic link"
+    assert seen.kind == PathKind.UNTRUSTED_LINK
     assert victim.stat().st_mode & 0o777 == 0o600
 
 
@@ -132,8 +132,8 @@ def test_a_folder_and_a_pipe_have_mode_0_until_their_owner_is_set(
 
     monkeypatch.setattr(DiskFilesystem, "set_permissions", looked)
     world = DiskFilesystem(str(tmp_path))
-    world.create("folder", "a directory", own(0o755))
-    world.create("pipe", "a named pipe", own(0o622))
+    world.create("folder", PathKind.DIRECTORY, own(0o755))
+    world.create("pipe", PathKind.FIFO, own(0o622))
     assert modes == {"folder": 0o700, "pipe": 0o600}
 
 

@@ -62,15 +62,15 @@ def _remove(path: str) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[str], None], str]] = [
-    ("queue/mess", lambda path: os.chmod(path, 0o755), "mode 0755, should be 0750"),
-    ("queue/mess/1", lambda path: os.chmod(path, 0o777), "mode 0777, should be 0750"),
-    ("queue/bounce", _remove, "missing, should be a directory"),
-    ("queue/lock/trigger", _remove, "missing, should be a named pipe"),
-    ("queue/lock/tcpto", lambda path: Path(path).write_bytes(bytes(1024)), "1024 bytes, should be 2048 bytes"),
-    ("bin/qmail-start", lambda path: os.chmod(path, 0o755), "mode 0755, should be 0700"),
-    ("bin/config-fast", _remove, "missing, should be a file"),
-    ("alias", lambda path: os.chmod(path, 0o755), "mode 0755, should be 2755"),
-    ("queue/info/7", os.mkdir, "a directory beyond the split, should be absent"),
+    ("queue/mess", lambda path: os.chmod(path, 0o755), "mode 0755, expected 0750"),
+    ("queue/mess/1", lambda path: os.chmod(path, 0o777), "mode 0777, expected 0750"),
+    ("queue/bounce", _remove, "missing, expected directory"),
+    ("queue/lock/trigger", _remove, "missing, expected named pipe"),
+    ("queue/lock/tcpto", lambda path: Path(path).write_bytes(bytes(1024)), "1024 bytes, expected 2048 bytes"),
+    ("bin/qmail-start", lambda path: os.chmod(path, 0o755), "mode 0755, expected 0700"),
+    ("bin/config-fast", _remove, "missing, expected file"),
+    ("alias", lambda path: os.chmod(path, 0o755), "mode 0755, expected 2755"),
+    ("queue/info/7", os.mkdir, "directory beyond the split, expected absent"),
 ]
 
 
@@ -151,7 +151,7 @@ def test_a_file_in_place_of_a_directory_is_reported_and_stops_nothing(site: Site
     (found,) = differences(site)
     assert found.operation is None
     assert found.severity is Severity.ERROR
-    assert "a file, should be a directory; move it away" in found.line()
+    assert "file, expected directory; move it away" in found.line()
     assert repair(site) == 0
 
 

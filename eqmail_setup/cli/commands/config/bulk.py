@@ -10,16 +10,18 @@ from eqmail_core.system.files import read_file
 from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.output import print_note
 from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.editor import declaration
+from eqmail_setup.settings.secrets import has_secret
 
-_SECRET = (".pem", ".cdb")
+_BINARY = (".pem", ".cdb")
 
 
 @click.command("export")
 @click.pass_context
 def export(context: click.Context) -> int:
-    """Print every setting that was made as JSON, without keys and compiled files.
+    """Print every setting that is set as JSON, without secrets and compiled files.
 
     \b
     Examples:
@@ -27,8 +29,10 @@ def export(context: click.Context) -> int:
     """
     site, found = require_installation(context), {}
     for control in Controls.declared().values():
-        content = None if control.file.endswith(_SECRET) else read_file(f"{site.control}/{control.file}")
-        if content is not None:
+        content = None if control.file.endswith(_BINARY) else read_file(f"{site.control}/{control.file}")
+        if content is not None and has_secret(control.file, content):
+            print_note(f"{control.file}: not exported, because it holds passwords")
+        elif content is not None:
             found[control.file] = content.decode("utf-8", "surrogateescape")
     click.echo(json.dumps(found, indent=1))
     return 0

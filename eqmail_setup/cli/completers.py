@@ -1,0 +1,100 @@
+"""Completion of values on the command line: settings, domains, users, aliases, transactions, queue ids, findings.
+
+Fails: never; where the installation cannot be read there is nothing to complete.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+import click
+from click.shell_completion import CompletionItem
+
+from eqmail_core.site.site import Site
+
+_MOST = 200
+"""So many values are offered."""
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _completer(values: Callable[[Site], Iterable[tuple[str, str]]]) -> Completer:
+    """A completer of the values that an installation has, each with a word of help."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            found = [CompletionItem(value, help=text) for value, text in values(_site(context))]
+        except Exception:  # a shell shows whatever is said here in the middle of a line
+            return []
+        return [item for item in found if item.value.startswith(incomplete)][:_MOST]
+
+    return complete
+
+
+def _site(context: click.Context) -> Site:
+    from eqmail_setup.installation.build_config import load_site, resolve_home
+
+    home = context.find_root().params.get("home") or context.find_root().obj
+    site = load_site(resolve_home(home, {}, os.environ))
+    assert site is not None
+    return site
+
+
+def _settings(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_core.control.controls import Controls
+
+    for control in Controls.declared().values():
+        yield control.file, control.manual.partition(". ")[0]
+
+
+def _domains(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_setup.mail.domains import domains_of
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+    for domain in domains_of(site, DiskFilesystem(site.home)):
+        yield domain.name, domain.kind
+
+
+def _users(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_core.users.database import assign_path
+    from eqmail_setup.mail.assign_file import read_assignments
+
+    for entry in read_assignments(assign_path(site)).entries():
+        if not entry.wildcard:
+            yield entry.local, entry.home
+
+
+def _aliases(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_setup.mail.aliases import aliases_in
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+    for alias in aliases_in(site, DiskFilesystem(site.home)):
+        yield alias.name, ", ".join(alias.lines)
+
+
+def _transactions(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_setup.transaction.history import History
+
+    for record in reversed(list(History(site.home).records())):
+        yield str(record.number), record.command
+
+
+def _messages(site: Site) -> Iterator[tuple[str, str]]:
+    for part in sorted(os.listdir(f"{site.queue.root}/mess")):
+        for name in os.listdir(f"{site.queue.root}/mess/{part}"):
+            yield name, ""
+
+
+def _findings(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_setup.cli.commands.doctor import CHECKS
+
+    for name in CHECKS:
+        yield name, "group of findings"
+
+
+complete_setting = _completer(_settings)
+complete_domain = _completer(_domains)
+complete_user = _completer(_users)
+complete_alias = _completer(_aliases)
+complete_transaction = _completer(_transactions)
+complete_message = _completer(_messages)
+complete_finding = _completer(_findings)

@@ -189,6 +189,14 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    smtpqueueprocesses = Count(
+        "How many programs that QMAILQUEUE names the resident SMTP service runs at a time, in each of its processes. "
+        "One address, or IPv6 /64, has half of them at most. Further messages wait, those of each address in turn. "
+        "0 means thirty-two for each processor.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     greetdelay = Timeout(
         "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that "
         "may relay, and those that began with TLS, do not wait.",

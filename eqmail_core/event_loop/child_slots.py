@@ -3,7 +3,7 @@
 Fails: never.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 
@@ -32,13 +32,17 @@ class Slot:
 
 
 class ChildSlots:
-    """At most `limit` children at a time; a new limit applies from the next child on."""
+    """At most `limit` children at a time, `per_address` of one address (0: no such limit).
 
-    __slots__ = ("_running", "_waiting", "limit")
+    A new limit applies from the next child on.
+    """
 
-    def __init__(self, limit: int) -> None:
+    __slots__ = ("_running", "_waiting", "limit", "per_address")
+
+    def __init__(self, limit: int, per_address: int = 0) -> None:
         self.limit = limit
-        self._running = 0
+        self.per_address = per_address
+        self._running: Counter[bytes] = Counter()
         # Addresses in the order of their turns.
         self._waiting: dict[bytes, deque[Slot]] = {}
 
@@ -50,8 +54,8 @@ class ChildSlots:
     def enter(self, address: bytes, start: Callable[[], None]) -> Slot:
         """Start a child of this address with `start`: now, or when its turn comes."""
         slot = Slot(self, address, start)
-        if self._running < self.limit:
-            self._running += 1
+        if self._has_room(address):
+            self._running[address] += 1
             slot.begin()
         else:
             self._waiting.setdefault(address, deque()).append(slot)
@@ -65,12 +69,19 @@ class ChildSlots:
             if not queue:
                 del self._waiting[address]
             return
-        self._running -= 1
-        if self._waiting and self._running < self.limit:
-            turn = next(iter(self._waiting))
+        self._running[address] -= 1
+        if not self._running[address]:
+            del self._running[address]
+        turn = next(filter(self._has_room, self._waiting), None)
+        if turn is not None:
             queue = self._waiting.pop(turn)
             following = queue.popleft()
             if queue:
                 self._waiting[turn] = queue
-            self._running += 1
+            self._running[turn] += 1
             following.begin()
+
+    def _has_room(self, address: bytes) -> bool:
+        if self.per_address and self._running[address] >= self.per_address:
+            return False
+        return self._running.total() < self.limit

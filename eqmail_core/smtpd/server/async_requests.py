@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from eqmail_core.access.client_network import client_network
 from eqmail_core.auth.checkpassword import NO_CHILD
 from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
 from eqmail_core.event_loop.async_process import PipeReader, kill, on_end
-from eqmail_core.event_loop.child_slots import Slot
+from eqmail_core.event_loop.child_slots import ChildSlots, Slot
 from eqmail_core.filters.verdict import FilterVerdict, verdict_when_unavailable
 from eqmail_core.smtpd.policy.authentication import is_refusal
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
@@ -111,11 +112,14 @@ class AsyncRequestRunner:
 
     def _run_plugin(self, request: RunPlugin) -> None:
         self._give_up = partial(self._ended, PluginResult([], b"fork() failed"))
-        self._slot = self._context.plugins.enter(self._client.remote_ip, partial(self._start_plugin, request))
+        self._enter(self._context.plugins, partial(self._start_plugin, request))
 
     def _check_password(self, request: CheckPassword) -> None:
         self._give_up = partial(self._ended, NO_CHILD)
-        self._slot = self._context.checkers.enter(self._client.remote_ip, partial(self._start_checker, request))
+        self._enter(self._context.checkers, partial(self._start_checker, request))
+
+    def _enter(self, slots: ChildSlots, start: Callable[[], None]) -> None:
+        self._slot = slots.enter(client_network(self._client.remote_ip), start)
 
     def _not_started(self, outcome: "RequestResult") -> None:
         self._give_up = None

@@ -10,6 +10,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from eqmail_core.access.client_network import client_network
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.smtpd.policy.outcome import (
     BAD_NEWLINES,
@@ -31,7 +32,7 @@ from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner
 from eqmail_core.smtpd.server.config import NOWHERE, SessionConfig, session_config
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
-from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol
+from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol, QueueClient
 from eqmail_core.smtpd.server.proxy_protocol import ProxyHeaderReader
 from eqmail_core.text.listen_address import TRANSFER, ListenerRole
 from eqmail_core.tls.server import ServerTls
@@ -118,7 +119,10 @@ class AsyncSmtpSession(asyncio.Protocol):
         context, policy_config, client = self._context, config.policy, config.client
         self._config = config
         queue = client.queue_program
-        queue_client = context.queue if queue is None else QueuePrograms(context.loop, queue, client.environ)
+        queue_client: QueueClient = context.queue
+        if queue is not None:
+            address = client_network(client.remote_ip)
+            queue_client = QueuePrograms(context.loop, queue, client.environ, context.queue_programs, address)
         filters = context.config.filters
         own = SmtpPolicy(policy_config, client, context.date)
         self._policy: Policy = own

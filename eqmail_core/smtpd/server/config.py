@@ -29,19 +29,26 @@ class AddressLimits:
 
     Per address: `sessions` at a time, and `login_failures`, wrong passwords within the window; 0: no limit.
     `idle_s`: maximum time of a client without a transaction; 0: no limit.
-    Per process: `checkers` of passwords and `plugins` at a time.
+    Per process: `checkers` of passwords, `plugins` and `queue_programs` (QMAILQUEUE) at a time.
     """
 
-    __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "sessions")
+    __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "queue_programs", "sessions")
 
     def __init__(
-        self, sessions: int = 0, login_failures: int = 0, idle_s: int = 0, checkers: int = 2, plugins: int = 32
+        self,
+        sessions: int = 0,
+        login_failures: int = 0,
+        idle_s: int = 0,
+        checkers: int = 2,
+        plugins: int = 32,
+        queue_programs: int = 32,
     ) -> None:
         self.sessions = sessions
         self.login_failures = login_failures
         self.idle_s = idle_s
         self.checkers = checkers
         self.plugins = plugins
+        self.queue_programs = queue_programs
 
 
 class ServerConfig:

@@ -81,6 +81,7 @@ class ServerContext:
         self.sessions: set[SessionHandle] = set()
         self.checkers = ChildSlots(settings.limits.checkers)
         self.plugins = ChildSlots(settings.limits.plugins)
+        self.queue_programs = ChildSlots(settings.limits.queue_programs, _half(settings.limits.queue_programs))
         self.now = int(time.monotonic())
         self.is_closing = False
         self._date = (0, b"")
@@ -195,6 +196,8 @@ class ServerContext:
         """Use new settings."""
         self.config = settings
         self.checkers.limit, self.plugins.limit = settings.limits.checkers, settings.limits.plugins
+        self.queue_programs.limit = settings.limits.queue_programs
+        self.queue_programs.per_address = _half(settings.limits.queue_programs)
         self._resolver = None
 
     def close_when_idle(self) -> None:
@@ -202,3 +205,8 @@ class ServerContext:
         self.is_closing = True
         for session in list(self.sessions):
             session.close_when_idle()
+
+
+def _half(limit: int) -> int:
+    """What one client may have of a limit for all."""
+    return max(1, limit // 2)

@@ -25,6 +25,7 @@ Warn = Callable[[bytes], None]
 
 # Password checks are CPU-bound: more of them at a time would not finish sooner.  Plugins mostly wait.
 _CHECKERS_PER_PROCESSOR = 2
+_QUEUE_PROGRAMS_PER_PROCESSOR = 32
 _PLUGINS_PER_PROCESSOR = 32
 
 
@@ -64,6 +65,7 @@ def _limits(controls: Controls) -> AddressLimits:
         idle_s=controls.smtpidle,
         checkers=controls.smtpcheckers or _CHECKERS_PER_PROCESSOR * processors,
         plugins=controls.smtppluginprocesses or _PLUGINS_PER_PROCESSOR * processors,
+        queue_programs=controls.smtpqueueprocesses or _QUEUE_PROGRAMS_PER_PROCESSOR * processors,
     )
 
 

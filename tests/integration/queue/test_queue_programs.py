@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.queue.client.blocking import ProgramQueue
 from eqmail_core.queue.format.exit_codes import explain
@@ -79,7 +80,8 @@ def test_no_descriptor_is_left_where_there_are_no_more(
     made.clear()
     server = Resident(home)
     codes: list[int] = []
-    QueuePrograms(server.loop, b"/bin/true", dict).open_long(lambda code, *_: codes.append(code), lambda: None)
+    programs = QueuePrograms(server.loop, b"/bin/true", dict, ChildSlots(1), b"ip")
+    programs.open_long(lambda code, *_: codes.append(code), lambda: None)
     server.loop.call_soon(server.loop.stop)
     server.loop.run_forever()
     assert explain(codes[0]) == b"Zqq out of memory (#4.3.0)"

@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from eqmail_core.event_loop import async_process as children
 from eqmail_core.event_loop.async_process import PipeReader, PipeWriter, kill, on_end
+from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
@@ -123,13 +125,13 @@ def test_a_queue_program_is_judged_by_its_end(
     with open(path, "w") as file:
         file.write(f"#!/bin/sh\n{program}\n")
     os.chmod(path, 0o755)
-    queue = QueuePrograms(loop, path.encode(), lambda: os.environb)
+    queue = QueuePrograms(loop, path.encode(), lambda: os.environb, ChildSlots(1), b"ip")
     reported = wait_for(loop, lambda done: queue.submit(b"Fa\0Tb\0\0", b"x" * 300000, done))
     assert reported[0] == code
 
 
 def test_a_missing_queue_program_is_reported(loop: asyncio.AbstractEventLoop) -> None:
-    queue = QueuePrograms(loop, b"/nowhere", dict)
+    queue = QueuePrograms(loop, b"/nowhere", dict, ChildSlots(1), b"ip")
     assert wait_for(loop, lambda done: queue.submit(b"F\0\0", b"x", done))[0] == 120
 
 
@@ -138,7 +140,8 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
     with open(path, "w") as file:
         file.write(f"#!/bin/sh\ncat >{tmp_path}/m; cat <&1 >{tmp_path}/e; mv {tmp_path}/e {tmp_path}/done\n")
     os.chmod(path, 0o755)
-    submission = QueuePrograms(loop, path.encode(), lambda: os.environb).open_long(lambda *_: None, lambda: None)
+    programs = QueuePrograms(loop, path.encode(), lambda: os.environb, ChildSlots(1), b"ip")
+    submission = programs.open_long(lambda *_: None, lambda: None)
     submission.write(b"half")
     submission.abort()
 
@@ -164,3 +167,52 @@ def test_a_missing_plugin_is_reported() -> None:
     report = start_plugin([b"/nowhere"], {})
     assert isinstance(report, PluginResult)
     assert report.problem == b"can't execute"
+
+
+class Gate:
+    """A queue program that takes a message, says so, and ends when it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "program"
+        self.path.write_text(
+            f"#!/bin/sh\ncat >/dev/null; cat <&1 >/dev/null\n"
+            f"touch {folder}/begun.$$; while ! test -e {folder}/go; do sleep 0.02; done\n"
+        )
+        self.path.chmod(0o755)
+
+    @property
+    def begun(self) -> int:
+        return len(list(self.folder.glob("begun.*")))
+
+
+def test_queue_programs_of_one_client_leave_room_for_others(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    gate, slots = Gate(tmp_path), ChildSlots(4, 2)
+    codes: dict[bytes, list[int]] = {b"a": [], b"b": []}
+
+    def client(address: bytes) -> QueuePrograms:
+        return QueuePrograms(loop, str(gate.path).encode(), lambda: os.environb, slots, address)
+
+    def run_until(condition: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        loop.run_until_complete(asyncio.wait_for(wait(), 30))
+
+    for address in [b"a"] * 6 + [b"b"]:
+        told = codes[address].append
+        client(address).submit(b"Fa\0Tb\0\0", b"x" * 1000, lambda code, *_, told=told: told(code))
+    ready: list[int] = []
+    long = client(b"a").open_long(lambda code, *_: codes[b"a"].append(code), lambda: ready.append(1))
+    assert long.write(b"x" * 1000) and not long.write(b"x" * 300_000), "it is asked to pause while it waits"
+    dropped = client(b"a").open_long(lambda *_: pytest.fail("it was given up"), lambda: None)
+    dropped.write(b"x")
+    dropped.abort()
+    run_until(lambda: gate.begun == 3)
+    assert slots.waiting == 5 and not ready
+    (tmp_path / "go").touch()
+    run_until(lambda: bool(ready))
+    long.commit(b"Fa\0Tb\0\0")
+    run_until(lambda: len(codes[b"a"]) == 7 and len(codes[b"b"]) == 1)
+    assert set(codes[b"a"] + codes[b"b"]) == {0} and gate.begun == 8 and slots.waiting == 0

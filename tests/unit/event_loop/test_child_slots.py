@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.event_loop.child_slots import ChildSlots
+from eqmail_core.event_loop.child_slots import ChildSlots, Slot
 
 
 def test_many_requests_of_one_address_do_not_delay_another() -> None:
@@ -50,3 +50,20 @@ def test_slots_never_exceed_the_limit_and_every_request_starts(most: int, steps:
         assert len(running) <= most
         assert not waiting or len(running) == most
         assert slots.waiting == len(waiting)
+
+
+def test_one_address_has_no_more_than_its_share() -> None:
+    slots = ChildSlots(4, 2)
+    begun: list[str] = []
+
+    def enter(name: str, address: bytes) -> Slot:
+        return slots.enter(address, lambda: begun.append(name))
+
+    first, *_ = [enter(f"a{count}", b"a") for count in range(5)]
+    assert begun == ["a0", "a1"] and slots.waiting == 3
+    others = [enter("b0", b"b"), enter("c0", b"c"), enter("c1", b"c")]
+    assert begun == ["a0", "a1", "b0", "c0"], "others have the rest"
+    others[0].leave()
+    assert begun[4:] == ["c1"], "not the one that has its share"
+    first.leave()
+    assert begun[5:] == ["a2"]

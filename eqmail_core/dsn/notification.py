@@ -11,7 +11,7 @@ from functools import partial
 
 from eqmail_core.dsn.parameters import HEADER_ONLY, DsnParameters, render_dsn
 from eqmail_core.dsn.qsbmf import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
-from eqmail_core.dsn.report import (
+from eqmail_core.dsn.rfc3464 import (
     DELAYED,
     DELIVERED,
     EXPANDED,

@@ -5,8 +5,9 @@ Delivery slots, open attempts, due messages, and the lists being read.
 
 from collections import deque
 
-from eqmail_core.queue.format.channels import CHANNELS, DueQueue
+from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.scheduler.destination_queues import DestinationQueues
+from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.ports import Deliverer, Delivery, Job
 
 Record = tuple[int, int, bytes]

@@ -13,8 +13,8 @@ from eqmail_core.mail.address import NULL_SENDER
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.message_match import FITS, message_state, vouch
+from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_ERROR_PAUSE_S, Cleaner, Injector, Log
 
 LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)

@@ -16,10 +16,11 @@ from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
 from eqmail_core.queue.admin.actions import drop_recipients, fail_recipients, set_due, stamp_of
 from eqmail_core.queue.files import QueueFileError
-from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, DueQueue
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.disk_recorder import DiskRecorder
+from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.memory.message import MemoryMessage
 from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Job

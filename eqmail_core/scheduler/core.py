@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.dsn.notification import BounceConfig
 from eqmail_core.mail.dates import date822
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import REMOTE, RetrySchedule
+from eqmail_core.queue.format.channels import REMOTE
 from eqmail_core.queue.format.recipient_list import MARK_TODO
 from eqmail_core.queue.format.send_log import log_lines
 from eqmail_core.queue.preprocess import Preprocessor
@@ -23,6 +23,7 @@ from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.destination_queues import DestinationQueues
 from eqmail_core.scheduler.ports import Cleaner, Deliverer, Injector, Job, Log, WorkerPort
 from eqmail_core.scheduler.queue_scanner import QueueScanner
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls

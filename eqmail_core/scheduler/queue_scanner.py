@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.scan import NOTHING, QueueScan, parts
 from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, Log, WorkerPort
 from eqmail_core.scheduler.scheduler import Scheduler
 

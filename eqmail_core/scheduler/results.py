@@ -19,10 +19,11 @@ from eqmail_core.outcome import (
     Disposition,
 )
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import LOCAL, RetrySchedule
+from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.scheduler.channel import ChannelState
 from eqmail_core.scheduler.destination_queues import DestinationQueue
 from eqmail_core.scheduler.ports import Delivery, InlineExecutor, Job, Log, WorkerPort
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 
 
 class ResultHandler:

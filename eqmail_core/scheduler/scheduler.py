@@ -17,7 +17,7 @@ from eqmail_core.mail.address import is_verp_base, verp_sender
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.outcome import TEMPORARY, DeliveryResult
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, RetrySchedule, requeue_delay
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.channel import ChannelState, Record
@@ -31,6 +31,7 @@ from eqmail_core.scheduler.ports import (
 )
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
 from eqmail_core.scheduler.results import ResultHandler
+from eqmail_core.scheduler.retry_schedule import RetrySchedule, requeue_delay
 from eqmail_core.scheduler.suspension import suspension_of
 
 # Records read per channel and turn, so that a long list of finished recipients does not delay other messages.

@@ -9,7 +9,7 @@ from eqmail_core.dsn.notification import BounceConfig, Notification
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.outcome import DURABLE, NOT_DURABLE, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
-from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
@@ -18,6 +18,7 @@ from eqmail_core.scheduler.control import SchedulerControl
 from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Delivery, Log
 from eqmail_core.scheduler.queue_scanner import QueueScanner
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.site.layout import QueuePaths
 

@@ -14,7 +14,7 @@ from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.outcome import DURABLE, NOT_DURABLE, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
-from eqmail_core.queue.format.channels import HELD_UNTIL, RetrySchedule
+from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
@@ -23,6 +23,7 @@ from eqmail_core.scheduler.completion import LOST_TEXT, MessageCompletion
 from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Delivery, Log, SharedMessageFd
 from eqmail_core.scheduler.queue_scanner import QueueScanner
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 from eqmail_core.scheduler.scheduler import Scheduler
 from tests.support.simulated_os import SimOs, TimedDisk
 from tests.support.simulated_queue import FOLDERS as QUEUE_FOLDERS

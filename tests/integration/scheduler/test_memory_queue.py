@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.mail.message_identity import MessageIdentity
-from eqmail_core.queue.format.channels import next_retry
+from eqmail_core.scheduler.retry_schedule import next_retry
 from tests.support.scheduler_harness import LOCAL, NOW, REMOTE, SchedulerHarness
 
 BOTH = b"Fa@b\0Tj@example.org\0Tr@other.net\0Tk@example.org\0"

@@ -18,7 +18,8 @@ from eqmail_core.ipc import delivery_protocol as delivery
 from eqmail_core.ipc import submission_protocol as queue_wire
 from eqmail_core.ipc.packet_socket import listen_at, receive_packet, send_packet
 from eqmail_core.outcome import NOT_DURABLE, DeliveryResult
-from eqmail_core.queue.format.channels import LOCAL, REMOTE, next_retry
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
+from eqmail_core.scheduler.retry_schedule import next_retry
 from eqmail_core.site.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]

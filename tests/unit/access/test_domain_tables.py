@@ -10,8 +10,9 @@ from eqmail_core.access.rcpthosts_database import compile_domains, lists_domain
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.remote_limits import limit_of, parse_limits
 from eqmail_core.mail.domain_match import domain_keys, find_by_host
-from eqmail_core.queue.format.channels import LOCAL, RetrySchedule
+from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.queue.routing import Routes
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
 UNICODE, ASCII = "Müller.example".encode(), b"xn--mller-kva.example"

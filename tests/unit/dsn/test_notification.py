@@ -7,7 +7,7 @@ import pytest
 
 from eqmail_core.dsn.notification import BounceConfig, Notification, ReportedMessage, compose, delay_warning
 from eqmail_core.dsn.qsbmf import failure_block
-from eqmail_core.dsn.report import blocks, header_only
+from eqmail_core.dsn.rfc3464 import blocks, header_only
 from eqmail_core.mail.address import DOUBLE_BOUNCE
 
 POSTMASTER = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")

@@ -2,10 +2,11 @@
 
 from eqmail_core.control.remote_limits import Limit
 from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
-from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.remote.tcpto_table import TcptoEntry, after_attempt, is_to_skip
 from eqmail_core.scheduler.clock_watch import ClockWatch
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
+from eqmail_core.scheduler.retry_schedule import RetrySchedule
 
 NOW = 1_700_000_000
 

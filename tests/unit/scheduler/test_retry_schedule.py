@@ -3,15 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.queue.format.channels import (
-    HELD_UNTIL,
-    LOCAL,
-    REMOTE,
-    DueQueue,
-    RetrySchedule,
-    next_in_steps,
-    next_retry,
-)
+from eqmail_core.queue.format.channels import HELD_UNTIL, LOCAL, REMOTE
+from eqmail_core.scheduler.due_queue import DueQueue
+from eqmail_core.scheduler.retry_schedule import RetrySchedule, next_in_steps, next_retry
 
 BIRTH = 1_000_000_000
 

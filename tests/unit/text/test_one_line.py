@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.dsn import qsbmf as bounce
-from eqmail_core.dsn import report as dsn
+from eqmail_core.dsn import rfc3464 as dsn
 from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
 from eqmail_core.mail import mbox, received
 from eqmail_core.queue.format import send_log as log_line

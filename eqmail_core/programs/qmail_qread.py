@@ -11,6 +11,7 @@ from signal import SIG_DFL, SIGPIPE, signal
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.scheduler_client import SchedulerState, scheduler_state_if_allowed
+from eqmail_core.queue.admin.shared import open_shared_queue
 from eqmail_core.queue.format.listing import message_line, recipient_line
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import write_all, write_pieces
@@ -25,7 +26,12 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     root = site.queue.root
     try:
         os.stat(root)
-        write_pieces(1, _lines(site.queue, scheduler_state_if_allowed(site)))
+        state = scheduler_state_if_allowed(site)
+        write_pieces(1, _lines(site.queue, state))
+        shared = open_shared_queue(site)
+        if shared is not None:
+            in_memory = state.memory if state is not None else {}
+            write_pieces(1, (_text(message) or b"" for message in shared.messages() if message.number not in in_memory))
     except OSError as error:
         what = "chdir" if error.filename == root else f"opendir {error.filename}".replace(f"{root}/", "")
         write_all(1, b"fatal: unable to %b: %b\n" % (os.fsencode(what), error_text(error.errno)))

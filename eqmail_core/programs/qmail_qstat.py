@@ -9,6 +9,7 @@ from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.queue.admin.qstat import ACTIONS, OPTIONS, NoSuchMessage, count_all
 from eqmail_core.queue.admin.repair import QueueInUse
 from eqmail_core.queue.admin.scheduler_client import scheduler_state_if_allowed
+from eqmail_core.queue.admin.shared import open_shared_queue
 from eqmail_core.queue.format.listing import count_lines
 from eqmail_core.queue.scan import count
 from eqmail_core.system.files import write_all, write_pieces
@@ -30,7 +31,13 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     queue = site.queue
     try:
         if not options:
-            write_all(1, count_lines(count_all(queue, scheduler_state_if_allowed(site)), count(queue.todo_dirs())))
+            shared = open_shared_queue(site)
+            # What the database has includes what this node has in memory.
+            if shared is not None:
+                messages = count_all(queue, None) + shared.count()
+            else:
+                messages = count_all(queue, scheduler_state_if_allowed(site))
+            write_all(1, count_lines(messages, count(queue.todo_dirs())))
         for letter, value in options:
             write_pieces(1, ACTIONS[letter](queue, value))
     except QueueInUse:

@@ -5,16 +5,12 @@ The database is asked as the account of the queue service, so that its login (pe
 Fails: EqmailError where there is no such queue, no database, or no such node.
 """
 
-import os
-import pwd
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from eqmail_core.queue.admin.shared import connect_as_queue_account
 from eqmail_core.site.site import Site
-from eqmail_core.system.privileges import TemporaryIdentity
-from eqmail_core.system.role_ids import uid_of
 from eqmail_setup.errors import EqmailError
 
 if TYPE_CHECKING:
@@ -125,24 +121,16 @@ def _ask(site: Site, work: Callable[["Connection"], Result]) -> Result:
     try:
         import psycopg
 
-        from eqmail_core.queue.postgres.connection import connect, one_line
+        from eqmail_core.queue.postgres.connection import one_line
         from eqmail_core.queue.postgres.schema import SchemaError
     except ImportError as error:
         raise EqmailError(f"the library of the database is missing: {error}", hint=EXTRA) from error
     try:
-        with _queue_account(site), connect(site.queue_database, "eqmail command") as connection:
+        with connect_as_queue_account(site) as connection:
             return work(connection)
     except SchemaError as error:
         raise EqmailError(str(error), hint=("eqmail", "cluster", "init")) from error
     except psycopg.Error as error:
         raise EqmailError(f"the database of the queue: {one_line(error)}") from error
-
-
-@contextmanager
-def _queue_account(site: Site) -> Iterator[None]:
-    if os.geteuid() != 0 or site.single_user:
-        yield
-        return
-    uid = uid_of(site, "qmailq")
-    with TemporaryIdentity(uid, pwd.getpwuid(uid).pw_gid):
-        yield
+    except OSError as error:
+        raise EqmailError(f"the database of the queue: {error.strerror}") from error

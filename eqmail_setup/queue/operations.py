@@ -23,9 +23,10 @@ from eqmail_core.queue.admin.control import (
     QueueControl,
 )
 from eqmail_core.queue.admin.copy import copy_message
-from eqmail_core.queue.admin.filter import MessageFilter
+from eqmail_core.queue.admin.filter import SHARED, MessageFilter
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
+from eqmail_core.queue.admin.shared import open_shared_queue
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.site.site import Site
@@ -57,7 +58,18 @@ class Selection(NamedTuple):
     ) -> Iterator[T]:
         """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
         now, matches = time.time(), self.where.matches
-        return each_message(site.queue, books, lambda item: view(item) if matches(item, now) else None, self.numbers)
+        yield from each_message(
+            site.queue, books, lambda item: view(item) if matches(item, now) else None, self.numbers
+        )
+        shared = open_shared_queue(site)
+        if shared is not None:
+            in_memory = books.memory if books is not None else {}
+            for message in shared.messages(self.numbers):
+                if message.number not in in_memory and matches(message, now):
+                    seen = view(message)
+                    if seen is not None:
+                        yield seen
+            shared.close()
 
 
 class Outcome(NamedTuple):
@@ -84,7 +96,7 @@ def change(site: Site, control: QueueControl, verb: bytes, option: Selection) ->
     for look in range(_LOOKS):
         targets = option.select(site, control.scheduler_state(), target)
         again = []
-        for number, result in control.change(verb, targets):
+        for number, result in _change(site, control, verb, targets):
             if result == CHANGED and look < _LOOKS - 1:
                 again.append(number)
             else:
@@ -93,6 +105,26 @@ def change(site: Site, control: QueueControl, verb: bytes, option: Selection) ->
             return
         option = option._replace(numbers=again)
         time.sleep(_PAUSE_S)
+
+
+def _change(
+    site: Site, control: QueueControl, verb: bytes, targets: Iterator[tuple[int, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    """Change messages of the directory and in memory, then those of a shared queue."""
+    in_database: list[int] = []
+
+    def elsewhere() -> Iterator[tuple[int, bytes]]:
+        for number, stamp in targets:
+            if stamp == SHARED:
+                in_database.append(number)
+            else:
+                yield number, stamp
+
+    yield from control.change(verb, elsewhere())
+    shared = open_shared_queue(site) if in_database else None
+    if shared is not None:
+        yield from shared.change(verb, in_database)
+        shared.close()
 
 
 def _is_applicable(verb: bytes, message: QueuedMessage) -> bool:
@@ -110,6 +142,9 @@ def move(site: Site, control: QueueControl, target: QueuePaths, option: Selectio
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
     for message in option.select(site, control.scheduler_state(), QueuedMessage.whole):
+        if message.stamp == SHARED:
+            yield Outcome(message.number, False, "is in the database that nodes share; let them deliver it")
+            continue
         if not message.stamp:
             yield outcome_of(message.number, NEW)
             continue

@@ -39,7 +39,12 @@ READERS = {
 }
 """Who runs each module that reads settings."""
 
-NOT_FOR_SERVICES = {"queue/admin/control.py", "programs/qmail_showctl.py", "programs/qmail_shcfg.py"}
+NOT_FOR_SERVICES = {
+    "queue/admin/control.py",
+    "queue/admin/shared.py",
+    "programs/qmail_showctl.py",
+    "programs/qmail_shcfg.py",
+}
 """Modules that look at settings for people: they do not count as readers."""
 
 OF_SCRIPTS = {

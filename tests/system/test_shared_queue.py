@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,6 +102,34 @@ def test_a_deferred_message_is_delivered_by_another_node(node: Node, cluster: Cl
     until(lambda: subjects(bob) == ["first", "two"], "the message at the other node, for the other recipient alone")
     until(lambda: waiting(cluster) == [], "an empty queue")
     assert "Delivered-To: later@" in messages(bob.home / "alias/Maildir")[-1] + messages(bob.home / "alias/Maildir")[0]
+
+
+def test_tools_show_and_change_what_waits(node: Node, cluster: Cluster) -> None:
+    ann = node("ann")
+    for subject in ("one", "two", "three"):
+        ann.send([f"later@{ME}"], f"Subject: {subject}\n\nhello\n", sender=f"box@{ME}")
+    until(lambda: [row[0] for row in waiting(cluster)] == [None] * 3, "three messages wait")
+    numbers = [str(row[0]) for row in cluster.execute("select id from message order by id")]
+
+    def queue(*words: str) -> str:
+        done = eqmail("--home", ann.home, "queue", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    listed = queue("list")
+    assert all(number in listed for number in numbers) and listed.count(f"later@{ME}") == 3
+    read = subprocess.run([ann.home / "bin/qmail-qread"], capture_output=True, text=True, check=True).stdout
+    assert read.count(f"\tlocal\tlater@{ME}") == 3 and f"#{numbers[0]}" in read
+    counted = subprocess.run([ann.home / "bin/qmail-qstat"], capture_output=True, text=True, check=True).stdout
+    assert counted.startswith("messages in queue: 3\n")
+    queue("hold", numbers[0])
+    assert cluster.execute("select id from message where is_held") == [(int(numbers[0]),)]
+    queue("release", numbers[0])
+    assert cluster.execute("select id from message where is_held") == []
+    queue("delete", numbers[1], "--yes")
+    queue("bounce", numbers[2], "--yes")
+    until(lambda: any("taken this message out" in text for text in messages(ann.home / "alias/Maildir")), "the bounce")
+    until(lambda: cluster.execute("select id from message") == [(int(numbers[0]),)], "the first message alone waits")
 
 
 def test_a_bounce_knows_the_failures_of_all_attempts(node: Node, cluster: Cluster, tmp_path: Path) -> None:

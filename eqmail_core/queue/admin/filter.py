@@ -18,6 +18,9 @@ STATES = ("waiting", "held", "running", "memory", "finished", "new")
 """States of a message: it waits for its next attempt; it is held; deliveries run; it is only in memory; all its
 recipients are done, and perhaps its bounce is due; it is not preprocessed yet."""
 
+SHARED = b"shared"
+"""The stamp of every message of a queue that nodes share: its number never comes back."""
+
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _OPERATORS = ("!=", ">=", "<=", "=", ">", "<")
 

@@ -250,11 +250,11 @@ def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
     if todo is None:
         return None
     recipients: Recipients = [("", False, recipient) for recipient in todo.envelope.recipients]
-    return _message_of(number, b"", mess.st_mtime, mess.st_size, todo.envelope.sender, "new", recipients, False)
+    return message_of(number, b"", mess.st_mtime, mess.st_size, todo.envelope.sender, "new", recipients, False)
 
 
 def _from_memory(message: "MemoryMessageRecord") -> QueuedMessage:
-    return _message_of(
+    return message_of(
         message.number,
         b"m%d" % message.serial,
         message.birth,
@@ -276,7 +276,7 @@ def _offsets_of(recipients: "Recipients") -> list[int]:
     return offsets
 
 
-def _message_of(
+def message_of(
     number: int,
     stamp: bytes,
     birth: float,
@@ -286,6 +286,7 @@ def _message_of(
     recipients: "Recipients",
     bounces: bool,
 ) -> QueuedMessage:
+    """Return a message of which everything is known."""
     entry = QueuedMessage(number)
     entry.stamp = stamp
     entry.birth = birth

@@ -85,10 +85,11 @@ def _messages(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def _findings(site: Site) -> Iterator[tuple[str, str]]:
-    from eqmail_setup.cli.commands.doctor import CHECKS
+    from eqmail_setup.diagnostics.ids import IDS
 
-    for name in CHECKS:
-        yield name, "group of findings"
+    for group, names in IDS.items():
+        yield group, "group of findings"
+        yield from ((f"{group}.{name}", "finding") for name in names)
 
 
 complete_setting = _completer(_settings)

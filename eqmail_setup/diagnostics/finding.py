@@ -1,31 +1,62 @@
-"""Findings of the doctor: each has a stable id, a severity, a fact, and a remedy."""
+"""Findings of check and doctor: each has a stable id, a severity, a message, and what helps."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.setting import ControlError
 from eqmail_core.system.log import describe_error
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import Command, EqmailError, Severity
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
+ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.INFO
 SEVERITY_ORDER = (ERROR, WARNING, NOTE)
+
+_OF_CHANGES = {Severity.ERROR: ERROR, Severity.INFO: WARNING, Severity.WARNING: NOTE}
+"""A change that should be made, one that would be better, one that is kept as it is."""
 
 
 class Finding(NamedTuple):
-    """One result of a check. `id` is GROUP.WHAT and never changes its meaning."""
+    """One result of a check. `id` is GROUP.WHAT and never changes its meaning.
+
+    `message` is PATH: PROBLEM where it is about a file. `hint` is what helps: words of a command that can be run as it
+    is, or a sentence where a person has to decide.
+    """
 
     id: str
-    severity: str
+    severity: Severity
     message: str
-    hint: str
+    hint: "str | Command"
 
-    def line(self) -> str:
-        """The finding in one line."""
-        return f"{self.severity}: {self.id}: {self.message}; {self.hint}"
+    @property
+    def command(self) -> Command:
+        """The command that helps; empty where there is none."""
+        return self.hint if isinstance(self.hint, tuple) else ()
 
-    def value(self) -> dict[str, str]:
+    @property
+    def suggestion(self) -> str:
+        """What a person has to do; "" where a command helps."""
+        return self.hint if isinstance(self.hint, str) else ""
+
+    @property
+    def path(self) -> str:
+        """The file that it is about; "" for none."""
+        path, separator, _ = self.message.partition(": ")
+        return path if separator and path.startswith("/") else ""
+
+    def value(self) -> dict[str, object]:
         """The finding in JSON."""
-        return {"name": self.id, "weight": self.severity, "fact": self.message, "remedy": self.hint}
+        return {
+            "id": self.id,
+            "severity": self.severity.value,
+            "path": self.path or None,
+            "message": self.message,
+            "hint": list(self.command),
+            "suggestion": self.suggestion,
+        }
+
+
+def severity_of_change(severity: Severity) -> Severity:
+    """How serious it is that an installation differs in this way: for check and doctor alike."""
+    return _OF_CHANGES[severity]
 
 
 def is_selected(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:
@@ -42,4 +73,4 @@ def going_on(group: str, findings: Iterator[Finding]) -> Iterator[Finding]:
         is_plain = isinstance(surprise, EqmailError | ControlError)
         why = str(surprise) if is_plain else describe_error(surprise).decode("utf-8", "replace")
         fact = f"not all of {group} could be examined: {why}"
-        yield Finding(f"{group}.failed", ERROR, fact, f"mend what it names, then: eqmail doctor --only {group}")
+        yield Finding(f"{group}.failed", ERROR, fact, ("eqmail", "doctor", "--only", group))

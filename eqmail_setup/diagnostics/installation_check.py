@@ -5,6 +5,7 @@
 Fails: OSError where the caller may not look; Refusal for accounts that contradict the installation.
 """
 
+import shlex
 from collections.abc import Iterator
 
 from eqmail_core.control.controls import Controls
@@ -12,7 +13,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks.journal import check_journal
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.checks.settings import OPEN_KEY, check_certificates
-from eqmail_setup.diagnostics.finding import ERROR, Finding
+from eqmail_setup.diagnostics.finding import Finding, severity_of_change
 from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller, missing_accounts
 from eqmail_setup.installation.manifest import installation_manifest
@@ -70,8 +71,9 @@ def _change_from_problem(site: Site, filesystem: Filesystem, problem: SettingPro
 def of_finding(finding: Finding) -> Change:
     """The findings of the doctor in the form of check."""
     path, _, fact = finding.message.partition(": ")
-    weight = Severity.ERROR if finding.severity == ERROR else Severity.INFO
-    return Change(path, fact, f"mended: {finding.hint}", None, weight)
+    severities = {severity_of_change(severity): severity for severity in Severity}
+    suggestion = f"corrected: {shlex.join(finding.command)}" if finding.command else finding.suggestion
+    return Change(path, fact, suggestion, None, severities[finding.severity])
 
 
 def _change_from_finding(site: Site, filesystem: Filesystem, finding: Finding) -> Change:

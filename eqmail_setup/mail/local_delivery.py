@@ -7,6 +7,7 @@ Fails: never; what stands in the way is part of the answer.
 
 import json
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from eqmail_core.local.delivery.dotqmail import MAILDIR, MBOX, REFUSED, plain
@@ -41,13 +42,36 @@ class HomeView(NamedTuple):
 
 def look_into_home(user: User, default: bytes, patrn: int) -> HomeView:
     """Look at the files of a user for an address, as that user."""
+    [view] = look_into_homes([user], default, patrn)
+    return view
+
+
+def look_into_homes(users: Sequence[User], default: bytes, patrn: int) -> list[HomeView]:
+    """The same for several addresses of one account, at once."""
+    if not users:
+        return []
     try:
-        text = run_as_user(user.uid, user.gid, lambda: json.dumps(_look(user, default, patrn)).encode())
-        tried, file, instructions, outcome, failure, cannot_look, lookup_outcome = json.loads(text)
+        text = run_as_user(
+            users[0].uid, users[0].gid, lambda: json.dumps([_look(user, default, patrn) for user in users]).encode()
+        )
+        views = [_parse_view(*fields) for fields in json.loads(text)]
     except ChildFailed as problem:
-        return HomeView(cannot_look=str(problem))
-    except ValueError:
-        return HomeView(cannot_look="the answer of the child process makes no sense")
+        return [HomeView(cannot_look=str(problem))] * len(users)
+    except (ValueError, TypeError):
+        return [HomeView(cannot_look="the answer of the child process makes no sense")] * len(users)
+    return views if len(views) == len(users) else [HomeView(cannot_look="an answer is missing")] * len(users)
+
+
+def _parse_view(
+    tried: list[list[str]],
+    file: str,
+    instructions: list[list[str]],
+    outcome: str,
+    failure: str,
+    cannot_look: str,
+    lookup_outcome: str,
+) -> HomeView:
+    """A view as the child wrote it."""
     return HomeView(
         tuple((str(name), str(found)) for name, found in tried),
         str(file),

@@ -1,8 +1,7 @@
 """`eqmail doctor`: everything that is wrong with an installation, each with what helps."""
 
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
 
 import click
 
@@ -10,41 +9,19 @@ from eqmail_core.site.site import Site
 from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
-from eqmail_setup.diagnostics.checks import services as outside_view
-from eqmail_setup.diagnostics.checks import settings as examination
-from eqmail_setup.diagnostics.checks.filters import check_filters
-from eqmail_setup.diagnostics.checks.old_programs import old_ways
-from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
-from eqmail_setup.diagnostics.finding import ERROR, SEVERITY_ORDER, WARNING, Finding, going_on, is_selected
-from eqmail_setup.errors import ExitCode, permission_required, usage_error
+from eqmail_setup.cli.output import echo, print_hint, print_json, styled
+from eqmail_setup.diagnostics.finding import ERROR, NOTE, SEVERITY_ORDER, WARNING, Finding
+from eqmail_setup.diagnostics.ids import is_known
+from eqmail_setup.diagnostics.runner import CHECKS, find_all, is_wanted
+from eqmail_setup.errors import EqmailError, ExitCode, Severity, permission_required, usage_error
 from eqmail_setup.installation.loading import require_accounts
 
-Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
+FORMATS = ("text", "json", "nagios")
+NEVER = "never"
 
-
-def _inside(check: Callable[[Site], Iterator[Finding]]) -> Check:
-    return lambda site, addresses: check(site)
-
-
-# Group of findings, check, and whether it asks other hosts.
-CHECKS: dict[str, tuple[Check, bool]] = {
-    "permissions": (_inside(examination.check_permissions), False),
-    "queue": (_inside(examination.check_queue), False),
-    "settings": (_inside(examination.check_setting_files), False),
-    "users": (_inside(examination.check_users), False),
-    "aliases": (_inside(examination.check_aliases), False),
-    "relaying": (_inside(examination.check_relaying), False),
-    "certificates": (_inside(examination.check_certificates), False),
-    "filters": (_inside(check_filters), False),
-    "scripts": (_inside(check_start_scripts), False),
-    "programs": (_inside(old_ways), False),
-    "listening": (outside_view.check_listening, False),
-    "selftest": (outside_view.check_open_relay, False),
-    "dns": (lambda site, addresses: outside_view.skip_unanswered(outside_view.check_dns(site, addresses)), True),
-}
-
-_OF_ROOT = ("permissions", "queue")
-"""Checks for which one has to see what only the services see."""
+_NAGIOS = {ERROR: (2, "CRITICAL"), WARNING: (1, "WARNING"), NOTE: (0, "OK")}
+_NAGIOS_UNKNOWN = 3
+_FAIL_ON = {severity.value: severity for severity in SEVERITY_ORDER}
 
 
 @click.command("doctor")
@@ -52,6 +29,16 @@ _OF_ROOT = ("permissions", "queue")
 @click.option("--only", metavar="NAME", multiple=True, help=f"Only these: a finding, or {', '.join(CHECKS)}.")
 @click.option("--skip", metavar="NAME", multiple=True, help="Not these findings or groups.")
 @click.option("--smtp", "addresses", metavar="ADDRESS:PORT", multiple=True, help="The server to test; else smtplisten.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the output."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([*_FAIL_ON, NEVER]),
+    default=WARNING.value,
+    show_default=True,
+    help="Least severity that makes the exit status 1.",
+)
 @json_option
 @click.pass_context
 def command(
@@ -60,50 +47,102 @@ def command(
     only: tuple[str, ...],
     skip: tuple[str, ...],
     addresses: tuple[str, ...],
+    form: str,
+    fail_on: str,
     as_json: bool,
 ) -> int:
-    """Examine an installation: files, queue, settings, users, relaying, certificates, services, DNS. Changes nothing.
+    """Find problems of an installation and show how to solve them. Changes nothing.
 
-    Exits 0 when all is well, 1 with warnings, 3 with errors. A finding keeps its name for ever.
+    Looks at files, queue, settings, users, aliases, domains, relaying, certificates, services and DNS. A finding keeps
+    its name. With --format nagios the exit status is that of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL,
+    3 UNKNOWN.
 
     \b
     Examples:
       eqmail doctor
       eqmail doctor --offline --skip certificates.expires
       eqmail doctor --only relaying --only selftest --smtp 127.0.0.1:25
+      eqmail doctor --format nagios
+    """
+    if form == "nagios":
+        return _nagios(context, offline, only, skip, addresses)
+    site = _require_examinable(context, only, skip, addresses)
+    found = find_all(site, only, skip, addresses, offline)
+    counts = Counter(finding.severity for finding in found)
+    if as_json or form == "json":
+        print_json("findings-1", findings=[finding.value() for finding in found])
+    else:
+        for finding in found:
+            print_finding(finding)
+        echo(f"{site.home}: {summary_of(counts)}")
+    is_failure = fail_on != NEVER and any(finding.severity in _at_least(_FAIL_ON[fail_on]) for finding in found)
+    return ExitCode.PROBLEMS if is_failure else ExitCode.OK
+
+
+def print_finding(finding: Finding) -> None:
+    """Write a finding, and on a line of its own what helps."""
+    echo(f"{styled(finding.severity.value + ':', finding.severity)} {finding.id}: {finding.message}")
+    if finding.command:
+        print_hint(finding.command)
+    elif finding.suggestion:
+        echo(styled(f"suggestion: {finding.suggestion}", "hint"))
+
+
+def summary_of(counts: "Counter[Severity]") -> str:
+    """How many findings there are of each severity."""
+    words = {ERROR: ("error", "errors"), WARNING: ("warning", "warnings"), NOTE: ("note", "notes")}
+    parts = [f"{counts[severity]} {words[severity][counts[severity] != 1]}" for severity in words if counts[severity]]
+    return ", ".join(parts) or "no problems found"
+
+
+def _at_least(least: Severity) -> tuple[Severity, ...]:
+    return SEVERITY_ORDER[: SEVERITY_ORDER.index(least) + 1]
+
+
+def _nagios(
+    context: click.Context, offline: bool, only: tuple[str, ...], skip: tuple[str, ...], addresses: tuple[str, ...]
+) -> int:
+    """One line with performance data, then the findings, as a monitoring plugin writes them."""
+    try:
+        found = find_all(_require_examinable(context, only, skip, addresses), only, skip, addresses, offline)
+    except (EqmailError, OSError) as error:
+        echo(f"EQMAIL UNKNOWN - {' '.join(str(error).split())}")
+        return _NAGIOS_UNKNOWN
+    counts = Counter(finding.severity for finding in found)
+    worst = next((severity for severity in SEVERITY_ORDER if counts[severity]), NOTE)
+    code, word = _NAGIOS[worst]
+    first = f": {found[0].id}: {found[0].message}" if found else ""
+    figures = f"errors={counts[ERROR]} warnings={counts[WARNING]} notes={counts[NOTE]}"
+    echo(_plugin_text(f"EQMAIL {word} - {summary_of(counts)}{first}") + f" | {figures}")
+    for finding in found[1:]:
+        echo(_plugin_text(f"{finding.severity.value}: {finding.id}: {finding.message}"))
+    return code
+
+
+def _plugin_text(text: str) -> str:
+    """Text without the sign that separates performance data."""
+    return text.replace("|", "/")
+
+
+def _require_examinable(
+    context: click.Context, only: tuple[str, ...], skip: tuple[str, ...], addresses: tuple[str, ...]
+) -> Site:
+    """The site, where these names and addresses make sense and the caller may look.
+
+    Fails: EqmailError.
     """
     for name in (*only, *skip):
-        if name.partition(".")[0] not in CHECKS:
-            raise usage_error(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
+        if not is_known(name):
+            raise usage_error(f"unknown check or finding {name!r}; checks are {', '.join(CHECKS)}")
     for address in addresses:
         at = parse_listen_address(address)
         if at is None or at.role.is_tls:
             raise usage_error(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
     site = require_installation(context)
     require_accounts(site)
-    looks = any(_wanted(group, only, skip) for group in _OF_ROOT)
+    looks = any(is_wanted(group, only, skip) for group, check in CHECKS.items() if check.needs_queue)
     if looks and os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
         raise permission_required(
-            f"the doctor of {site.home} needs root, because it looks into the queue; --only settings does not"
+            f"{site.queue.root}: only root may look into the queue; without root: eqmail doctor --only settings"
         )
-    found = [
-        finding
-        for group, (check, asks) in CHECKS.items()
-        if not (asks and offline) and _wanted(group, only, skip)
-        for finding in going_on(group, check(site, addresses))
-        if is_selected(finding.id, only, skip)
-    ]
-    found.sort(key=lambda finding: SEVERITY_ORDER.index(finding.severity))
-    if as_json:
-        click.echo(json.dumps([finding.value() for finding in found], indent=1))
-    else:
-        for finding in found:
-            click.echo(finding.line())
-        if not found:
-            click.echo(f"{site.home}: nothing found")
-    weights = {finding.severity for finding in found}
-    return ExitCode.FAILED if ERROR in weights else ExitCode.PROBLEMS if WARNING in weights else 0
-
-
-def _wanted(group: str, only: tuple[str, ...], skip: tuple[str, ...]) -> bool:
-    return group not in skip and (not only or any(name.partition(".")[0] == group for name in only))
+    return site

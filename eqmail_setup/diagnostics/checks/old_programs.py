@@ -17,7 +17,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_upto
 from eqmail_setup.diagnostics.checks import start_scripts
 from eqmail_setup.diagnostics.checks.start_scripts import script_texts
-from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
+from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.detection import detect_installation
 from eqmail_setup.migration.source import runs
@@ -61,13 +61,30 @@ def old_ways(site: Site, homes: Iterable[str] = (), with_accounts: bool = True) 
         if os.path.realpath(home) in real:
             fact = f"{link}: leads to {os.path.realpath(link)}, into the queue of {home}, where nothing runs"
             program = f"{site.bin}/{os.path.basename(link) if os.path.basename(link) != 'mta' else 'sendmail'}"
-            yield Finding("programs.link", ERROR, fact, f"ln -sf {shlex.quote(program)} {shlex.quote(link)}")
+            yield Finding("programs.link", ERROR, fact, ("ln", "-sf", program, link))
     for home in dead:
         yield from _texts(site, home, with_accounts)
         if not any(os.path.realpath(other) == os.path.realpath(home) for _, other in linked) and home in USUAL_HOMES:
             fact = f"{home}/bin: its programs put mail into a queue where nothing runs, and other software names them"
             remedy = f"move it away, then: ln -s {shlex.quote(site.bin)} {shlex.quote(home)}/bin"
             yield Finding("programs.home", WARNING, fact, remedy)
+
+
+def check_mailer(site: Site, links: Iterable[str] | None = None) -> Iterator[Finding]:
+    """Whether the program that cron, PHP and others send mail with is there, and is ours.
+
+    `links`: its name, the usual one by default.  A single-user installation is not the mailer of its host.
+    """
+    link = next(iter(LINKS if links is None else links), "")
+    if site.single_user or not link:
+        return
+    ours = f"{site.bin}/sendmail"
+    if not os.path.exists(link):
+        fact = f"{link}: missing, so cron, PHP and other programs cannot send mail"
+        yield Finding("programs.sendmail", WARNING, fact, ("ln", "-sf", ours, link))
+    elif not _home_behind(link) and os.path.realpath(link) != os.path.realpath(ours):
+        fact = f"{link}: leads to {os.path.realpath(link)}, so programs of this host send mail by another server"
+        yield Finding("programs.sendmail", NOTE, fact, f"if that is not meant: ln -sf {shlex.quote(ours)} {link}")
 
 
 def _texts(site: Site, home: str, with_accounts: bool) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""What the doctor asks of running services and of DNS: whether they listen, refuse to relay, and are found by others.
+"""What the doctor asks of running services: whether they listen, answer, refuse to relay, and run the present code.
 
-Fails: Unanswered when DNS gives no answer; OSError never, an end of a connection is a finding.
+Fails: never; an end of a connection is a finding.
 """
 
 import os
@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+import eqmail_core
 from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.controls import Controls
 from eqmail_core.service.parent import is_stopped
@@ -22,9 +23,10 @@ from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.config import submission_ports
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.listen_address import parse_listen_address
+from eqmail_setup.diagnostics.commands import restart_command, start_command
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
-from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 from eqmail_setup.network.listeners import listeners
+from eqmail_setup.network.processes import process_start
 from eqmail_setup.settings.reload import running_pid
 
 TIMEOUT_S = 10.0
@@ -32,7 +34,6 @@ TIMEOUT_S = 10.0
 LATELY_S = 86400
 """A service that ended longer ago is no news any more."""
 
-MAX_DOMAINS = 20
 UNUSED_RECIPIENT = "doctor@relay-test.invalid"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 _SOCKETS = {
@@ -55,11 +56,12 @@ def check_listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     """Whether the services run, and answer where they should."""
     pid = running_pid(site)
     if not pid:
-        yield Finding("listening.stopped", WARNING, "the services do not run", "start them: eqmail run, or qmail-start")
+        yield Finding("listening.stopped", WARNING, "the services do not run", start_command(site))
         return
     if is_stopped(pid):
         fact = f"process {pid} (qmail-start) is stopped, so mail is accepted and not delivered"
-        yield Finding("listening.paused", WARNING, fact, f"let it go on: kill -CONT {pid}, or svc -c")
+        yield Finding("listening.paused", WARNING, fact, ("kill", "-CONT", str(pid)))
+    yield from _old_code(site, pid)
     yield from services_now(site, int(time.time()))
     yield from _passwords(site)
     for address in _addresses(site, addresses):
@@ -69,11 +71,20 @@ def check_listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
                 greeting = sock.recv(512)
         except OSError as error:
             fact = f"{address}: {error.strerror or error}"
-            yield Finding("listening.smtp", ERROR, fact, "start the services again; their log says why")
+            yield Finding("listening.smtp", ERROR, fact, restart_command(site))
             continue
         if not greeting.startswith(b"220"):
             fact = f"{address}: greets with {greeting[:60].decode('latin-1').strip()!r}"
             yield Finding("listening.smtp", ERROR, fact, "look into the log of the server")
+
+
+def _old_code(site: Site, pid: int) -> Iterator[Finding]:
+    """Whether the code was replaced since the services were started."""
+    started = process_start(pid)
+    installed = os.stat(eqmail_core.__file__).st_ctime
+    if started and installed > started:
+        fact = f"the services run since {_clock(int(started))}, with code that was replaced at {_clock(int(installed))}"
+        yield Finding("listening.old-code", WARNING, fact, restart_command(site))
 
 
 def services_now(site: Site, now: int) -> Iterator[Finding]:
@@ -99,7 +110,7 @@ def services_now(site: Site, now: int) -> Iterator[Finding]:
         failure = trouble_with(site, name, socket_name, TIMEOUT_S)
         if failure:
             fact = f"{site.socket(socket_name)}: {failure}, so {_SOCKETS[name]}"
-            yield Finding(f"listening.{name}", ERROR, fact, "start the services again; their log says why")
+            yield Finding(f"listening.{name}", ERROR, fact, restart_command(site))
 
 
 def _clock(when: int) -> str:
@@ -165,10 +176,10 @@ def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
             yield Finding("selftest.trusted", NOTE, fact, "repeat the test from another host")
         elif foreign < 400:
             fact = f"{address}: takes mail from strangers to anywhere"
-            yield Finding("selftest.relays", ERROR, fact, "eqmail doctor --only relaying tells why")
+            yield Finding("selftest.relays", ERROR, fact, ("eqmail", "doctor", "--only", "relaying"))
         if own >= 400:
             fact = f"{address}: refuses mail for its postmaster: {own} {said.decode('latin-1')}"
-            yield Finding("selftest.postmaster", ERROR, fact, "eqmail domain list tells what is accepted")
+            yield Finding("selftest.postmaster", ERROR, fact, ("eqmail", "domain", "list"))
 
 
 def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding]:
@@ -181,13 +192,13 @@ def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding
         client.ehlo()
     elif os.path.exists(certificate):
         fact = f"{address}: offers no STARTTLS, though there is {certificate}"
-        yield Finding("selftest.tls", ERROR, fact, "eqmail doctor --only certificates, and the log of the server")
+        yield Finding("selftest.tls", ERROR, fact, ("eqmail", "doctor", "--only", "certificates"))
     controls = read_controls(site)
     if not controls.smtpcheckpw or (controls.authmethods or b"").endswith(b"-"):
         return
     if not client.has_extn("auth"):
         fact = f"{address}: offers no AUTH, though there is {site.control}/{Controls.smtpcheckpw.file}"
-        yield Finding("selftest.auth", WARNING, fact, "with TLSREQUIRED it needs a certificate: eqmail cert make")
+        yield Finding("selftest.auth", WARNING, fact, ("eqmail", "cert", "make"))
     elif "PLAIN" in client.esmtp_features["auth"].split():
         code, said = client.docmd("AUTH", f"PLAIN {_NOBODY}")
         if code < _REFUSALS:
@@ -196,49 +207,6 @@ def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding
         elif code != _AUTH_REFUSED:
             fact = f"{address}: cannot check passwords: {code} {said.decode('latin-1')}"
             yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
-
-
-def check_dns(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
-    """Whether other hosts find this one by DNS and have reason to trust its mail."""
-    controls = read_controls(site)
-    if controls.me is None:
-        return
-    me = os.fsdecode(controls.me)
-    own = [*query(me, "A"), *query(me, "AAAA")]
-    if not own:
-        yield Finding("dns.address", ERROR, f"{me}: has no A or AAAA record", "publish one; many servers demand it")
-    for address in own:
-        found = names_of(address)
-        if not any(address in (*query(name, "A"), *query(name, "AAAA")) for name in found):
-            fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
-            yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
-    virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
-    for domain in [*(controls.locals or []), *virtual][:MAX_DOMAINS]:
-        yield from _domain(os.fsdecode(domain))
-
-
-def _domain(domain: str) -> Iterator[Finding]:
-    exchangers = query(domain, "MX")
-    if not exchangers and not [*query(domain, "A"), *query(domain, "AAAA")]:
-        yield Finding("dns.mx", ERROR, f"{domain}: has no MX record and no address", f"publish an MX for {domain}")
-    for record in exchangers:
-        name = record.split()[-1]
-        if name != "." and not [*query(name, "A"), *query(name, "AAAA")]:
-            yield Finding("dns.mx-address", ERROR, f"{domain}: its MX {name} has no address", f"publish one for {name}")
-    if not [text for text in query(domain, "TXT") if text.lower().startswith("v=spf1")]:
-        remedy = f'publish TXT "v=spf1 mx -all" for {domain}, with all hosts that send its mail'
-        yield Finding("dns.spf", WARNING, f"{domain}: publishes no SPF", remedy)
-    if not [text for text in query(f"_dmarc.{domain}", "TXT") if text.lower().startswith("v=dmarc1")]:
-        remedy = f'publish TXT "v=DMARC1; p=none" for _dmarc.{domain} or its organisational domain'
-        yield Finding("dns.dmarc", NOTE, f"{domain}: publishes no DMARC policy", remedy)
-
-
-def skip_unanswered(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The same findings; when DNS stops answering, one finding reports it."""
-    try:
-        yield from findings
-    except DnsLookupFailed as silence:
-        yield Finding("dns.unanswered", WARNING, silence.message, "--offline asks nothing")
 
 
 def _addresses(site: Site, given: Iterable[str]) -> list[str]:

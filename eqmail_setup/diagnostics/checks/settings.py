@@ -6,6 +6,7 @@ Fails: OSError, where the caller may not look.
 """
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,8 +22,7 @@ from eqmail_core.tcpserver.rules_database import find_rule
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.diagnostics.checks.journal import check_journal
-from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
-from eqmail_setup.errors import Severity
+from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding, severity_of_change
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.runtime_access import is_accessible
@@ -46,21 +46,23 @@ RULES = (
 OPEN_KEY = "certificates.open-key"
 _OUTSIDE_ADDRESS = b"198.51.100.77"
 _SOON = timedelta(days=30)
-_WEIGHTS = {Severity.ERROR: ERROR, Severity.INFO: WARNING, Severity.WARNING: NOTE}
 _WIDEST = {4: 8, 6: 16}
 
 
 def check_permissions(site: Site) -> Iterator[Finding]:
     """Owners, groups, modes and programs, as `eqmail check` sees them."""
     for item in compare_with_manifest(installation_manifest(site, caller()), DiskFilesystem(site.home)):
-        remedy = "eqmail setup mends it" if item.operation else f"{SEVERITY_WORDS[item.severity]} {item.expected}"
+        kept = f"{SEVERITY_WORDS[item.severity]} {item.expected}"
+        remedy = ("eqmail", "check", "--fix") if item.operation else kept
         fact = f"{item.path}: {item.found}, {SEVERITY_WORDS[item.severity]} {item.expected}"
-        yield Finding("permissions.differs", _WEIGHTS[item.severity], fact, remedy)
+        yield Finding("permissions.differs", severity_of_change(item.severity), fact, remedy)
     for item in is_accessible(site.single_user):
-        yield Finding("permissions.unreachable", _WEIGHTS[item.severity], f"{item.path}: {item.found}", item.expected)
+        yield Finding(
+            "permissions.unreachable", severity_of_change(item.severity), f"{item.path}: {item.found}", item.expected
+        )
     for run in History(site.home).interrupted():
         fact = f"run {run.number} ({run.command}) broke off"
-        yield Finding("permissions.broken-run", WARNING, fact, "the next changing command undoes it, eqmail setup too")
+        yield Finding("permissions.broken-run", WARNING, fact, ("eqmail", "check", "--fix"))
 
 
 def check_queue(site: Site) -> Iterator[Finding]:
@@ -89,7 +91,7 @@ def check_setting_files(site: Site) -> Iterator[Finding]:
         if is_missing and problem.file == Controls.rcpthosts.file:
             continue  # `relaying` reports it
         fact = f"{site.control}/{problem.file}: {problem.found}"
-        weight = _WEIGHTS[problem.severity]
+        weight = severity_of_change(problem.severity)
         yield Finding(
             f"settings.{problem.name or problem.file}",
             weight,
@@ -109,12 +111,12 @@ def check_users(site: Site) -> Iterator[Finding]:
     try:
         expected = compile_assign(assign)
     except BadAssign as bad:
-        remedy = "mend the line, then: eqmail user compile"
+        remedy = "correct the line, then: eqmail user compile"
         yield Finding("users.assign", ERROR, f"{assign_path(site)}: line {bad.line}: is no entry", remedy)
         return
     if database != expected:
         fact = f"{database_path(site)}: {'missing' if database is None else 'not what its text says'}"
-        yield Finding("users.stale", ERROR, fact, "eqmail user compile")
+        yield Finding("users.stale", ERROR, fact, ("eqmail", "user", "compile"))
 
 
 def check_aliases(site: Site) -> Iterator[Finding]:
@@ -131,10 +133,10 @@ def check_aliases(site: Site) -> Iterator[Finding]:
         if found.failure.endswith("(#5.1.1)"):
             folder = os.fsdecode(found.user.home) if found.user else site.alias
             fact = f"{folder}/{file_of(name)}: missing, so mail for {name} bounces"
-            yield Finding("aliases.missing", WARNING, fact, "eqmail alias init ADDRESS")
+            yield Finding("aliases.missing", WARNING, fact, "give the address of a person: eqmail alias init ADDRESS")
         elif found.failure:
             fact = f"mail for {name} is not delivered: {found.failure}"
-            yield Finding("aliases.trouble", ERROR, fact, f"eqmail explain {name} tells more")
+            yield Finding("aliases.trouble", ERROR, fact, ("eqmail", "explain", name))
 
 
 def check_relaying(site: Site) -> Iterator[Finding]:
@@ -152,7 +154,7 @@ def check_relaying(site: Site) -> Iterator[Finding]:
         yield Finding("relaying.open", ERROR, fact, remedy)
     if not controls.rcptcheck:
         fact = f"{site.control}/{Controls.rcptcheck.file}: missing, so unknown recipients make bounces to strangers"
-        yield Finding("relaying.backscatter", NOTE, fact, f"eqmail config set {Controls.rcptcheck.file} '*'")
+        yield Finding("relaying.backscatter", NOTE, fact, ("eqmail", "config", "set", Controls.rcptcheck.file, "*"))
     where = f"{site.control}/{Controls.relayclients.file}"
     for entry in controls.relayclients or ():
         try:
@@ -160,8 +162,8 @@ def check_relaying(site: Site) -> Iterator[Finding]:
         except ValueError:
             continue
         if network.prefixlen < _WIDEST[network.version]:
-            remedy = f"eqmail config remove {Controls.relayclients.file} {network}"
-            yield Finding("relaying.everybody", ERROR, f"{where}: {network} is half the world", remedy)
+            remove = ("eqmail", "config", "remove", Controls.relayclients.file, str(network))
+            yield Finding("relaying.everybody", ERROR, f"{where}: {network} is half the world", remove)
     for path in (place.format(home=site.home) for place in RULES):
         if os.path.exists(path):
             yield from _rules(path)
@@ -178,9 +180,8 @@ def _rules(path: str) -> Iterator[Finding]:
         yield Finding("relaying.rules", ERROR, f"{path}: sets RELAYCLIENT for everybody", remedy)
     text = path.removesuffix(".cdb")
     if os.path.exists(text) and os.path.getmtime(text) > os.path.getmtime(path):
-        yield Finding(
-            "relaying.stale-rules", WARNING, f"{path}: older than {text}", f"tcprules {path} {path}.tmp < {text}"
-        )
+        compile_rules = ("sh", "-c", f"tcprules {shlex.quote(path)} {shlex.quote(path)}.tmp < {shlex.quote(text)}")
+        yield Finding("relaying.stale-rules", WARNING, f"{path}: older than {text}", compile_rules)
 
 
 def check_certificates(site: Site) -> Iterator[Finding]:
@@ -209,7 +210,7 @@ def check_certificates(site: Site) -> Iterator[Finding]:
             yield Finding("certificates.no-key", ERROR, f"{path}: holds no private key", "append the key")
         elif trouble := pair_trouble(content):
             fact = f"{path}: {trouble}, so there is no TLS with it"
-            yield Finding("certificates.pair", ERROR, fact, "eqmail cert install CHAIN KEY checks what it takes")
+            yield Finding("certificates.pair", ERROR, fact, "put a matching pair there: eqmail cert install CHAIN KEY")
         if b"PRIVATE KEY" in content and stat.S_IMODE(os.stat(path).st_mode) & 0o004:
             fact = f"{path}: everybody can read the private key"
-            yield Finding(OPEN_KEY, ERROR, fact, f"chmod 0640 {path}")
+            yield Finding(OPEN_KEY, ERROR, fact, ("chmod", "0640", path))

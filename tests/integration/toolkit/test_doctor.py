@@ -2,31 +2,41 @@
 
 import json
 import os
+import pwd
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
+from eqmail_core.site.site import Site
 from eqmail_core.tcpserver.rules_database import compile_rules
+from eqmail_core.users.user import User
 from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import deliverability, old_programs
 from eqmail_setup.diagnostics.checks import services as outside_view
 from eqmail_setup.diagnostics.checks import settings as examination
-from eqmail_setup.errors import ExitCode
+from eqmail_setup.diagnostics.ids import IDS
+from eqmail_setup.diagnostics.runner import CHECKS
+from eqmail_setup.errors import ExitCode, Severity
+from eqmail_setup.installation.build_config import resolve_build_config
+from eqmail_setup.mail.local_delivery import look_into_home
 from eqmail_setup.network import listeners
 from tests.support.isolated_root import ROOT
-from tests.support.mail_system import MailSystem, until
+from tests.support.mail_system import MailSystem, make_maildir, until
 from tests.support.name_server import Zone
 
 
-def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, str]]:
+def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
     capsys.readouterr()
     run(["--home", home, "doctor", "--offline", "--json", "--skip", "permissions.unreachable", *words])
-    return {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    return {item["id"]: item for item in json.loads(capsys.readouterr().out)["findings"]}
 
 
 @pytest.fixture
@@ -59,7 +69,7 @@ def test_an_invalid_listener_is_a_finding_and_hides_no_other(healthy: str, capsy
     Path(healthy, "control/smtplisten").write_text("25\n[::1]:x\n")
     found = findings(healthy, capsys)
     assert set(found) == {"settings.smtplisten", "listening.stopped"}
-    assert "'25' is not ADDRESS:PORT" in found["settings.smtplisten"]["fact"]
+    assert "'25' is not ADDRESS:PORT" in found["settings.smtplisten"]["message"]
     capsys.readouterr()
     assert run(["--home", healthy, "check"]) == ExitCode.PROBLEMS
     assert "smtplisten: '25' is not ADDRESS:PORT" in capsys.readouterr().out
@@ -71,7 +81,7 @@ def test_an_unreadable_rcpthosts_is_not_a_missing_one(healthy: str, capsys: pyte
     found = findings(healthy, capsys)
     assert {"settings.unreadable", "relaying.unreadable"} <= set(found)
     assert "relaying.open" not in found
-    assert "removing it would open the relay" in found["relaying.unreadable"]["remedy"]
+    assert "removing it would open the relay" in found["relaying.unreadable"]["suggestion"]
 
 
 def test_a_check_that_fails_ends_no_other(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,19 +89,19 @@ def test_a_check_that_fails_ends_no_other(healthy: str, capsys: pytest.CaptureFi
     Path(healthy, "control/locals").mkdir()
     found = findings(healthy, capsys)
     assert {"settings.unreadable", "aliases.failed", "listening.stopped"} <= set(found)
-    assert "locals: Is a directory" in found["aliases.failed"]["fact"]
+    assert "locals: Is a directory" in found["aliases.failed"]["message"]
 
 
 def test_an_empty_name_of_the_host_is_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(healthy, "control/me").write_text("\n")
-    assert findings(healthy, capsys)["settings.me"]["fact"].endswith("me: is empty; every host has a name")
+    assert findings(healthy, capsys)["settings.me"]["message"].endswith("me: is empty; every host has a name")
 
 
 def test_backscatter_has_a_remedy(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(healthy, "control/rcptcheck").unlink()
     found = findings(healthy, capsys, "--skip", "listening")
     assert list(found) == ["relaying.backscatter"]
-    assert found["relaying.backscatter"]["remedy"] == "eqmail config set rcptcheck '*'"
+    assert found["relaying.backscatter"]["hint"] == ["eqmail", "config", "set", "rcptcheck", "*"]
     assert run(["--home", healthy, "config", "set", "rcptcheck", "*"]) == 0
     assert not findings(healthy, capsys, "--skip", "listening")
 
@@ -164,13 +174,13 @@ def test_a_fault_is_found_under_its_name_with_a_remedy(
 ) -> None:
     damage(healthy)
     found = findings(healthy, capsys)
-    assert found[name]["weight"] == weight
-    assert found[name]["remedy"]
+    assert found[name]["severity"] == weight
+    assert found[name]["suggestion"] or found[name]["hint"]
     assert list(findings(healthy, capsys, "--only", name)) == [name]
     assert name not in findings(healthy, capsys, "--skip", name.partition(".")[0])
-    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == (
-        ExitCode.FAILED if weight == "error" else ExitCode.PROBLEMS
-    )
+    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == ExitCode.PROBLEMS
+    if weight != "error":
+        assert run(["--home", healthy, "doctor", "--offline", "--only", name, "--fail-on", "error"]) == 0
 
 
 def test_rules_that_let_everybody_relay_are_found(
@@ -180,7 +190,7 @@ def test_rules_that_let_everybody_relay_are_found(
     compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b'127.:allow,RELAYCLIENT=""\n', b":allow\n"])
     assert "relaying.rules" not in findings(healthy, capsys)
     compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b':allow,RELAYCLIENT=""\n'])
-    assert findings(healthy, capsys)["relaying.rules"]["weight"] == "error"
+    assert findings(healthy, capsys)["relaying.rules"]["severity"] == "error"
 
 
 GOOD_ZONE = {
@@ -198,7 +208,7 @@ WITHOUT: list[tuple[str, str, Zone]] = [
     ("dns.reverse", "warning", {(f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): []}),
     ("dns.mx-address", "error", {("mail.example.org", "MX"): ["10 gone.example.org."]}),
     ("dns.spf", "warning", {("mail.example.org", "TXT"): ['"something else"']}),
-    ("dns.dmarc", "note", {("_dmarc.mail.example.org", "TXT"): []}),
+    ("dns.dmarc", "info", {("_dmarc.mail.example.org", "TXT"): []}),
     ("dns.unanswered", "warning", {("mail.example.org", "MX"): ["10 servfail.example.org."]}),
 ]
 
@@ -206,7 +216,7 @@ WITHOUT: list[tuple[str, str, Zone]] = [
 def test_a_zone_that_is_right_has_no_findings(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
     zone |= GOOD_ZONE
     assert run(["--home", healthy, "doctor", "--only", "dns"]) == 0
-    assert capsys.readouterr().out == f"{healthy}: nothing found\n"
+    assert capsys.readouterr().out == f"{healthy}: no problems found\n"
 
 
 @pytest.mark.parametrize(("name", "weight", "instead"), WITHOUT, ids=[name for name, _, _ in WITHOUT])
@@ -216,18 +226,18 @@ def test_a_fault_of_the_zone_is_found_under_its_name(
     zone |= GOOD_ZONE | instead
     capsys.readouterr()
     run(["--home", healthy, "doctor", "--only", "dns", "--json"])
-    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
-    assert found[name]["weight"] == weight
-    assert found[name]["remedy"]
+    found = {item["id"]: item for item in json.loads(capsys.readouterr().out)["findings"]}
+    assert found[name]["severity"] == weight
+    assert found[name]["suggestion"]
 
 
 def test_an_unresolvable_domain_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
     zone |= GOOD_ZONE
     assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
     capsys.readouterr()
-    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == ExitCode.FAILED
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["fact"] == "lost.example: has no MX record and no address"
+    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == ExitCode.PROBLEMS
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["message"] == "lost.example: no MX record and no address"
 
 
 def test_a_running_server_is_asked_whether_it_relays_and_reloads(
@@ -244,7 +254,7 @@ def test_a_running_server_is_asked_whether_it_relays_and_reloads(
             found = findings(healthy, capsys, "--only", "selftest", "--smtp", address)
             if found:
                 break
-        assert found["selftest.relays"]["weight"] == "error"
+        assert found["selftest.relays"]["severity"] == "error"
     finally:
         mail_system.stop()
 
@@ -298,7 +308,7 @@ def test_a_submission_port_without_required_login_is_found(
         names = findings(healthy, capsys, "--only", "listening")
         assert ("listening.submission" in names) == found
         if found:
-            assert names["listening.submission"]["fact"].startswith("port 465: ")
+            assert names["listening.submission"]["message"].startswith("port 465: ")
     finally:
         mail_system.kill()
 
@@ -316,7 +326,7 @@ def test_a_port_that_requires_a_login_is_healthy(healthy: str, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [(["--only", "bogus"], "there is no check 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
+    [(["--only", "bogus"], "unknown check or finding 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
 )
 def test_a_mistake_is_a_usage_error(
     healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
@@ -336,8 +346,8 @@ def test_a_service_that_was_started_again_is_named_with_its_reason(
         until(lambda: "listening.restarted" in findings(healthy, capsys, "--only", "listening"), "the finding")
         found = findings(healthy, capsys, "--only", "listening")
         assert list(found) == ["listening.restarted"]
-        assert found["listening.restarted"]["fact"].startswith("queue: ended 1 times, last at ")
-        assert "died of signal 9; it runs again since " in found["listening.restarted"]["fact"]
+        assert found["listening.restarted"]["message"].startswith("queue: ended 1 times, last at ")
+        assert "died of signal 9; it runs again since " in found["listening.restarted"]["message"]
     finally:
         mail_system.stop()
 
@@ -354,7 +364,9 @@ def test_a_service_that_cannot_start_again_is_named_with_the_file(
         lock.mkdir()
         os.kill(pids["qmail-clean"], signal.SIGKILL)
         until(lambda: "listening.service" in findings(healthy, capsys, "--only", "listening.service"), "the finding")
-        until(lambda: "journal" in findings(healthy, capsys, "--only", "listening")["listening.service"]["fact"], "why")
+        until(
+            lambda: "journal" in findings(healthy, capsys, "--only", "listening")["listening.service"]["message"], "why"
+        )
         assert "listening.queue" in findings(healthy, capsys, "--only", "listening")
     finally:
         lock.rmdir()
@@ -371,7 +383,7 @@ def test_a_service_that_does_not_answer_is_found(
         pids = {name: pid for pid, name in mail_system.services().items()}
         os.kill(pids["qmail-send"], signal.SIGSTOP)
         found = findings(healthy, capsys, "--only", "listening")
-        assert found["listening.send"]["fact"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
+        assert found["listening.send"]["message"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
         os.kill(pids["qmail-send"], signal.SIGCONT)
         assert not findings(healthy, capsys, "--only", "listening")
     finally:
@@ -392,9 +404,9 @@ def test_tls_and_passwords_are_tried_where_they_should_work(
     try:
         assert findings(healthy, capsys, *words) == {}
         checker.write_text("#!/bin/sh\nexit 0\n")
-        assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["message"]
         checker.write_text("#!/bin/sh\nexit 111\n")
-        assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["message"]
         mail_system.stop()
         certificate = Path(healthy, "control/servercert.pem")
         certificate.write_bytes(certificate.read_bytes().partition(b"-----BEGIN PRIVATE")[0])
@@ -404,3 +416,109 @@ def test_tls_and_passwords_are_tried_where_they_should_work(
         until(lambda: "selftest.tls" not in findings(healthy, capsys, *words), "TLS")
     finally:
         mail_system.stop()
+
+
+def test_one_name_that_dns_is_silent_about_hides_no_other(
+    healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zone |= GOOD_ZONE
+    assert run(["--home", healthy, "domain", "add", "servfail.example.org"]) == 0
+    assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
+    capsys.readouterr()
+    run(["--home", healthy, "doctor", "--only", "dns", "--json"])
+    found = [(item["id"], item["message"]) for item in json.loads(capsys.readouterr().out)["findings"]]
+    assert ("dns.mx", "lost.example: no MX record and no address") in found
+    assert [message for name, message in found if name == "dns.unanswered" and "servfail" in message]
+
+
+def test_a_virtual_domain_whose_mail_all_bounces_is_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/virtualdomains").write_text("virt.example:sales\n")
+    found = findings(healthy, capsys, "--only", "domains")
+    assert "virt.example: mail becomes sales-LOCALPART" in found["domains.undeliverable"]["message"]
+    Path(healthy, "alias/.qmail-sales-ann").write_text("&joe@elsewhere.example\n")
+    assert not findings(healthy, capsys, "--only", "domains"), "one address has a mailbox"
+    Path(healthy, "alias/.qmail-sales-ann").rename(f"{healthy}/alias/.qmail-sales-default")
+    assert not findings(healthy, capsys, "--only", "domains")
+
+
+def test_an_alias_whose_mail_waits_is_found_with_the_cause(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "alias/.qmail-sales").write_text("./Maildir/\n")
+    found = findings(healthy, capsys, "--only", "aliases")["aliases.deferred"]
+    assert found["path"] == f"{healthy}/alias/.qmail-sales"
+    assert "Unable to chdir to maildir" in found["message"]
+    assert found["hint"] == ["eqmail", "explain", "sales"]
+
+
+def test_an_account_whose_home_is_open_to_all_is_found(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    home = tmp_path / "joe"
+    make_maildir(home / "Maildir")
+    entry = pwd.struct_passwd(("joe", "x", os.getuid(), os.getgid(), "", str(home), "/bin/sh"))
+    daemon = pwd.struct_passwd(("daemon", "x", 1, 1, "", "/", "/usr/sbin/nologin"))
+    user = User(b"joe", os.getuid(), os.getgid(), os.fsencode(home), b"", b"")
+    home.chmod(0o755)
+    assert look_into_home(user, b"./Maildir/", site.patrn).failure == ""
+    home.chmod(0o777)
+    assert "home directory is writable" in look_into_home(user, b"./Maildir/", site.patrn).failure
+    assert deliverability._people([entry, daemon]) == ([entry] if os.getuid() >= 1000 else [])
+
+
+def test_a_missing_or_foreign_sendmail_is_found(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    link = tmp_path / "sendmail"
+    [missing] = old_programs.check_mailer(site, [str(link)])
+    assert missing.command == ("ln", "-sf", f"{site.bin}/sendmail", str(link))
+    link.write_text("#!/bin/sh\n")
+    [foreign] = old_programs.check_mailer(site, [str(link)])
+    assert foreign.severity is Severity.INFO
+    link.unlink()
+    Path(site.bin).mkdir(parents=True)
+    Path(site.bin, "sendmail").touch()
+    link.symlink_to(f"{site.bin}/sendmail")
+    assert list(old_programs.check_mailer(site, [str(link)])) == []
+
+
+def test_code_that_was_replaced_while_the_services_run_is_found(
+    healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail_system = MailSystem(Path(healthy))
+    try:
+        assert not findings(healthy, capsys, "--only", "listening.old-code")
+        monkeypatch.setattr(outside_view, "process_start", lambda pid: 1.0)
+        assert (
+            "code that was replaced"
+            in findings(healthy, capsys, "--only", "listening")["listening.old-code"]["message"]
+        )
+    finally:
+        mail_system.stop()
+
+
+def test_a_monitor_gets_one_line_and_its_own_exit_status(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable", "--format", "nagios"]
+    capsys.readouterr()
+    assert run([*words, "--skip", "listening"]) == 0
+    assert capsys.readouterr().out == "EQMAIL OK - no problems found | errors=0 warnings=0 notes=0\n"
+    assert run(words) == 1
+    line = "EQMAIL WARNING - 1 warning: listening.stopped: the services do not run | errors=0 warnings=1 notes=0\n"
+    assert capsys.readouterr().out == line
+    Path(healthy, "control/rcpthosts").unlink()
+    assert run(words) == 2
+    assert capsys.readouterr().out.startswith("EQMAIL CRITICAL - ")
+    assert run(["--home", f"{healthy}/none", *words[2:]]) == 3
+    assert capsys.readouterr().out.startswith("EQMAIL UNKNOWN - ")
+
+
+def test_every_finding_of_the_source_is_in_the_table_of_names() -> None:
+    folder = Path(outside_view.__file__).parent
+    text = "".join(path.read_text() for path in folder.glob("*.py")) + f'Finding("{examination.OPEN_KEY}"'
+    found = set(re.findall(r'Finding\(\s*"([a-z]+\.[a-z-]+)"', text))
+    known = {f"{group}.{name}" for group, names in IDS.items() for name in names}
+    assert found <= known
+    sockets = {f"listening.{name}" for name in ("queue", "send", "local", "remote", "lookup")}
+    assert known - found <= sockets | {"settings.unreadable"}
+    assert set(IDS) == set(CHECKS)
+
+
+def make_site(folder: Path) -> Site:
+    """A site for several users below a folder; nothing of it is there."""
+    return resolve_build_config(str(folder / "home"), {}, None)

@@ -32,6 +32,8 @@ COMMANDS: dict[str, list[str]] = {
     "config add": ["percenthack", "pct.example"],
     "config remove": ["percenthack", "pct.example"],
     "config unset": ["databytes"],
+    "queue suspend": ["busy.example"],
+    "queue resume": ["busy.example"],
     "config import": ["{root}/settings.json"],
     "user add": ["foo"],
     "user import-passwd": ["{root}/passwd"],

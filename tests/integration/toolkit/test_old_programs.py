@@ -10,6 +10,7 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.diagnostics.checks import old_programs, start_scripts
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
+from eqmail_setup.diagnostics.finding import ERROR
 from tests.integration.toolkit.test_import import old_home
 
 
@@ -42,9 +43,9 @@ def test_sendmail_of_a_qmail_where_nothing_runs_is_found(tmp_path: Path, old: Si
     link = tmp_path / "sbin/sendmail"
     link.symlink_to(f"{old.home}/bin/sendmail")
     (found,) = old_ways(site)
-    assert (found.id, found.severity) == ("programs.link", "error")
+    assert (found.id, found.severity) == ("programs.link", ERROR)
     assert f"{link}: leads to {old.home}/bin/sendmail" in found.message
-    assert found.hint == f"ln -sf {site.bin}/sendmail {link}"
+    assert found.command == ("ln", "-sf", f"{site.bin}/sendmail", str(link))
     link.unlink()
     link.symlink_to(f"{site.bin}/sendmail")
     assert names(site) == []
@@ -74,7 +75,7 @@ def test_scripts_and_instructions_that_name_the_old_programs_are_found(tmp_path:
 def test_the_usual_home_is_looked_for_without_a_link(old: Site, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(old_programs, "USUAL_HOMES", (old.home,))
     (found,) = old_ways(site)
-    assert found.id == "programs.home" and found.hint.endswith(f"ln -s {site.bin} {old.home}/bin")
+    assert found.id == "programs.home" and found.suggestion.endswith(f"ln -s {site.bin} {old.home}/bin")
 
 
 def test_import_check_and_doctor_say_so(

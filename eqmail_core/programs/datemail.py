@@ -8,7 +8,7 @@ import time
 
 from eqmail_core.mail.dates import date822
 from eqmail_core.outcome import Failure
-from eqmail_core.system.commands import run_with_input
+from eqmail_core.system.commands import begin_with_field, run_with_input
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal
 
@@ -17,6 +17,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Feed sendmail, which gets the same arguments."""
     sendmail = os.fsencode(f"{read_site(environ).bin}/sendmail")
     try:
-        return run_with_input([sendmail, *argv[1:]], environ, b"Date: " + date822(time.time()) + b"\n")
+        message = begin_with_field(b"Date: " + date822(time.time()))
+        return run_with_input([sendmail, *argv[1:]], environ, message)
     except Failure as failure:
         return fatal("predate", failure.text)

@@ -7,7 +7,7 @@ import time
 
 from eqmail_core.mail.dates import date822
 from eqmail_core.outcome import EXIT_PERMANENT, Failure
-from eqmail_core.system.commands import run_with_input
+from eqmail_core.system.commands import begin_with_field, run_with_input
 from eqmail_core.system.log import fatal, log_line
 
 
@@ -17,6 +17,6 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         log_line("predate", "usage: predate child")
         return EXIT_PERMANENT
     try:
-        return run_with_input(argv[1:], environ, b"Date: " + date822(time.time()) + b"\n")
+        return run_with_input(argv[1:], environ, begin_with_field(b"Date: " + date822(time.time())))
     except Failure as failure:
         return fatal("predate", failure.text)

@@ -68,6 +68,21 @@ def run_with_input(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: b
     return _await(pid)
 
 
+def begin_with_field(field: bytes, source: int = 0) -> bytes:
+    """Read the first line of the message in `source`; return `field` before it, with the line end of that line.
+
+    Fails: TemporaryFailure when it cannot be read.
+    """
+    begun = b""
+    try:
+        while b"\n" not in begun and len(begun) < CHUNK and (data := os.read(source, CHUNK)):
+            begun += data
+    except OSError as error:
+        raise TemporaryFailure(b"unable to copy input: " + error_text(error.errno)) from error
+    is_crlf = begun.partition(b"\n")[0].endswith(b"\r") and b"\n" in begun
+    return field + (b"\r\n" if is_crlf else b"\n") + begun
+
+
 def _start(argv: list[bytes], environ: "Mapping[bytes, bytes]", stdin: int = -1) -> int:
     if not argv[0]:
         raise FileNotFoundError(errno.ENOENT, "no command")

@@ -19,6 +19,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.mail.routing import text
+from eqmail_setup.network.hostnames import ascii_form
 from eqmail_setup.settings.editor import content_of, plan_compile, plan_write, with_lines, without_lines
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
@@ -184,9 +185,7 @@ def require_domain(name: str, wildcard: bool) -> bytes:
     bare = domain.removeprefix(b".") if wildcard else domain
     if HostName("", default=b"").parse(bare + b"\n")[1] or bare.startswith(b".") or b".." in bare:
         more = "; .DOMAIN is for virtual domains only" if name.startswith(".") and not wildcard else ""
-        raise usage_error(
-            f"{name!r} is not a domain; give one such as example.org (another script: its xn-- form){more}"
-        )
+        raise usage_error(f"{name!r} is not a domain; give {ascii_form(name) or 'one such as example.org'}{more}")
     return domain
 
 

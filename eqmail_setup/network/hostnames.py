@@ -7,6 +7,7 @@ Source: control-files.md 2.4; RFC 1123 section 2.1, RFC 1035 section 2.3.4.
 import re
 import socket
 
+from eqmail_core.mail.domain_name import ascii_domain
 from eqmail_setup.errors import usage_error
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -35,6 +36,12 @@ def is_host_name(name: str) -> bool:
     return len(name) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
+def ascii_form(name: str) -> str:
+    """What to write for a name with letters beyond ASCII, as DNS has it; "" where there is no such form."""
+    form = ascii_domain(name.encode("utf-8", "surrogateescape"))
+    return f"its ASCII form {form.decode()}" if form.isascii() and not name.isascii() else ""
+
+
 def require_host_name(name: str) -> None:
     """Refuse what is no fully qualified host name, with the reason and an example."""
     labels = name.split(".")
@@ -45,7 +52,7 @@ def require_host_name(name: str) -> None:
     elif labels[-1].isdigit():
         reason = "is an address; give the name of this host, such as mail.example.org"
     elif not is_host_name(name):
-        reason = "is not a host name; give one such as mail.example.org (a name in another script in its xn-- form)"
+        reason = f"is not a host name; give {ascii_form(name) or 'one such as mail.example.org'}"
     else:
         return
     raise usage_error(f"{name!r} {reason}")

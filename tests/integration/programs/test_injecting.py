@@ -162,3 +162,23 @@ def test_datemail_puts_the_date_first(home: Home) -> None:
     assert run.returncode == 7
     first, date, rest = run.stdout.split(b"\n", 2)
     assert first == b"-t x" and date.startswith(b"Date: ") and date.endswith(b" +0000") and rest == b"Subject: s\n"
+
+
+@pytest.mark.parametrize("command", [["datemail", "-t"], ["predate", "cat"]], ids=lambda words: str(words[0]))
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_a_date_is_added_with_the_line_end_of_the_message(home: Home, command: list[str], end: bytes) -> None:
+    (home.path / "bin/sendmail").write_text("#!/bin/sh\ncat\n")
+    (home.path / "bin/sendmail").chmod(0o755)
+    message = end.join([b"Subject: s", b"To: a@x.y", b"", b"body", b""])
+    date, rest = home.run(*command, stdin=message).stdout.split(end, 1)
+    assert date.startswith(b"Date: ") and b"\r" not in date and rest == message
+    for short in (b"", b"Subject: no line end\r", b"x" * 70_000):
+        date, rest = home.run(*command, stdin=short).stdout.split(b"\n", 1)
+        assert date.startswith(b"Date: ") and not date.endswith(b"\r") and rest == short
+
+
+def test_a_dated_message_in_crlf_is_queued_in_lf(home: Home) -> None:
+    message = b"Subject: s\r\nTo: a@x.y\r\n\r\nbody\r\n"
+    dated = home.run("predate", "cat", stdin=message).stdout
+    assert home.run("sendmail", "-t", stdin=dated).returncode == 0
+    assert b"\r" not in home.queued[1] and home.queued[1].endswith(b"\n\nbody\n")

@@ -84,7 +84,7 @@ def test_the_database_of_domains_is_kept_up_to_date(at_home: str) -> None:
         (["add", "*.example.com"], ExitCode.USAGE, "is not a domain"),
         (["add", "*.example.com", "--virtual", "joe"], ExitCode.USAGE, "is not a domain"),
         (["add", "a@b.example"], ExitCode.USAGE, "is not a domain"),
-        (["add", "müller.example"], ExitCode.USAGE, "its xn-- form"),
+        (["add", "müller.example"], ExitCode.USAGE, "give its ASCII form xn--mller-kva.example"),
         (["add", ".example.org"], ExitCode.USAGE, ".DOMAIN is for virtual domains only"),
         (["add", "x.example", "--virtual", "a:b"], ExitCode.USAGE, "give the name of the user"),
         (["add", "x.example", "--virtual", ""], ExitCode.USAGE, "give the name of the user"),

@@ -23,7 +23,7 @@ def _completer(values: Callable[[Site], Iterable[tuple[str, str]]]) -> Completer
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             found = [CompletionItem(value, help=text) for value, text in values(_site(context))]
-        except Exception:  # a shell shows whatever is said here in the middle of a line
+        except Exception:  # a shell shows any output here in the middle of a line
             return []
         return [item for item in found if item.value.startswith(incomplete)][:_MOST]
 

@@ -45,7 +45,7 @@ def load_or_propose(
 
 
 def trusted_choices() -> BuildOptions:
-    """The choices in the current folder, if it is the caller's; a note tells of others."""
+    """The build settings in the current folder if the caller owns it; others are ignored with a note."""
     options, doubt = choices_around()
     if doubt:
         _note_once(f"{_files_of(options)} in {os.getcwd()} not used: {doubt}; --conf and --home say what is meant")
@@ -54,7 +54,7 @@ def trusted_choices() -> BuildOptions:
 
 
 def chosen_home(context: click.Context, options: BuildOptions) -> str:
-    """The home as `home_of` finds it; root takes one that was not given on the command line from nobody else.
+    """The home as `home_of` finds it; root accepts one not given on the command line only if root owns it.
 
     Fails: Refusal.
     """
@@ -86,9 +86,9 @@ def stage_of(context: click.Context) -> str:
 
 
 def require_installation(context: click.Context) -> Site:
-    """The site of an installation that setup has made, below the root of a stage where one is asked for.
+    """The site of an installation that setup has made, below the staging root if one is given.
 
-    Fails: Refusal where there is none.
+    Fails: Refusal if there is none.
     """
     stage = stage_of(context)
     return in_stage(_installation(context, stage), stage)
@@ -97,7 +97,7 @@ def require_installation(context: click.Context) -> Site:
 def require_unstaged_installation(context: click.Context) -> Site:
     """The site of an installation that setup has made, whether something is staged or not.
 
-    Fails: Refusal where there is none.
+    Fails: Refusal if there is none.
     """
     return _installation(context, "")
 

@@ -194,7 +194,7 @@ def _differences(operation: Operation, filesystem: Filesystem) -> Iterable[str]:
 
 
 def _shown_text(path: str, state: PathSnapshot | None) -> str | None:
-    """The text of a file; "" where there is none, None where it must not be shown."""
+    """The text of a file; "" if it is missing, None if it must not be shown."""
     if state is None:
         return ""
     if state.kind is not PathKind.FILE or b"\0" in state.content:

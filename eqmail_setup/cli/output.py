@@ -124,7 +124,7 @@ class Column(NamedTuple):
 
 
 def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[str]], total: str = "") -> None:
-    """Write a table with a header line; it fits the terminal, and is whole where there is none."""
+    """Write a table with a header line; it fits the terminal, and is complete without one."""
     for number, line in enumerate(table_lines(columns, rows, terminal_width())):
         echo(line if number else styled(line, "header"))
     if total:
@@ -181,7 +181,7 @@ def _one_line(text: str) -> str:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None where it is none."""
+    """Columns of the terminal at standard output; None if it is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -193,7 +193,7 @@ def print_rows(
     schema: str = "rows",
     hint: Command = (),
 ) -> None:
-    """Write rows, each a NamedTuple, a line each or as JSON; where there is none, people get the note `empty`."""
+    """Write rows, each a NamedTuple, a line each or as JSON; without rows, the text form is the note `empty`."""
     values: list[Any] = list(rows)
     if as_json:
         print_json(f"{schema}-1", **{schema: [value._asdict() for value in values]})
@@ -205,10 +205,10 @@ def print_rows(
 
 
 def is_interactive() -> bool:
-    """Whether a person can be asked: both sides of the conversation are a terminal."""
+    """Whether the command can ask: standard input and standard error are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def confirm(question: str) -> bool:
-    """Ask a person at the terminal; no is the default."""
+    """Ask on the terminal; no is the default."""
     return click.confirm(question, err=True)

@@ -1,7 +1,7 @@
 """Runs a function in a child process with the rights of another account, and returns what it found.
 
 Root sees with it what a delivery sees; others see what they may see. The child changes its working directory and its
-identity freely, and a home that does not answer holds up nobody for longer than a time limit. What the child says is
+identity freely, and a home that does not answer delays the command only up to a time limit. The child's result is
 data of that account: text of a bounded size, which the caller must not trust.
 
 Fails: ChildFailed where the child could not take on the account, ended without a result, or took too long.
@@ -26,7 +26,7 @@ _DONE, _FAILED = b"K", b"D"
 
 
 class ChildFailed(Exception):
-    """The child gave no result; the text says why."""
+    """The child gave no result; the text is the reason."""
 
 
 def run_as_user(uid: int, gid: int, function: Callable[[], bytes], timeout_s: float = TIMEOUT_S) -> bytes:

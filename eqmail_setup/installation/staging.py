@@ -13,7 +13,7 @@ class StagedSite(Site):
 
 
 def in_stage(site: Site, stage: str) -> Site:
-    """The same site below a staging root; itself where there is none, ""."""
+    """The same site below a staging root; unchanged if the root is ""."""
     if not stage:
         return site
     made = StagedSite(**_options_of(site) | {"home": stage + site.home})

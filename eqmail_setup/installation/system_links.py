@@ -21,7 +21,7 @@ MANUALS = "/usr/local/share/man"
 
 
 def plan_system_links(site: Site, filesystem: Filesystem) -> Iterator[Change]:
-    """What has to be done so that `eqmail` and `man eqmail` work for every user of the host."""
+    """Actions after which  `eqmail` and `man eqmail` work for every user of the host."""
     if site.home != DEFAULT_HOME or site.single_user or os.geteuid() != 0:
         return
     yield from _plan_link(COMMAND_LINK, f"{site.bin}/eqmail", filesystem)

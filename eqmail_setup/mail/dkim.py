@@ -1,7 +1,7 @@
-"""The DKIM keys of domains: made in pairs, put in place of each other, and what has to be published of them.
+"""The DKIM keys of domains: creation in pairs, rotation, and the records to publish.
 
-A key is DOMAIN/SELECTOR.pem, for the remote service alone, with its record beside it in SELECTOR.txt, for everybody.
-DOMAIN/states says which keys sign; `eqmail_core.mail_auth.key_states` has the states. Time comes from the caller.
+A key is DOMAIN/SELECTOR.pem, readable for the remote service only, with its public record in SELECTOR.txt.
+DOMAIN/states lists the signing keys; `eqmail_core.mail_auth.key_states` has the states. Time comes from the caller.
 
 Fails: EqmailError for what cannot be done.
 Source: RFC 6376 section 3.6.1; RFC 8463; M3AAWG DKIM Key Rotation Best Common Practices (docs/mail-authentication.md).
@@ -186,7 +186,7 @@ def check_key(key: DomainKey, domain: str, query: Callable[[str], list[str]]) ->
 
 
 def records(site: Site, filesystem: Filesystem, domain: str) -> Iterator[tuple[str, str]]:
-    """Name and text of every record that has to be published."""
+    """Name and text of every record to publish."""
     for key in keys_of(site, filesystem, domain):
         if key.record:
             yield key.record_name(domain), key.record

@@ -1,4 +1,4 @@
-"""What a delivery finds in a home: which .qmail file counts, what it says, and where that fails.
+"""The view of a delivery into a home: the .qmail file that counts, its lines, and their failures.
 
 The functions of a delivery look, as the user; nothing is written and no program is run.
 
@@ -28,7 +28,7 @@ class HomeView(NamedTuple):
 
     `tried` are the .qmail files in order, each with what was found; `file` is the one that counts, "" for none.
     `failure` is what a delivery would report, with `outcome` K, Z or D; "" for none. `cannot_look`: the caller lacks
-    the rights of the user, so that nothing is known. `lookup_outcome` is what the SMTP server hears of the recipient.
+    the rights of the user, so that nothing is known. `lookup_outcome` is the answer to the SMTP server.
     """
 
     tried: tuple[tuple[str, str], ...] = ()

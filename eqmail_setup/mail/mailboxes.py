@@ -86,7 +86,7 @@ def list_mailboxes(site: Site, filesystem: Filesystem, domain: str = "") -> list
 
 
 def find_mailbox(site: Site, filesystem: Filesystem, address: MailboxAddress) -> Mailbox:
-    """The mailbox of an address.  Fails: EqmailError where there is none."""
+    """The mailbox of an address.  Fails: EqmailError if there is none."""
     for box in list_mailboxes(site, filesystem, address.domain):
         if box.address == address:
             return box
@@ -102,9 +102,9 @@ def plan_add(
     quota_bytes: int = 0,
     maildir: str = "",
 ) -> list[Change]:
-    """What has to be done so that there is a mailbox; files that exist stay as they are.
+    """Actions after which  there is a mailbox; files that exist stay as they are.
 
-    Fails: EqmailError where the address belongs to somebody else.
+    Fails: EqmailError if the address belongs to another user.
     """
     item = _domain(site, filesystem, address.domain)
     found: list[Change] = []
@@ -134,7 +134,7 @@ def plan_add(
 
 
 def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, discard: bool) -> list[Change]:
-    """What has to be done so that a mailbox and its login are gone; its mail stays unless `discard`."""
+    """Actions after which  a mailbox and its login are gone; its mail stays unless `discard`."""
     box = find_mailbox(site, filesystem, address)
     assignments = read_entries(site)
     assignments.drop([box.entry.key()])
@@ -150,7 +150,7 @@ def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, dis
 
 
 def plan_quota(site: Site, filesystem: Filesystem, address: MailboxAddress, quota_bytes: int) -> list[Change]:
-    """What has to be done so that a mailbox takes no more than so many bytes; 0 for no limit."""
+    """Actions after which  a mailbox takes no more than so many bytes; 0 for no limit."""
     box = find_mailbox(site, filesystem, address)
     return list(plan_quota_file(filesystem, within(site, box.maildir), box.entry, quota_bytes))
 
@@ -158,9 +158,9 @@ def plan_quota(site: Site, filesystem: Filesystem, address: MailboxAddress, quot
 def plan_forward(
     site: Site, filesystem: Filesystem, address: MailboxAddress, targets: Iterable[str], keeps: bool
 ) -> list[Change]:
-    """What has to be done so that mail goes on to these addresses, none for no forwarding; `keeps`: to the mailbox too.
+    """Actions after which  mail goes on to these addresses, none for no forwarding; `keeps`: to the mailbox too.
 
-    Fails: EqmailError where the .qmail file says something else than a mailbox's does.
+    Fails: EqmailError if the .qmail file differs from that of a mailbox.
     """
     box = find_mailbox(site, filesystem, address)
     lines = [f"&{_require_target(target, address)}" for target in targets]
@@ -180,7 +180,7 @@ def plan_forward(
 def ids_of(site: Site, ids: str, address: MailboxAddress, filesystem: Filesystem) -> tuple[int, int] | None:
     """The ids that a new mailbox gets without an account of its own: those given, else those of its domain.
 
-    None where nothing tells; then an account for mailboxes has to be found or made.
+    None if unknown; then an account for mailboxes is looked up or created.
     """
     if site.single_user:
         return os.getuid(), os.getgid()

@@ -54,7 +54,7 @@ class AddressRoute(NamedTuple):
     `tried` are the .qmail files in order, each with what was found; `file` is the one that counts, "" for none.
     `servers` are names and ports that a route names; where none does, the mail exchangers of `mx_domain` count.
     `cannot_look`: the caller lacks the rights to see what a delivery sees; "" where everything was seen.
-    `lookup_outcome`: what the SMTP server hears of it with rcptcheck.
+    `lookup_outcome`: the answer to the SMTP server with rcptcheck.
     """
 
     given: str

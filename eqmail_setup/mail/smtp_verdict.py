@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
 
 SOMEBODY = "198.51.100.77"
-"""An address of nobody (RFC 5737), for a client of whom nothing is known."""
+"""An unassigned address (RFC 5737), for an unknown client."""
 
 
 class Client(NamedTuple):

@@ -170,7 +170,7 @@ def plan_import(
 
 
 def plan_compile(site: Site, filesystem: Filesystem, on_progress: ProgressCallback = no_progress) -> list[Change]:
-    """Actions after which  the database says what users/assign says."""
+    """Actions after which the database matches users/assign."""
     path = within(site, assign_path(site))
     state = snapshot(path, filesystem)
     if state is None:

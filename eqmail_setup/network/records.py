@@ -1,6 +1,6 @@
 """The DNS records that mail for a domain needs, made by one function each, and whether they are published.
 
-`RECORD_MAKERS` is the one place where kinds of records are added: a maker yields the records of its kind for a domain.
+New kinds of records are added in `RECORD_MAKERS` only: a maker yields the records of its kind for a domain.
 
 Fails: never; what cannot be found out is left out or marked as a placeholder.
 Source: RFC 1035 section 5 (zone files); RFC 5321 section 5; RFC 7208; RFC 7489; RFC 6186; RFC 8314; RFC 7672.
@@ -36,9 +36,9 @@ class RecordContext(NamedTuple):
 
 
 class DnsRecord(NamedTuple):
-    """One record; `value` is as in a zone file but for TXT, whose value is the bare text.
+    """One record; `value` is as in a zone file, except for TXT, whose value is the bare text.
 
-    `level`: whether mail needs it.  `is_placeholder`: a person has to fill the value in.  `by`: who publishes it, ""
+    `level`: whether mail needs it.  `is_placeholder`: the administrator fills it in.  `by`: its publisher, ""
     for the zone of the domain.
     """
 

@@ -153,11 +153,11 @@ def log_file(manager: str, pieces: list[ServiceFile]) -> str:
 def run_commands(lines: Iterable[list[str]], on_command: Callable[[str], None]) -> None:
     """Run commands in order, reporting each before it runs.
 
-    Fails: EqmailError at the first that is missing or fails, with what it said.
+    Fails: EqmailError at the first that is missing or fails, with its output.
     """
     for words in lines:
         on_command(shlex.join(words))
-        # Into a file: what is started may keep a pipe open for ever.
+        # Into a file: a started service may keep a pipe open forever.
         with tempfile.TemporaryFile() as output:
             try:
                 code = subprocess.call(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=TIMEOUT_S)

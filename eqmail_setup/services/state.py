@@ -1,6 +1,6 @@
 """Which service files an installation has, with the options they were generated from: HOME/services.json.
 
-A file that is generated again gets the options of the last time, as far as none is given anew; so no listener is lost
+A file that is generated again gets the options of the last time, except those given now; so no listener is lost
 because it was not named again.
 
 Fails: EqmailError for a record that cannot be read.
@@ -46,7 +46,7 @@ class InstalledServices(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells several apart: the manager, and the name that the services have there."""
+        """The key of a record: the manager, and the name of the services there."""
         return self.manager, self.name
 
 
@@ -68,7 +68,7 @@ def load_services(site: Site, filesystem: Filesystem) -> list[InstalledServices]
 
 
 def find_services(installed: Iterable[InstalledServices], manager: str, name: str = "") -> InstalledServices | None:
-    """The record of a manager, of this name or the only one of any; None where there is none."""
+    """The record of a manager, of this name or the only one of any name; None if there is none."""
     found = [it for it in installed if it.manager == manager and name in ("", it.name)]
     return found[0] if len(found) == 1 else None
 
@@ -117,7 +117,7 @@ def installed_services(site: Site, filesystem: Filesystem) -> list[InstalledServ
 def plan_removal(
     site: Site, filesystem: Filesystem, entry: InstalledServices, pieces: list[ServiceFile]
 ) -> list[Change]:
-    """What has to be done so that these files are gone; logs and what an administrator edited stay."""
+    """Actions after which  these files are gone; logs and what an administrator edited stay."""
     found: list[Change] = []
     logs = f"{pieces[0].values.logdir}/"
     if MANAGERS[entry.manager].scanned:
@@ -148,7 +148,7 @@ def lost_listeners(
 ) -> list[str]:
     """Where clients can connect now, and could not any more after these files were written.
 
-    Without a record the files that are there tell it, as far as they name addresses.
+    Without a record it is read from the existing files, as far as they name addresses.
     """
     if remembered is not None:
         running = {socket.service for piece in pieces for socket in piece.values.sockets}

@@ -71,7 +71,7 @@ def plan_write(site: Site, filesystem: Filesystem, control: Control[Any], conten
 
 
 def secret_permissions(site: Site, permissions: Permissions) -> Permissions:
-    """The permissions of a file with secrets: those of the file, but for the owner and the group of the queue only."""
+    """The permissions of a file with secrets: those of the file, restricted to the owner and the group of the queue."""
     if not permissions.mode & 0o007:
         return permissions
     return permissions._replace(

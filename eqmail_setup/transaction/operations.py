@@ -47,18 +47,18 @@ class Description(NamedTuple):
 
     @property
     def planned(self) -> str:
-        """As a dry run says it."""
+        """The sentence of a dry run."""
         return f"Would {self.command}"
 
     @property
     def done(self) -> str:
-        """As a report says it."""
+        """The sentence of a report."""
         past = self.verb.value[1]
         return f"{past.capitalize()} {self.object}"
 
     @property
     def command(self) -> str:
-        """As an error says what could not be done."""
+        """The sentence of an error."""
         return f"{self.verb.value[0]} {self.object}"
 
     @property

@@ -76,7 +76,7 @@ def begin_transaction(
 ) -> Iterator[Transaction]:
     """Hold the lock of an installation for one transaction, after undoing what an interrupted one left.
 
-    `on_recovery` is told of each thing that was undone.
+    `on_recovery` gets a line for each undone action.
 
     Fails: Refusal when another command holds the lock.
     """

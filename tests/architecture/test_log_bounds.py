@@ -1,4 +1,4 @@
-"""Log lines that others can cause are bounded: modules of services use say_seldom, but for those named here."""
+"""Log lines that others can cause are bounded: modules of services use say_seldom, except those named here."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ RESIDENT = (
     "supervisor",
 )
 
-# Modules that write lines at once, and why nobody else decides how many.
+# Modules that write lines at once, and why others cannot cause many.
 AT_ONCE = {
     "queue/service/opening.py": "at a start",
     "queue/service/scheduler_connection.py": "the scheduler is one account, whose connection ends with the line",

@@ -119,7 +119,7 @@ def test_clean_mail_passes_and_a_virus_is_refused(home: Home, folder: Path, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_virus_is_quarantined_where_clamav_says_so(home: Home, folder: Path, kind: str) -> None:
+def test_a_virus_is_quarantined_where_clamav_requests_it(home: Home, folder: Path, kind: str) -> None:
     home.write("quarantineto", "judge@ours.test\n")
     with clamav(folder, "Quarantine") as scanner:
         home.write("milters", f"{scanner.address}\n")

@@ -72,7 +72,7 @@ def perl() -> str:
 
 
 def test_mode(program: str, folder: Path, settings: str, message: bytes) -> str:
-    """What OpenDKIM says of a message file in its test mode."""
+    """The result of OpenDKIM's test mode for a message file."""
     (folder / "message").write_bytes(message.replace(b"\n", b"\r\n"))
     common = "Syslog no\nBackground no\nSocket inet:1@127.0.0.1\nUserID root\nRequireSafeKeys no\n"
     (folder / "opendkim.conf").write_text(common + settings)

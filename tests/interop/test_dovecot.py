@@ -94,7 +94,7 @@ def test_the_default_delivery_may_be_lmtp(mail_system: BoxMailSystem, dovecot: D
     assert arrived(mail_system, dovecot, "box")
 
 
-def test_a_full_mailbox_bounces_and_the_bounce_says_why(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
+def test_a_full_mailbox_bounces_with_the_reason(mail_system: BoxMailSystem, dovecot: Dovecot) -> None:
     address = mail_system.arrange("full", f"|qmail-lmtp unix:{dovecot.socket} full\n")
     mail_system.send([address], "Subject: large\n\n" + "x" * 70 + "\n" * 40000, sender=f"box-bounced@{ME}")
     until(

@@ -154,7 +154,7 @@ def test_a_message_of_swaks_is_delivered(serve: Serve, mail_system: MailSystem, 
 
 
 @pytest.mark.parametrize("serve", SERVERS)
-def test_who_is_not_a_relay_client_cannot_relay(serve: Serve, mail_system: MailSystem, tmp_path: Path) -> None:
+def test_a_client_without_relay_rights_cannot_relay(serve: Serve, mail_system: MailSystem, tmp_path: Path) -> None:
     with (
         serve(mail_system, tmp_path, [mail_system.home / "bin/qmail-smtpd"]) as port,
         smtplib.SMTP("127.0.0.1", port, timeout=60) as client,

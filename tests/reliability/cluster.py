@@ -57,7 +57,7 @@ class Chaos:
             kill(self._rng.choice(services))
 
     def kill_node(self) -> None:
-        """Everything of a node; it comes back after a while, now and then after its lease."""
+        """Everything of a node; it returns after a while, sometimes after its lease."""
         node = self._rng.choice(self._nodes)
         node.kill_all()
         time.sleep(self._rng.choice((0.1, 1.0, 14.0)))

@@ -1,4 +1,4 @@
-"""The end of a part that does not end: it is told what every process does and what waits, and the run fails."""
+"""The time limit of a part: a report on every process and all waiting mail, and a failed run."""
 
 import contextlib
 import faulthandler

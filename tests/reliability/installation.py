@@ -51,7 +51,7 @@ class Failed(Exception):
 
 
 class Session(NamedTuple):
-    """A session of the kernel, whose number comes back when all its processes have gone: its leader's start tells."""
+    """A session of the kernel, identified by the start time of its leader too, because numbers are reused."""
 
     leader: int
     started: int
@@ -243,7 +243,7 @@ class Installation:
         return max(0, sum(counts) - len(self._numbers("mess") - known)) if counts else None
 
     def queued(self) -> str:
-        """What waits, as `eqmail queue list` tells it, and the files of the queue."""
+        """Waiting mail, from `eqmail queue list`, and the files of the queue."""
         try:
             done = eqmail("--home", self.home, "queue", "list", timeout=COMMAND_S)
             said = done.stdout + done.stderr
@@ -286,7 +286,7 @@ class Installation:
 
 
 class Stat(NamedTuple):
-    """What the kernel says of a process; `started`: in its ticks."""
+    """The kernel's data on a process; `started`: in its ticks."""
 
     name: str
     state: str

@@ -1,4 +1,4 @@
-"""The runner itself: it ends, tells what it waits for, and takes nobody else's processes for its own."""
+"""The runner itself: it ends, reports what it waits for, and leaves foreign processes alone."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def test_processes_of_its_sessions_are_its_own_and_end(idle: Installation) -> No
     assert not idle.processes() and not idle.is_up
 
 
-def test_a_session_whose_number_came_back_belongs_to_somebody_else(idle: Installation) -> None:
+def test_a_session_with_a_reused_number_is_foreign(idle: Installation) -> None:
     ours = idle._sessions[0]
     idle._sessions = [ours._replace(started=ours.started - 1)]
     assert not idle.processes()
@@ -67,7 +67,7 @@ def test_services_that_end_are_started_again_while_mail_waits(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts of Linux")
 @pytest.mark.skipif(not python_is_reachable(), reason="other accounts cannot run this interpreter")
 @pytest.mark.timeout(300)
-def test_a_part_that_takes_too_long_tells_what_everybody_does_and_fails() -> None:
+def test_a_part_over_its_time_limit_reports_every_process_and_fails() -> None:
     command = [sys.executable, "-m", "tests.reliability", "kill", "--kills", "1000000", "--within", "25"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 3

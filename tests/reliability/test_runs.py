@@ -15,7 +15,7 @@ from tests.support.database import programs
 from tests.support.mail_system import python_is_reachable
 
 WITHIN_S = 900
-"""How long a part may take; then it says what it waits for."""
+"""The time limit of a part; then it reports what it waits for."""
 
 pytestmark = [
     pytest.mark.root,

@@ -79,7 +79,7 @@ class RemoteHome:
         path.write_text("#!/bin/sh\n" + text)
         path.chmod(0o755)
 
-    def run(self, play: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
+    def run(self, scenario: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
         async def whole() -> Result:
             watch = ConnectionTimer(asyncio.get_running_loop(), tick_s=0.02)
             resolver = AsyncResolver(self.name_servers, self.names.port, self.dns_timeout_s)
@@ -88,7 +88,7 @@ class RemoteHome:
             port = self.implicit_tls_port
             deliveries = RemoteDeliveries(self.site, source, resolver, slow_hosts, watch, self.owner, port)
             try:
-                return await play(deliveries)
+                return await scenario(deliveries)
             finally:
                 watch.close()
 
@@ -101,11 +101,11 @@ class RemoteHome:
     def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test", dsn: bytes = b"") -> list[Report]:
         """Deliver to one recipient after the other."""
 
-        async def play(deliveries: RemoteDeliveries) -> list[Report]:
+        async def scenario(deliveries: RemoteDeliveries) -> list[Report]:
             requests = [DeliveryRequest(number, 1, b"", sender, it, dsn) for number, it in enumerate(recipients)]
             return [reported(await deliveries.deliver(request, self.message)) for request in requests]
 
-        return self.run(play)
+        return self.run(scenario)
 
     def deliver_once(self, recipient: bytes, sender: bytes = b"s@x.test") -> bytes:
         """Deliver as qmail-remote does; the report."""

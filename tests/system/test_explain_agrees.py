@@ -138,7 +138,7 @@ def delivered(system: MailSystem, recipients: list[str]) -> dict[str, str]:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_explain_says_what_the_server_answers_and_what_a_delivery_does(
+def test_explain_shows_the_reply_of_the_server_and_the_delivery(
     home: Path, installation: dict[str, object], wanted: list[str]
 ) -> None:
     furnish(home, installation)

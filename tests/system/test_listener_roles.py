@@ -73,7 +73,7 @@ def test_a_submission_listener_takes_mail_after_a_login_only(system: RoleSystem,
 
 
 @pytest.mark.parametrize("role", ["", "tls"])
-def test_other_listeners_take_mail_from_everybody(system: RoleSystem, role: str) -> None:
+def test_other_listeners_take_mail_from_every_client(system: RoleSystem, role: str) -> None:
     with client(system, role) as session:
         session.ehlo()
         assert session.mail("a@example.net")[0] == 250
@@ -101,7 +101,7 @@ def test_processes_have_the_classic_names(system: RoleSystem) -> None:
     assert found == [str(pid) for pid, name in services.items() if name == "qmail-send"]
 
 
-def test_the_command_line_says_what_a_process_serves(system: RoleSystem) -> None:
+def test_the_command_line_shows_the_purpose_of_a_process(system: RoleSystem) -> None:
     pytest.importorskip("setproctitle")
     lines = {
         name: Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()

@@ -83,7 +83,7 @@ def command(
 
 
 class DnsView(NamedTuple):
-    """What DNS says about a remote domain: whether it was asked, whether the domain exists, its MX records."""
+    """The DNS data of a remote domain: whether it was queried, whether the domain exists, its MX records."""
 
     is_asked: bool = True
     exists: bool = True

@@ -99,7 +99,7 @@ def generate(
     templates: str,
     manager_name: str,
 ) -> int:
-    """Generate the files of one service manager: print, write below a folder, stage or install them."""
+    """Generate the files of one service manager: print, write to a folder, stage or install them."""
     from eqmail_setup.services.activation import next_steps, require_startable, start
     from eqmail_setup.services.compose import compose
     from eqmail_setup.services.definitions import SERVICES
@@ -124,7 +124,7 @@ def generate(
         raise usage_error(f"--templates {templates}: is no folder")
     root = os.path.abspath(root) if root else ""
     site, where = _found(context, root)
-    ServiceOptions(pairs, tuple(SERVICES))  # refuses what makes no sense before it is merged
+    ServiceOptions(pairs, tuple(SERVICES))  # refuses invalid options before they are merged
     installed = [] if forget else load_services(site, filesystem_for(site, where))
     remembered = find_services(installed, manager_name, option_of(pairs, "name"))
     options = merged_options(remembered.options if remembered else (), pairs)
@@ -226,7 +226,7 @@ def _into_system(
 
 
 def _confirm_loss(lost: list[str], change: ChangeOptions) -> None:
-    """Ask before listeners disappear.  Fails: EqmailError for no, and where nobody can be asked."""
+    """Ask before listeners disappear.  Fails: EqmailError for no, and without a terminal."""
     if not lost or change.yes:
         return
     text = f"clients could no longer connect to: {' '.join(lost)}"

@@ -235,7 +235,7 @@ def forward(
 
 
 def _owner(site: "Site", ids: str, box: "MailboxAddress", change: ChangeOptions) -> tuple[int, int]:
-    """The ids of a new mailbox; the account for mailboxes is created where nothing else tells.
+    """The ids of a new mailbox; the account for mailboxes is created if no other is known.
 
     Fails: EqmailError.
     """

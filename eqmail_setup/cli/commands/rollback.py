@@ -82,7 +82,7 @@ def _require_stopped(site: Site, record: TransactionRecord) -> None:
 def _last(history: History) -> int:
     """The newest transaction that is not undone, changed something, and is no rollback itself.
 
-    Fails: EqmailError where there is none but the one that created the installation.
+    Fails: EqmailError if there is only the one that created the installation.
     """
     undone = history.rolled_back()
     creation = 0

@@ -97,7 +97,7 @@ def test_a_truncated_answer_comes_by_tcp(ask: Ask, server: NameServer) -> None:
 
 
 @pytest.mark.parametrize("name", [b"missing.test", b"", b".", b"a..test", b"x" * 64 + b".test", b"a." * 200])
-def test_what_does_not_exist_is_told_from_what_has_no_record(ask: Ask, name: bytes) -> None:
+def test_a_missing_name_is_distinguished_from_a_missing_record(ask: Ask, name: bytes) -> None:
     assert ask((A, name)) is NO_SUCH_NAME
 
 

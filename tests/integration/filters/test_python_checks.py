@@ -120,7 +120,7 @@ class TestRelayPermission:
             client.command(b"MAIL FROM:<a@b>")
             assert client.command(b"RCPT TO:<x@any.test>").startswith(b"553")
 
-    def test_opens_where_a_plugin_says_so(self, kind: str, home: Home) -> None:
+    def test_opens_where_a_plugin_permits_it(self, kind: str, home: Home) -> None:
         plugin = Path(home.site.home) / "plugin"
         plugin.write_text('#!/bin/sh\n[ "$SMTPRCPTTO" = x@any.test ] && echo O\n')
         plugin.chmod(0o755)

@@ -123,9 +123,9 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def scheduler(service: Service) -> Iterator[Scheduler]:
-    playing = Scheduler(service.path)
-    yield playing
-    playing.sock.close()
+    stub_scheduler = Scheduler(service.path)
+    yield stub_scheduler
+    stub_scheduler.sock.close()
 
 
 def new(service: Service) -> list[Path]:
@@ -153,12 +153,12 @@ def test_programs_do_not_inherit_the_environment_of_the_starter(
     (service.alias / ".qmail-env").write_text("|env | cut -d= -f1 | grep -v ^_ | sort | tr '\\n' ' '\n")
     other = Service(tmp_path)
     try:
-        playing = Scheduler(other.path)
-        letter, text = playing.ask(b"env@h")
+        stub_scheduler = Scheduler(other.path)
+        letter, text = stub_scheduler.ask(b"env@h")
         names = set(text.split(b"did")[0].decode().split())
         assert letter == b"K" and not names & {"SECRET", "LD_PRELOAD_OF_STARTER"}
         assert names >= {"PATH", "TZ", "LC_TIME", "QMAILINJECT", "EQMAIL_HOME", "SENDER", "HOME"}
-        playing.sock.close()
+        stub_scheduler.sock.close()
     finally:
         other.kill()
 
@@ -286,12 +286,12 @@ def test_what_a_dead_agent_delivered_is_made_durable_for_it(
     service.end()
     other = Service(tmp_path, dies_at_flush=True)
     request.addfinalizer(other.kill)
-    playing = Scheduler(other.path)
-    playing.order(1, b"box@h")
-    playing.receive()
-    assert playing.reports == {1: (b"K", b"did 1+0+0\n")} and not playing.durable
-    playing.settle(1)
-    playing.sock.close()
+    stub_scheduler = Scheduler(other.path)
+    stub_scheduler.order(1, b"box@h")
+    stub_scheduler.receive()
+    assert stub_scheduler.reports == {1: (b"K", b"did 1+0+0\n")} and not stub_scheduler.durable
+    stub_scheduler.settle(1)
+    stub_scheduler.sock.close()
     assert other.end() == 0
 
 
@@ -341,61 +341,61 @@ def queue_memfd() -> int:
 
 @pytest.mark.root
 def test_deliveries_run_as_the_user_alone(real: Service) -> None:
-    playing = Scheduler(real.path)
-    assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+    stub_scheduler = Scheduler(real.path)
+    assert stub_scheduler.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
     joe = Path(real.site.home, "joe")
     (copy,) = (joe / "Maildir/new").iterdir()
     assert (copy.stat().st_uid, copy.stat().st_gid, copy.stat().st_mode & 0o777) == (JOE, JOE, 0o600)
     assert set(real.named()) == {"qmail-carrier"}
     (joe / ".qmail").write_text("|id -u; id -G; ls /proc/self/fd; cat\n")
-    letter, text = playing.ask(b"joe@h", queue_memfd())
+    letter, text = stub_scheduler.ask(b"joe@h", queue_memfd())
     assert letter == b"K" and text.split()[:6] == [b"%d" % JOE] * 2 + [b"0", b"1", b"2", b"3"]
     assert text.endswith(b"\nSubject: x\n\nbody\ndid 0+0+1\n")
-    playing.sock.close()
+    stub_scheduler.sock.close()
 
 
 @pytest.mark.root
 def test_nothing_is_delivered_as_root_nor_for_foreign_uids(real: Service) -> None:
-    playing = Scheduler(real.path)
-    assert playing.ask(b"root@h", queue_memfd()) == (b"Z", b"Not allowed to perform deliveries as root.\n")
-    assert playing.ask(b"joe@h") == (b"Z", b"Sorry, message has wrong owner. (#4.3.5)\n")
-    playing.sock.close()
+    stub_scheduler = Scheduler(real.path)
+    assert stub_scheduler.ask(b"root@h", queue_memfd()) == (b"Z", b"Not allowed to perform deliveries as root.\n")
+    assert stub_scheduler.ask(b"joe@h") == (b"Z", b"Sorry, message has wrong owner. (#4.3.5)\n")
+    stub_scheduler.sock.close()
 
 
 @pytest.mark.root
 def test_accounts_are_looked_up_by_a_process_without_rights(real: Service) -> None:
-    playing = Scheduler(real.path)
+    stub_scheduler = Scheduler(real.path)
     for serial in range(1, 21):
-        playing.order(serial, b"nobody-has-this-name-%d@h" % (serial % 3), queue_memfd())
-    playing.settle(20)
-    assert b"ZUnable to find alias user!\n" not in [b"".join(report) for report in playing.reports.values()]
+        stub_scheduler.order(serial, b"nobody-has-this-name-%d@h" % (serial % 3), queue_memfd())
+    stub_scheduler.settle(20)
+    assert b"ZUnable to find alias user!\n" not in [b"".join(report) for report in stub_scheduler.reports.values()]
     names = real.named()
     assert Path(f"/proc/{names['qmail-getpw']}").stat().st_uid in (0, pwd.getpwnam("qmailp").pw_uid)
     status = Path(f"/proc/{names['qmail-getpw']}/status").read_text()
     assert f"Uid:\t{pwd.getpwnam('qmailp').pw_uid}\t" in status
-    playing.sock.close()
+    stub_scheduler.sock.close()
 
 
 @pytest.mark.root
 def test_the_carrier_delivers_plain_mail_for_all_users_and_agents_the_rest(real: Service) -> None:
-    playing = Scheduler(real.path)
+    stub_scheduler = Scheduler(real.path)
     bob = Path(real.site.home, "bob")
     (bob / ".qmail").write_text("|id -u\n")
     for serial, name in enumerate(USERS * 20, 1):
-        playing.order(serial, name.encode() + b"@h", queue_memfd(), b"7.X%d" % serial)
-    playing.settle(60)
-    assert {text for _, text in playing.reports.values()} == {b"did 1+0+0\n", b"%d\ndid 0+0+1\n" % (JOE + 2)}
+        stub_scheduler.order(serial, name.encode() + b"@h", queue_memfd(), b"7.X%d" % serial)
+    stub_scheduler.settle(60)
+    assert {text for _, text in stub_scheduler.reports.values()} == {b"did 1+0+0\n", b"%d\ndid 0+0+1\n" % (JOE + 2)}
     for number, name in enumerate(USERS[:2]):
         copies = list(Path(real.site.home, name, "Maildir/new").iterdir())
         assert len(copies) == 20 and {copy.stat().st_uid for copy in copies} == {JOE + number}
     assert set(real.named()) == {"qmail-carrier", "qmail-local"}
-    playing.sock.close()
+    stub_scheduler.sock.close()
 
 
 @pytest.mark.root
 def test_the_carrier_has_no_privilege_but_changing_users(real: Service) -> None:
-    playing = Scheduler(real.path)
-    playing.ask(b"joe@h", queue_memfd())
+    stub_scheduler = Scheduler(real.path)
+    stub_scheduler.ask(b"joe@h", queue_memfd())
     carrier = real.named()["qmail-carrier"]
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{carrier}/status").read_text().splitlines())
     setgid_and_setuid = "00000000000000c0"
@@ -406,7 +406,7 @@ def test_the_carrier_has_no_privilege_but_changing_users(real: Service) -> None:
     for act in (f"ls /proc/{carrier}/fd", f"kill -0 {carrier}"):
         asked = subprocess.run(["sh", "-c", act], user=JOE, group=JOE, extra_groups=[], capture_output=True)
         assert asked.returncode != 0, act
-    playing.sock.close()
+    stub_scheduler.sock.close()
 
 
 @pytest.mark.root
@@ -436,13 +436,13 @@ def test_the_carrier_goes_only_where_the_user_may(homes: RealUsers, trap: str, t
         (joe / ".qmail").symlink_to("../ann/secret")
     service = Service(homes.home, single_user=False)
     try:
-        playing = Scheduler(service.path)
-        letter, output = playing.ask(b"joe@h", queue_memfd())
+        stub_scheduler = Scheduler(service.path)
+        letter, output = stub_scheduler.ask(b"joe@h", queue_memfd())
         assert letter == b"Z" and output.startswith(text)
         assert look_up(service.site.socket("lookup"), b"joe@h") == (b"K" if trap in ("maildir", "new") else b"Z")
         assert not list((ann / "Maildir/new").iterdir()) and not list((ann / "Maildir/tmp").iterdir())
-        assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
-        playing.sock.close()
+        assert stub_scheduler.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        stub_scheduler.sock.close()
     finally:
         service.kill()
 
@@ -452,27 +452,27 @@ def test_the_carrier_goes_only_where_the_user_may(homes: RealUsers, trap: str, t
 def test_mail_of_a_carrier_that_is_lost_goes_to_agents(homes: RealUsers, how: str) -> None:
     service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05, POOL + "SILENCE_S": 0.3})
     try:
-        playing = Scheduler(service.path)
+        stub_scheduler = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")
-        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
+        assert stub_scheduler.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
         carrier = service.named()["qmail-carrier"]
         os.kill(carrier, signal.SIGSTOP)
         for serial in range(2, 12):
-            playing.order(serial, b"ann@h", queue_memfd(), b"7.X%d" % serial)
+            stub_scheduler.order(serial, b"ann@h", queue_memfd(), b"7.X%d" % serial)
         # Bob's agent answers; so the carrier has been given what came before.
-        playing.order(12, b"bob@h", queue_memfd())
-        playing.settle(2)
+        stub_scheduler.order(12, b"bob@h", queue_memfd())
+        stub_scheduler.settle(2)
         if how == "killed":
             os.kill(carrier, signal.SIGKILL)
         assert look_up(service.site.socket("lookup"), b"ann@h") == b"K"
-        playing.settle(12)
-        assert {letter for letter, _ in playing.reports.values()} == {b"K"}
+        stub_scheduler.settle(12)
+        assert {letter for letter, _ in stub_scheduler.reports.values()} == {b"K"}
         assert len(list((homes.home / "ann/Maildir/new").iterdir())) == 10
         assert JOE + 1 in service.uids()
         (homes.home / "bob/.qmail").unlink()
-        assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        assert stub_scheduler.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
         assert service.named()["qmail-carrier"] != carrier
-        playing.sock.close()
+        stub_scheduler.sock.close()
         assert service.end() == 0
     finally:
         service.kill()
@@ -482,13 +482,13 @@ def test_mail_of_a_carrier_that_is_lost_goes_to_agents(homes: RealUsers, how: st
 def test_without_a_carrier_every_user_has_an_agent(homes: RealUsers) -> None:
     service = Service(homes.home, single_user=False, with_carrier=False)
     try:
-        playing = Scheduler(service.path)
+        stub_scheduler = Scheduler(service.path)
         for serial, name in enumerate(USERS, 1):
-            playing.order(serial, name.encode() + b"@h", queue_memfd())
-        playing.settle(3)
+            stub_scheduler.order(serial, name.encode() + b"@h", queue_memfd())
+        stub_scheduler.settle(3)
         uids = {Path(f"/proc/{pid}/status").read_text().split("Uid:\t")[1].split()[0] for pid in service.children()}
         assert uids == {str(JOE + number) for number in range(3)}
-        playing.sock.close()
+        stub_scheduler.sock.close()
     finally:
         service.kill()
 
@@ -510,18 +510,18 @@ def test_endless_files_delay_and_kill_no_process(homes: RealUsers, real: Service
         if attack.startswith("quota") == name.startswith("Maildir") and attack != "quota":
             (joe / name).touch()
             os.chown(joe / name, JOE, JOE)
-    playing = Scheduler(real.path)
-    assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+    stub_scheduler = Scheduler(real.path)
+    assert stub_scheduler.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
     carrier = real.named()["qmail-carrier"]
     before = int(_status(carrier, "VmHWM").split()[0])
     ENDLESS[attack](joe)
     assert look_up(real.site.socket("lookup"), b"joe@h") in (b"K", b"Z")
     if attack != "dotqmail of many lines":
-        playing.ask(b"joe@h", queue_memfd())
-    assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        stub_scheduler.ask(b"joe@h", queue_memfd())
+    assert stub_scheduler.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
     assert real.named()["qmail-carrier"] == carrier
     assert int(_status(carrier, "VmHWM").split()[0]) < before + 4096
-    playing.sock.close()
+    stub_scheduler.sock.close()
 
 
 def wait_for(path: Path) -> None:
@@ -539,21 +539,21 @@ def test_one_user_does_not_get_all_places(homes: RealUsers) -> None:
         homes.home, single_user=False, at_once=2, changes={SPAWNER + "_TICK_S": 0.05, WORKER + "WAIT_S": 0.2}
     )
     try:
-        playing = Scheduler(service.path)
+        stub_scheduler = Scheduler(service.path)
         for serial in range(1, 7):
-            playing.order(serial, b"joe@h", queue_memfd())
-        playing.settle(4)
-        assert set(playing.reports.values()) == {(b"Z", workforce.NO_PLACE.text)}
+            stub_scheduler.order(serial, b"joe@h", queue_memfd())
+        stub_scheduler.settle(4)
+        assert set(stub_scheduler.reports.values()) == {(b"Z", workforce.NO_PLACE.text)}
         wait_for(joe / "begun")
-        playing.order(7, b"joe@h", queue_memfd())
-        playing.order(8, b"ann@h", queue_memfd())
-        playing.settle(6)
-        assert playing.reports[7] == (b"Z", workforce.NO_PLACE.text)
-        assert playing.reports[8] == (b"K", b"did 1+0+0\n")
+        stub_scheduler.order(7, b"joe@h", queue_memfd())
+        stub_scheduler.order(8, b"ann@h", queue_memfd())
+        stub_scheduler.settle(6)
+        assert stub_scheduler.reports[7] == (b"Z", workforce.NO_PLACE.text)
+        assert stub_scheduler.reports[8] == (b"K", b"did 1+0+0\n")
         (joe / "go").touch()
-        playing.settle(8)
-        assert [letter for letter, _ in playing.reports.values()].count(b"K") == 3
-        playing.sock.close()
+        stub_scheduler.settle(8)
+        assert [letter for letter, _ in stub_scheduler.reports.values()].count(b"K") == 3
+        stub_scheduler.sock.close()
         assert service.end() == 0
     finally:
         service.kill()
@@ -565,16 +565,16 @@ def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers) -> None:
     (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
     service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05, POOL + "AGENT_SILENCE_S": 2.0})
     try:
-        playing = Scheduler(service.path)
-        playing.order(1, b"joe@h", queue_memfd())
+        stub_scheduler = Scheduler(service.path)
+        stub_scheduler.order(1, b"joe@h", queue_memfd())
         wait_for(joe / "begun")
         os.kill(service.named()["qmail-local"], signal.SIGSTOP)
-        playing.order(2, b"joe@h", queue_memfd())
-        playing.settle(2)
-        assert set(playing.reports.values()) == {(b"Z", workforce.SILENT.text)}
+        stub_scheduler.order(2, b"joe@h", queue_memfd())
+        stub_scheduler.settle(2)
+        assert set(stub_scheduler.reports.values()) == {(b"Z", workforce.SILENT.text)}
         (joe / "go").touch()
-        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
-        playing.sock.close()
+        assert stub_scheduler.ask(b"joe@h", queue_memfd())[0] == b"K"
+        stub_scheduler.sock.close()
         assert service.end() == 0
     finally:
         service.kill()
@@ -587,9 +587,9 @@ def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path) -> None:
     (tmp_path / "alias/.qmail-default").write_text("|sleep 7\n")
     service = Service(tmp_path, changes={SPAWNER + "_TICK_S": 0.05, POOL + "AGENT_SILENCE_S": 5.0})
     try:
-        playing = Scheduler(service.path)
-        assert playing.ask(b"box@h") == (b"K", b"did 0+0+1\n")
-        playing.sock.close()
+        stub_scheduler = Scheduler(service.path)
+        assert stub_scheduler.ask(b"box@h") == (b"K", b"did 0+0+1\n")
+        stub_scheduler.sock.close()
     finally:
         service.kill()
 
@@ -616,20 +616,20 @@ def test_without_processes_mail_waits_and_nothing_is_left_open(homes: RealUsers)
     none = NoForks(homes.home / "none")
     service = Service(homes.home, single_user=False, no_forks=none.sign)
     try:
-        playing = Scheduler(service.path)
-        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        stub_scheduler = Scheduler(service.path)
+        assert stub_scheduler.ask(b"joe@h", queue_memfd())[0] == b"K"
         before = descriptors(service)
         os.kill(service.named()["qmail-carrier"], signal.SIGKILL)
         none.of("qmail-carrier", "qmail-local", "qmail-sync")
         deadline = time.monotonic() + 20
         while descriptors(service) == before:
             assert time.monotonic() < deadline
-        assert playing.ask(b"joe@h", queue_memfd()) == NO_FORK
+        assert stub_scheduler.ask(b"joe@h", queue_memfd()) == NO_FORK
         assert look_up(service.site.socket("lookup"), b"ann@h") == b"Z"
         assert descriptors(service) <= before
         none.of()
-        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
-        playing.sock.close()
+        assert stub_scheduler.ask(b"joe@h", queue_memfd())[0] == b"K"
+        stub_scheduler.sock.close()
         assert service.end() == 0
     finally:
         service.kill()
@@ -641,30 +641,30 @@ def test_mail_without_an_agent_waits(homes: RealUsers, how: str) -> None:
     none = NoForks(homes.home / "none")
     service = Service(homes.home, single_user=False, changes={SPAWNER + "_TICK_S": 0.05}, no_forks=none.sign)
     try:
-        playing = Scheduler(service.path)
+        stub_scheduler = Scheduler(service.path)
         (homes.home / "bob/.qmail").write_text("|true\n")
-        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        assert stub_scheduler.ask(b"joe@h", queue_memfd())[0] == b"K"
         carrier = service.named()["qmail-carrier"]
         if how == "handed back":
             none.of("qmail-local")
             before = descriptors(service)
-            assert playing.ask(b"bob@h", queue_memfd()) == NO_FORK
+            assert stub_scheduler.ask(b"bob@h", queue_memfd()) == NO_FORK
             assert service.named()["qmail-carrier"] == carrier and descriptors(service) == before
         else:
-            assert playing.ask(b"bob@h", queue_memfd())[0] == b"K"
+            assert stub_scheduler.ask(b"bob@h", queue_memfd())[0] == b"K"
             before = descriptors(service)
             os.kill(carrier, signal.SIGSTOP)
-            playing.order(3, b"ann@h", queue_memfd())
+            stub_scheduler.order(3, b"ann@h", queue_memfd())
             # Bob's agent answers; so the carrier has been given what came before.
-            playing.order(4, b"bob@h", queue_memfd())
-            playing.settle(3)
+            stub_scheduler.order(4, b"bob@h", queue_memfd())
+            stub_scheduler.settle(3)
             none.of("qmail-local")
             os.kill(carrier, signal.SIGKILL)
-            playing.settle(4)
-            assert playing.reports[3] == NO_FORK and descriptors(service) < before
+            stub_scheduler.settle(4)
+            assert stub_scheduler.reports[3] == NO_FORK and descriptors(service) < before
         none.of()
-        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
-        playing.sock.close()
+        assert stub_scheduler.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
+        stub_scheduler.sock.close()
         assert service.end() == 0
     finally:
         service.kill()

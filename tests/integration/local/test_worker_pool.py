@@ -102,7 +102,7 @@ def test_an_idle_agent_ends(watched: WatchedPool, monkeypatch: pytest.MonkeyPatc
     assert watched.gone == [agent]
 
 
-def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: WatchedPool) -> None:
+def test_the_carrier_delivers_for_all_users_without_an_agent(watched: WatchedPool) -> None:
     pool = watched.pool
     carrier = pool.worker_for(user(1))
     assert carrier.is_shared and pool.worker_for(user(2)) is carrier

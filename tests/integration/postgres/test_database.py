@@ -51,7 +51,7 @@ def test_a_deferred_message_is_claimed_with_its_state(node: Node) -> None:
     assert ann.claim(NOW + 1000, range(64), 10) == []
 
 
-def test_a_message_that_is_long_overdue_is_anybodys(node: Node) -> None:
+def test_a_long_overdue_message_can_be_claimed_by_any_node(node: Node) -> None:
     ann = node("ann")
     ann.accept([message(1)], [])
     ann.defer([deferral(1, home=7)])
@@ -108,7 +108,7 @@ def test_a_node_that_starts_again_frees_what_it_had(node: Node, queue: Cluster) 
     assert waiting(queue) == [1]
 
 
-def test_a_draining_node_claims_nothing_and_is_told(node: Node, queue: Cluster) -> None:
+def test_a_draining_node_claims_nothing_and_is_notified(node: Node, queue: Cluster) -> None:
     ann, bob = node("ann"), node("bob")
     ann.accept([message(1)], [])
     ann.defer([deferral(1)])

@@ -150,7 +150,7 @@ def test_tcprules_needs_two_file_names(capfdbinary: Capture) -> None:
     assert capfdbinary.readouterr().err == b"tcprules: usage: tcprules rules.cdb rules.tmp\n"
 
 
-def test_tcpto_says_which_folder_is_missing(site: Site, capfdbinary: Capture) -> None:
+def test_tcpto_names_the_missing_folder(site: Site, capfdbinary: Capture) -> None:
     shutil.rmtree(site.queue.lock)
     assert qmail_tcpto.main([b"qmail-tcpto"], environ(site)) == 111
     assert capfdbinary.readouterr().out == b"fatal: unable to chdir: file does not exist\n"

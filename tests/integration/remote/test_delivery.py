@@ -148,7 +148,7 @@ def test_a_refused_message_does_not_taint_the_next(remote_home: RemoteHome) -> N
 
 @pytest.mark.parametrize("farewell", [b"421 too long\r\n", b""])
 def test_a_kept_connection_that_died_meanwhile_is_replaced(remote_home: RemoteHome, farewell: bytes) -> None:
-    async def play(deliveries: RemoteDeliveries) -> list[Report]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[Report]:
         first = reported(await deliveries.deliver(DeliveryRequest(1, 1, b"", b"s@x", b"a@y.test"), remote_home.message))
         # The loop does not look at the connection in between: the next message finds it dead.
         if farewell:
@@ -159,7 +159,7 @@ def test_a_kept_connection_that_died_meanwhile_is_replaced(remote_home: RemoteHo
 
     with ScriptedServer(PIPELINING) as relay:
         remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
-        assert [letter for letter, _ in remote_home.run(play)] == [b"K", b"K"]
+        assert [letter for letter, _ in remote_home.run(scenario)] == [b"K", b"K"]
         assert relay.messages == 2
 
 
@@ -177,12 +177,12 @@ def test_a_server_that_refuses_more_on_a_connection_gets_a_new_one(refusal: str,
 
 
 def test_many_deliveries_at_a_time_leave_no_descriptor_behind(remote_home: RemoteHome, server: ScriptedServer) -> None:
-    async def play(deliveries: RemoteDeliveries) -> list[Report]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(30)]
         results = await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
         return [reported(result) for result in results]
 
-    assert {letter for letter, _ in remote_home.run(play)} == {b"K"}
+    assert {letter for letter, _ in remote_home.run(scenario)} == {b"K"}
     assert server.messages == 30
     ours = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd.isdigit() and _exists(fd)]
     theirs = [client.fileno() for client in server._open]
@@ -194,7 +194,7 @@ def _exists(fd: str) -> bool:
 
 
 def test_a_cancelled_delivery_closes_its_connection(remote_home: RemoteHome) -> None:
-    async def play(deliveries: RemoteDeliveries) -> None:
+    async def scenario(deliveries: RemoteDeliveries) -> None:
         order = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test")
         task = asyncio.ensure_future(deliveries.deliver(order, remote_home.message))
         await asyncio.to_thread(relay.wait_until_received, b"DATA\r\n")
@@ -205,7 +205,7 @@ def test_a_cancelled_delivery_closes_its_connection(remote_home: RemoteHome) -> 
 
     with ScriptedServer(PIPELINING | {"data": "!silent"}) as relay:
         remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
-        remote_home.run(play)
+        remote_home.run(scenario)
 
 
 # --------------------------------------------------------------------- orders, settings, slow hosts
@@ -229,7 +229,7 @@ def test_settings_that_cannot_be_read_defer(remote_home: RemoteHome) -> None:
 
 
 def test_a_changed_route_counts_without_any_signal(remote_home: RemoteHome) -> None:
-    async def play(deliveries: RemoteDeliveries) -> list[bytes]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[bytes]:
         order = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test")
         letters: list[bytes] = []
         for target in ("127.0.0.1:1", f"127.0.0.1:{relay.port}"):
@@ -240,7 +240,7 @@ def test_a_changed_route_counts_without_any_signal(remote_home: RemoteHome) -> N
         return letters
 
     with ScriptedServer() as relay:
-        assert remote_home.run(play) == [b"Z", b"K"]
+        assert remote_home.run(scenario) == [b"Z", b"K"]
 
 
 def test_a_refusing_host_is_skipped_after_repeated_failures(remote_home: RemoteHome) -> None:
@@ -324,15 +324,15 @@ def test_a_connection_carries_as_many_messages_as_the_domain_may_get(remote_home
 @pytest.mark.parametrize(
     ("extension", "disposition"), [("DSN", DSN_RELAYED), ("8BITMIME", DURABLE)], ids=["offers DSN", "does not"]
 )
-def test_the_result_says_whether_the_next_hop_sends_the_dsns(
+def test_the_result_has_whether_the_next_hop_sends_the_dsns(
     remote_home: RemoteHome, extension: str, disposition: Disposition
 ) -> None:
     request = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test", b"W E:id 0:sf:")
 
-    async def play(deliveries: RemoteDeliveries) -> DeliveryResult:
+    async def scenario(deliveries: RemoteDeliveries) -> DeliveryResult:
         return await deliveries.deliver(request, remote_home.message)
 
     with ScriptedServer({"ehlo": f"250-fake\n250 {extension}"}) as relay:
         remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
-        result = remote_home.run(play)
+        result = remote_home.run(scenario)
     assert (result.outcome, result.disposition) == (b"K", disposition)

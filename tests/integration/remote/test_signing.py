@@ -115,7 +115,7 @@ def test_many_recipients_cost_one_signature(
     monkeypatch.setattr(dkim_sign, "sign", lambda *rest: made.append(1) or sign(*rest))  # type: ignore[func-returns-value]
     remote_home.write_message(BODY)
 
-    async def play(deliveries: RemoteDeliveries) -> list[bytes]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[bytes]:
         requests = [DeliveryRequest(serial, 1, b"", b"s@x.test", b"r@one.test") for serial in range(20)]
         tasks = [asyncio.ensure_future(deliveries.deliver(request, remote_home.message)) for request in requests]
         # One that goes away does not take the signature of the others with it.
@@ -126,12 +126,12 @@ def test_many_recipients_cost_one_signature(
 
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         remote_home.control("smtproutes", f"::{server.port}")
-        assert remote_home.run(play) == [b"K"] * 19
+        assert remote_home.run(scenario) == [b"K"] * 19
     assert len(made) == 1
 
 
 def test_another_message_of_the_same_number_gets_its_own_signature(remote_home: RemoteHome, folder: Path) -> None:
-    async def play(deliveries: RemoteDeliveries) -> None:
+    async def scenario(deliveries: RemoteDeliveries) -> None:
         for number, text in enumerate((BODY, BODY + b"more\n")):
             path = remote_home.home / f"message{number}"
             path.write_bytes(text)
@@ -142,7 +142,7 @@ def test_another_message_of_the_same_number_gets_its_own_signature(remote_home: 
     with ScriptedServer(PIPELINING, PIPELINING, host="127.0.0.2") as server:
         remote_home.control("smtproutes", f"::{server.port}")
         remote_home.control("remotereuse", "0")
-        remote_home.run(play)
+        remote_home.run(scenario)
         texts = [sent(server, 0), sent(server, 1)]
     assert [[it.result for it in verify(text)] for text in texts] == [[b"pass", b"pass"]] * 2
 

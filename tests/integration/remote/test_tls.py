@@ -46,7 +46,7 @@ def lead_to(remote_home: RemoteHome, server: ScriptedServer) -> None:
 # --------------------------------------------------------------------- as offered
 
 
-def test_tls_is_used_where_offered_whoever_signed_the_certificate(
+def test_tls_is_used_where_offered_with_any_certificate(
     deliver: Deliver, remote_home: RemoteHome, good: ssl.SSLContext
 ) -> None:
     with TlsServer(good, {"secured": "250-fake\n250 8BITMIME"}) as server:
@@ -419,7 +419,7 @@ def test_implicit_tls_is_verified_where_that_is_demanded(
         )
 
 
-def test_a_bad_greeting_under_implicit_tls_says_so(
+def test_a_bad_greeting_under_implicit_tls_is_reported(
     deliver: Deliver, remote_home: RemoteHome, good: ssl.SSLContext
 ) -> None:
     with TlsServer(good, {"greet": "554 go away"}, implicit=True) as server:
@@ -443,13 +443,13 @@ def test_plain_text_at_a_port_with_implicit_tls_defers(deliver: Deliver, remote_
 
 
 def test_a_reused_tls_connection_sends_more_messages_and_quits(remote_home: RemoteHome, good: ssl.SSLContext) -> None:
-    async def play(deliveries: RemoteDeliveries) -> list[Report]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x.test", b"r@one.test") for number in range(3)]
         return [reported(await deliveries.deliver(order, remote_home.message)) for order in orders]
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)
-        assert remote_home.run(play) == [ACCEPTED] * 3
+        assert remote_home.run(scenario) == [ACCEPTED] * 3
         server.wait_until_received(b"QUIT\r\n")
     assert len(server.received) == 1
     assert server.received[0].count(b"EHLO") == 2
@@ -458,7 +458,7 @@ def test_a_reused_tls_connection_sends_more_messages_and_quits(remote_home: Remo
 def test_a_connection_without_the_tls_that_is_demanded_now_is_not_used(
     remote_home: RemoteHome, good: ssl.SSLContext, authority: trustme.CA
 ) -> None:
-    async def play(deliveries: RemoteDeliveries) -> None:
+    async def scenario(deliveries: RemoteDeliveries) -> None:
         order = DeliveryRequest(1, 1, b"", b"s@x.test", b"r@one.test")
         await deliveries.deliver(order, remote_home.message)
         demand(remote_home, authority)
@@ -466,7 +466,7 @@ def test_a_connection_without_the_tls_that_is_demanded_now_is_not_used(
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)
-        remote_home.run(play)
+        remote_home.run(scenario)
         assert len(server.secured) == 2
 
 
@@ -493,14 +493,14 @@ def test_the_next_connection_resumes_the_session(remote_home: RemoteHome, good: 
 def test_many_deliveries_under_tls_at_a_time_leave_nothing_behind(
     remote_home: RemoteHome, good: ssl.SSLContext
 ) -> None:
-    async def play(deliveries: RemoteDeliveries) -> list[Report]:
+    async def scenario(deliveries: RemoteDeliveries) -> list[Report]:
         orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(20)]
         results = await asyncio.gather(*[deliveries.deliver(order, remote_home.message) for order in orders])
         return [reported(result) for result in results]
 
     with TlsServer(good) as server:
         lead_to(remote_home, server)
-        assert {letter for letter, _ in remote_home.run(play)} == {b"K"}
+        assert {letter for letter, _ in remote_home.run(scenario)} == {b"K"}
         assert server.messages == 20
 
 

@@ -41,7 +41,7 @@ def test_a_bounce_too_many_waits_and_goes_out_later(tmp_path: Path, on_disk: boo
     assert harness.files(8) == {}
 
 
-def test_bounces_of_bounces_are_not_limited_and_trouble_does_not_count(tmp_path: Path) -> None:
+def test_bounces_of_bounces_are_not_limited_and_failures_do_not_count(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path)
     harness.ending.limit.per_hour = 1
     harness.turn()

@@ -104,7 +104,7 @@ def test_a_message_is_deleted_after_its_running_deliveries(harness: SchedulerHar
     assert harness.injector.bounces == []
 
 
-def test_a_returned_message_fails_for_those_who_wait(harness: SchedulerHarness) -> None:
+def test_a_returned_message_fails_for_waiting_recipients(harness: SchedulerHarness) -> None:
     waiting(harness, remote=b"Da@other.net\0Tb@other.net\0", local=b"Tv-c@virt.org\0")
     assert order(harness, wire.BOUNCE, 7) == [b"done"]
     harness.turn()

@@ -161,7 +161,7 @@ def test_a_deferred_recipient_waits_while_others_are_marked_done(harness: Schedu
     assert harness.due_of(LOCAL, 5) == [100], "its birth is by the real clock, in the future of the stage's"
 
 
-def test_the_next_attempt_skips_those_who_are_done_and_follows_the_schedule(harness: SchedulerHarness) -> None:
+def test_the_next_attempt_skips_finished_recipients_and_follows_the_schedule(harness: SchedulerHarness) -> None:
     harness.old(7, b"a@b", age_s=500, due_s=-1, remote=b"Dx@other.net\0Ty@other.net\0")
     harness.scanner.find_old(NOW)
     harness.turn()
@@ -255,7 +255,7 @@ def test_a_bounce_waits_for_a_message_that_cannot_be_read(harness: SchedulerHarn
     assert set(harness.files(7)) == {"info", "bounce"}
 
 
-def test_a_bounce_about_a_lost_message_says_so_once(harness: SchedulerHarness) -> None:
+def test_a_bounce_about_a_lost_message_is_sent_once(harness: SchedulerHarness) -> None:
     harness.old(7, b"a@b", local=b"Tj@example.org\0")
     harness.scanner.find_old(NOW)
     harness.turn()

@@ -32,7 +32,7 @@ def test_nothing_is_tried_at_a_suspended_domain_until_its_time(harness: Schedule
     assert harness.running == [b"a@other.net"]
 
 
-def test_a_suspension_without_end_lasts_until_it_is_taken_back(harness: SchedulerHarness) -> None:
+def test_an_unlimited_suspension_lasts_until_it_is_removed(harness: SchedulerHarness) -> None:
     harness.scheduler.suspend_domains({b"other.net": NO_END})
     harness.old(7, b"s@x", age_s=10_000_000, remote=b"Ta@other.net\0")
     harness.scanner.find_old(NOW)
@@ -58,7 +58,7 @@ def test_local_domains_are_suspended_too(harness: SchedulerHarness) -> None:
     assert harness.files(9)["local"] == b"Tj@example.org\0"
 
 
-def test_what_waits_for_its_destination_is_taken_back(tmp_path: Path) -> None:
+def test_waiting_deliveries_return_to_their_channel(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path)
     harness.scheduler.channels[REMOTE].room = DestinationQueues(20)
     harness.old(7, b"s@x", remote=b"".join(b"T%d@other.net\0" % count for count in range(50)))
@@ -93,7 +93,7 @@ def test_a_line_is_for_a_host_or_for_all_below_it(host: bytes, end: int | None) 
     assert suspension_of(None, host, 100.0) is None
 
 
-def test_times_are_written_for_people() -> None:
+def test_times_are_written_in_readable_form() -> None:
     assert render_time(1_796_133_600) == b"2026-12-01T14:00:00Z"
     assert parse_time(b"2026-12-01T14:00:00Z") == 1_796_133_600
     assert parse_time(b"tomorrow") is None

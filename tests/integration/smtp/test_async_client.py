@@ -35,13 +35,13 @@ async def carry(session: ClientConnection, message: bytes = b"a\n", timeout_s: f
     return session.client.report
 
 
-def run(play: Callable[[ConnectionTimer], Coroutine[None, None, Result]]) -> Result:
+def run(scenario: Callable[[ConnectionTimer], Coroutine[None, None, Result]]) -> Result:
     """Run a play with a quick watch; no session may be left over."""
 
     async def whole() -> Result:
         watch = ConnectionTimer(asyncio.get_running_loop(), tick_s=0.02)
         try:
-            return await play(watch)
+            return await scenario(watch)
         finally:
             watch.close()
             assert not watch.sessions
@@ -51,14 +51,14 @@ def run(play: Callable[[ConnectionTimer], Coroutine[None, None, Result]]) -> Res
 
 @pytest.mark.parametrize("script", [{}, PIPELINING])
 def test_a_message_is_delivered_and_the_connection_closed(script: Script) -> None:
-    async def play(watch: ConnectionTimer) -> bytes:
+    async def scenario(watch: ConnectionTimer) -> bytes:
         session = await open_session(watch, server.port)
         report = await carry(session)
         assert not session.is_open
         return report
 
     with ScriptedServer(script) as server:
-        assert run(play) == ACCEPTED
+        assert run(scenario) == ACCEPTED
         server.wait_until_received(b"QUIT\r\n")
 
 
@@ -67,14 +67,14 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     message = b"".join(b".%07d\n" % number for number in range(300 * size))
     stingy: list[PartialSocket] = []
 
-    async def play(watch: ConnectionTimer) -> bytes:
+    async def scenario(watch: ConnectionTimer) -> bytes:
         session = await open_session(watch, server.port)
         stingy.append(PartialSocket(session._sock, size))
         session._sock = stingy[0]
         return await carry(session, message, 30.0)
 
     with ScriptedServer(PIPELINING) as server:
-        assert run(play) == ACCEPTED
+        assert run(scenario) == ACCEPTED
         server.wait_until_received(b".\r\n", seconds=30)
     content = server.received[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
@@ -83,56 +83,56 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
 
 
 def test_the_reply_before_a_disconnect_within_the_message_counts() -> None:
-    async def play(watch: ConnectionTimer) -> bytes:
+    async def scenario(watch: ConnectionTimer) -> bytes:
         return await carry(await open_session(watch, server.port), b"a line of many\n" * 500_000, 30.0)
 
     for _ in range(5):
         with EarlyRefusalServer() as server:
             text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
-            assert run(play) == b"r\0" + text
+            assert run(scenario) == b"r\0" + text
 
 
 @pytest.mark.parametrize("verb", ["greet", "mail", "final"])
 def test_a_silent_server_is_given_up(verb: str) -> None:
-    async def play(watch: ConnectionTimer) -> bytes:
+    async def scenario(watch: ConnectionTimer) -> bytes:
         return await carry(await open_session(watch, server.port), timeout_s=0.05)
 
     with ScriptedServer({verb: "!silent"}) as server:
-        assert b"but connection died." in run(play)
+        assert b"but connection died." in run(scenario)
 
 
 def test_a_connection_that_cannot_be_made_is_an_error_number() -> None:
-    async def play(watch: ConnectionTimer) -> int:
+    async def scenario(watch: ConnectionTimer) -> int:
         return await ClientConnection(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 60.0)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert run(play) == errno.ECONNREFUSED
+    assert run(scenario) == errno.ECONNREFUSED
 
 
 def test_a_connection_that_takes_too_long_is_a_timeout() -> None:
-    async def play(watch: ConnectionTimer) -> int:
+    async def scenario(watch: ConnectionTimer) -> int:
         return await ClientConnection(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 0.05)
 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            assert run(play) == errno.ETIMEDOUT
+            assert run(scenario) == errno.ETIMEDOUT
 
 
 def test_a_busy_server_leaves_nothing_open() -> None:
-    async def play(watch: ConnectionTimer) -> int:
+    async def scenario(watch: ConnectionTimer) -> int:
         session = await open_session(watch, server.port)
         await carry(session)
         assert not session.is_open
         return session.client.status
 
     with ScriptedServer({"greet": "421 busy"}) as server:
-        assert run(play) == TRY_NEXT
+        assert run(scenario) == TRY_NEXT
 
 
 def test_a_cancelled_delivery_can_close_its_session() -> None:
-    async def play(watch: ConnectionTimer) -> None:
+    async def scenario(watch: ConnectionTimer) -> None:
         session = await open_session(watch, server.port)
         task = asyncio.ensure_future(carry(session))
         await asyncio.sleep(0.02)
@@ -142,11 +142,11 @@ def test_a_cancelled_delivery_can_close_its_session() -> None:
         session.close()
 
     with ScriptedServer({"mail": "!silent"}) as server:
-        run(play)
+        run(scenario)
 
 
 def test_a_kept_session_sends_more_and_quits_after_its_time() -> None:
-    async def play(watch: ConnectionTimer) -> None:
+    async def scenario(watch: ConnectionTimer) -> None:
         idle = ConnectionCache(limit=1)
         session = await open_session(watch, server.port, keep=True)
         for number in range(3):
@@ -162,7 +162,7 @@ def test_a_kept_session_sends_more_and_quits_after_its_time() -> None:
         assert len(idle) == 0
 
     with ScriptedServer(PIPELINING) as server:
-        run(play)
+        run(scenario)
         server.wait_until_received(b"QUIT\r\n")
         assert server.messages == 3
         assert len(server.received) == 1
@@ -170,7 +170,7 @@ def test_a_kept_session_sends_more_and_quits_after_its_time() -> None:
 
 
 def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
-    async def play(watch: ConnectionTimer) -> None:
+    async def scenario(watch: ConnectionTimer) -> None:
         idle = ConnectionCache(limit=5)
         session = await open_session(watch, server.port, keep=True)
         await carry(session)
@@ -181,11 +181,11 @@ def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
         assert len(idle) == 0
 
     with ScriptedServer(PIPELINING) as server:
-        run(play)
+        run(scenario)
 
 
 def test_only_so_many_sessions_are_kept() -> None:
-    async def play(watch: ConnectionTimer) -> list[bool]:
+    async def scenario(watch: ConnectionTimer) -> list[bool]:
         idle = ConnectionCache(limit=2)
         sessions = [await open_session(watch, server.port, keep=True) for _ in range(3)]
         for session in sessions:
@@ -195,4 +195,4 @@ def test_only_so_many_sessions_are_kept() -> None:
         return [session.is_open for session in sessions]
 
     with ScriptedServer(PIPELINING) as server:
-        assert run(play) == [True, True, False]
+        assert run(scenario) == [True, True, False]

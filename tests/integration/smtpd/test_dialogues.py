@@ -39,7 +39,7 @@ class Chat:
             else:
                 assert not line or line.startswith("#"), f"{path.name}: {line}"
 
-    def play(self, client: socket.socket) -> None:
+    def run_dialogue(self, client: socket.socket) -> None:
         """Be the client, and listen carefully."""
         with client.makefile("rb") as replies:
             for kind, text in self.turns:
@@ -72,7 +72,7 @@ def test_the_blocking_driver(path: Path, tmp_path: Path) -> None:
     chat = Chat(path)
     home = Home(tmp_path / "home", **chat.controls)
     with blocking_server(home) as (client, codes):
-        chat.play(client)
+        chat.run_dialogue(client)
     assert len(codes) == 1
     chat.check(home.queued())
 
@@ -82,7 +82,7 @@ def test_the_driver_on_an_event_loop(path: Path, tmp_path: Path) -> None:
     chat = Chat(path)
     with Resident(Home(tmp_path / "home", **chat.controls)) as server:
         with server.connect() as client:
-            chat.play(client)
+            chat.run_dialogue(client)
         chat.check(server.queued())
 
 
@@ -93,7 +93,7 @@ def test_the_driver_on_an_event_loop_with_a_queue_program(path: Path, tmp_path: 
     home = Home(tmp_path / "home", **chat.controls)
     with Resident(home, QMAILQUEUE=f"{home.site.bin}/qmail-queue") as server:
         with server.connect() as client:
-            chat.play(client)
+            chat.run_dialogue(client)
         assert not server.queued()
     chat.check(home.queued())
 

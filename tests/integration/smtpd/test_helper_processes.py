@@ -170,7 +170,7 @@ def test_a_missing_plugin_is_reported() -> None:
 
 
 class Gate:
-    """A queue program that takes a message, says so, and ends when it is told."""
+    """A queue program that takes a message, reports that, and ends on request."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

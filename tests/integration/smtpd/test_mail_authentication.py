@@ -60,7 +60,7 @@ def send(client: SmtpConversation, message: bytes, sender: bytes = b"joe@a.test"
 
 
 def results(message: bytes) -> list[MethodResult]:
-    """What the first field of a message says."""
+    """The first field of a message."""
     field = re.match(rb"Authentication-Results:(.*\n(?:[ \t].*\n)*)", message)
     assert field is not None
     host, found = parse_results(field[1])

@@ -115,7 +115,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login, "FAILED_AUTH_PAUSE_S", 0.0)
 
 
-def test_a_message_under_tls_says_so(home: Home, serve: Callable[..., object]) -> None:
+def test_a_message_under_tls_has_esmtps_in_received(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
         client.hear()
@@ -146,7 +146,7 @@ def test_a_long_message_survives_tls(home: Home, serve: Callable[..., object]) -
     assert message.endswith(text.replace("\r\n", "\n").encode())
 
 
-def test_authenticated_mail_under_tls_says_so(home: Home, serve: Callable[..., object]) -> None:
+def test_authenticated_mail_under_tls_has_esmtpsa_in_received(home: Home, serve: Callable[..., object]) -> None:
     with serve(home, TLSREQUIRED="1") as connect:  # type: ignore[attr-defined]
         client = connect()
         client.hear()

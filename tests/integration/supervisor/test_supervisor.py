@@ -266,7 +266,7 @@ def test_a_stop_ends_by_force_after_its_time(start: Callable[..., Running]) -> N
     assert "alert: still running and killed: deaf\n" in running.log.read_text()
 
 
-def test_the_record_keeps_its_lines_whatever_a_reason_says() -> None:
+def test_the_record_keeps_its_lines_with_any_reason_text() -> None:
     from eqmail_core.service.status import render_status
 
     (found,) = parse_status(render_status([ServiceStatus("queue", 0, DOWN, 5, 2, 7, "a\tb\nc\x00")]))

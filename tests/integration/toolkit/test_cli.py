@@ -256,7 +256,7 @@ def test_an_unreadable_folder_holds_no_build_settings(tmp_path: Path) -> None:
     )
 
 
-def test_an_empty_list_says_what_that_means(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_explains_its_meaning(home: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words, sentence in (
         (["user", "list"], "no entries; system accounts receive mail without one"),
         (["user", "list", "--smtp-auth"], "no SMTP credentials"),

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def eqmail(at_home: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command for a home whose queue is to be in an empty database."""
+    """Runs a command for a home with a queue in an empty database."""
     cluster.execute("drop schema public cascade; create schema public")
 
     def command(*words: str) -> tuple[int, str, str]:
@@ -99,14 +99,14 @@ def test_nodes_are_shown_drained_and_forgotten(
     assert "1 nodes, 1 messages wait" in eqmail("cluster", "status")[1]
 
 
-def test_a_node_that_is_unknown_is_said(eqmail: Command) -> None:
+def test_an_unknown_node_is_reported(eqmail: Command) -> None:
     eqmail("cluster", "init")
     for words in (("drain", "cis"), ("forget", "cis", "--yes")):
         code, _, err = eqmail("cluster", *words)
         assert code == ExitCode.FAILED and "node 'cis': unknown" in err
 
 
-def test_no_database_and_no_shared_queue_are_said_in_a_line(eqmail: Command, tmp_path: Path) -> None:
+def test_a_missing_database_or_shared_queue_is_reported_in_one_line(eqmail: Command, tmp_path: Path) -> None:
     eqmail("setup", "--queue", f"postgresql:host={tmp_path} user=x")
     code, _, err = eqmail("cluster", "status")
     assert code == ExitCode.FAILED and "connection" in err and "Traceback" not in err

@@ -138,7 +138,7 @@ def test_no_record_holds_a_secret(at_home: str, capsys: pytest.CaptureFixture[st
         (["joe"], "nobody can be asked for a password here"),
     ],
 )
-def test_nonsense_is_refused(
+def test_malformed_input_is_refused(
     words: list[str], reason: str, at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     give(monkeypatch, "\n")

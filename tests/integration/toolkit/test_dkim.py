@@ -132,9 +132,7 @@ def test_commands_make_show_check_and_test_keys(at_home: str, zone: Zone, capsys
 
 
 @pytest.mark.parametrize("words", [["record", "none.test"], ["check", "none.test"], ["rotate", "none.test"]])
-def test_a_domain_without_keys_is_said_to_have_none(
-    words: list[str], at_home: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_domain_without_keys_is_reported(words: list[str], at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["--home", at_home, "dkim", *words]) == ExitCode.FAILED
     assert is_one_error(capsys.readouterr().err)

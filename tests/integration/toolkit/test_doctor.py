@@ -183,7 +183,7 @@ def test_a_fault_is_found_under_its_name_with_a_remedy(
         assert run(["--home", healthy, "doctor", "--offline", "--only", name, "--fail-on", "error"]) == 0
 
 
-def test_rules_that_let_everybody_relay_are_found(
+def test_rules_that_let_every_client_relay_are_found(
     healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(examination, "RULES", ("{home}/tcp.cdb",))

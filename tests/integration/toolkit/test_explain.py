@@ -122,7 +122,7 @@ def test_the_reason_a_delivery_would_fail_is_shown(
     assert explained(at_home, "ghost@mail.example.org", capsys)["failure"] == trouble
 
 
-def test_a_damaged_database_is_said_to_be_one(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_database_is_reported(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "users/cdb").write_bytes(b"no database")
     assert "eqmail user compile" in str(explained(at_home, "joe", capsys)["failure"])
 
@@ -159,7 +159,7 @@ def test_a_recipient_that_the_server_refuses_is_not_called_accepted(
     assert said(at_home, capsys, "joe@far.example")["SMTP"].endswith("(#5.7.1) (rcpthosts)")
 
 
-def test_who_asks_decides_what_the_server_answers(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_client_decides_the_reply_of_the_server(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "control/relayclients").write_text("192.0.2.0/24\n")
     Path(at_home, "control/badmailfrom").write_text("@spam.example\n")
     assert said(at_home, capsys, "joe@far.example", "--client", "192.0.2.7")["SMTP"].startswith("accepted: 250")
@@ -179,9 +179,7 @@ def test_what_was_not_asked_is_named(at_home: str, capsys: pytest.CaptureFixture
     assert smtp["left_out"] == ["lists in the DNS (dnsbl)"]
 
 
-def test_a_domain_that_does_not_exist_is_said_not_to(
-    at_home: str, zone: Zone, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_domain_is_reported(at_home: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
     fields = said(at_home, capsys, "joe@nxdomain.example", "--dns")
     assert fields["MX"] == "the domain nxdomain.example does not exist"
     assert fields["Result"] == "undeliverable: the domain does not exist"
@@ -197,7 +195,7 @@ def test_a_maildir_is_shown_with_its_path_and_missed(at_home: str, capsys: pytes
     assert said(at_home, capsys, "ann@mail.example.org")["Result"] == "delivered"
 
 
-def test_a_suspended_domain_is_said_to_wait(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suspended_domain_is_reported_as_waiting(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "control/suspendeddomains").write_text(
         "far.example:2100-01-01T00:00:00Z\nold.example:2000-01-01T00:00:00Z\n"
     )
@@ -206,7 +204,7 @@ def test_a_suspended_domain_is_said_to_wait(at_home: str, capsys: pytest.Capture
 
 
 @pytest.mark.root
-def test_who_may_not_look_is_told_so(at_home: str) -> None:
+def test_a_caller_without_read_permission_gets_an_error(at_home: str) -> None:
     Path(at_home, "alias/.qmail-ann").write_text("./Maildir/\n")
     os.chmod(f"{at_home}/alias", 0o700)
     user = User(b"alias", 12345, 12345, os.fsencode(f"{at_home}/alias"), b"-", b"ann")

@@ -166,7 +166,9 @@ def test_a_setup_that_was_killed_is_done_by_the_next_setup(
     assert run(["--home", home, "check"]) == 0
 
 
-def test_the_history_is_for_its_owner_only_and_tells_each_run(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_history_is_readable_for_its_owner_only_and_lists_each_run(
+    at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["--home", at_home, "alias", "add", "sales", "joe@elsewhere.example"]) == 0
     folder = Path(at_home, "history")
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -231,13 +231,13 @@ def count(home: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(home / "queue/mess"))
 
 
-def test_the_table_of_foreign_files_says_nothing_of_files_that_are_ours() -> None:
+def test_the_table_of_foreign_files_has_no_files_of_ours() -> None:
     ours = {control.file for control in Controls.declared().values()}
     assert not (set(UNSUPPORTED) | set(RENAMED)) & ours
     assert len(set(RENAMED.values())) == len(RENAMED), "the way back must be clear"
 
 
-def test_setup_in_place_says_what_becomes_of_the_settings_of_patches(
+def test_setup_in_place_reports_the_fate_of_the_settings_of_patches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = old_home(tmp_path / "old", 0)

@@ -65,7 +65,7 @@ def test_a_new_domain_and_its_mailbox_in_one_go(site: Site) -> None:
     assert add(site, "ann@example.net", SECRET, 5 << 30) == 0
 
 
-def test_other_addresses_of_the_domain_are_refused_until_its_folder_says_otherwise(site: Site) -> None:
+def test_other_addresses_of_the_domain_are_refused_until_its_folder_accepts_them(site: Site) -> None:
     add(site, "ann@example.net")
     assert delivery(site, "bob@example.net")[1].endswith("(#5.1.1)")
     Path(site.users, "example.net/.qmail-default").write_text("./catch-all/\n")
@@ -95,7 +95,7 @@ def test_two_domains_do_not_share_a_local_part(site: Site) -> None:
         assert delivery(site, address) == (box.maildir, "")
 
 
-def test_a_domain_of_somebody_else_keeps_its_owner(site: Site) -> None:
+def test_a_domain_of_another_user_keeps_its_owner(site: Site) -> None:
     Path(site.control, "virtualdomains").write_text("v.example:joe\n")
     add(site, "ann@v.example")
     assert Path(site.control, "virtualdomains").read_text() == "v.example:joe\n"
@@ -109,7 +109,7 @@ def test_what_exists_is_not_taken_over(site: Site) -> None:
         add(site, "ann@example.net")
 
 
-def test_removing_keeps_the_mail_unless_told(site: Site) -> None:
+def test_removing_keeps_the_mail_by_default(site: Site) -> None:
     add(site, "ann@example.net", SECRET)
     add(site, "bob@example.net", SECRET)
     for address, discards in (("ann@example.net", False), ("bob@example.net", True)):

@@ -52,7 +52,7 @@ def test_a_listener_disappears_only_when_confirmed(
     assert b"587" not in run_file.read_bytes()
 
 
-def test_without_a_record_the_installed_file_tells_the_listeners(
+def test_without_a_record_the_listeners_come_from_the_installed_file(
     at_home: str, install: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*install, *chosen(SERVICES)]) == 0
@@ -82,7 +82,7 @@ def test_a_damaged_record_is_named(at_home: str, capsys: pytest.CaptureFixture[s
         assert f"{at_home}/{FILE}: not a record of service files" in capsys.readouterr().err
 
 
-def test_a_second_quickstart_keeps_what_the_first_was_told() -> None:
+def test_a_second_quickstart_keeps_the_options_of_the_first() -> None:
     site = Site(home="/srv/qmail")
     first = bundles_of("runit", site, ("smtp.port=2525",))
     second = bundles_of("runit", site, (), [bundle.record for bundle in first])

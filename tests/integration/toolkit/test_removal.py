@@ -1,4 +1,4 @@
-"""Uninstalling asks, removes what setup and the gen commands made, and keeps settings and mail unless it is told to."""
+"""Uninstalling asks, removes the files of setup and the gen commands, and keeps settings and mail by default."""
 
 import os
 from pathlib import Path

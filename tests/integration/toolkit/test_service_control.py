@@ -1,4 +1,4 @@
-"""`eqmail service`: every action runs the commands of the service manager that was chosen, and says so."""
+"""`eqmail service`: every action runs the commands of the selected service manager, and reports them."""
 
 import json
 import os

@@ -67,7 +67,7 @@ def test_a_build_setting_of_another_user_does_not_count(around: Path, capsys: py
     assert not _counts(around, capsys)
 
 
-def test_an_explicit_folder_counts_whoever_owns_it(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_explicit_folder_counts_with_any_owner(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (around / "conf-split").write_text("7\n")
     os.chown(around, NOBODY, NOBODY)
     home = around.parent / "home"

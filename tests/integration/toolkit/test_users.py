@@ -241,7 +241,7 @@ def test_a_qmail_file_that_delivers_otherwise_is_named(at_home: str, capsys: pyt
     assert ".qmail: delivers to |vacation ./Old/, kept as it is" in capsys.readouterr().out
 
 
-def test_a_redirection_of_an_account_is_said(at_home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirection_of_an_account_is_reported(at_home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     account = pwd.struct_passwd(("joe", "x", os.getuid(), os.getgid(), "", f"{at_home}/users/joe", "/bin/sh"))
     monkeypatch.setattr(users.pwd, "getpwnam", lambda name: account)
     site = load_site(at_home)

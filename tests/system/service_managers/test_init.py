@@ -55,7 +55,7 @@ def test_the_sysv_script_does_not_kill_a_foreign_process_with_a_reused_pid(insta
     other_process.wait()
 
 
-def test_the_sysv_script_says_when_nothing_could_be_started(installation: ManagedInstallation) -> None:
+def test_the_sysv_script_reports_a_failed_start(installation: ManagedInstallation) -> None:
     demand("start-stop-daemon")
     installation.generate("init", pidfile=installation.folder / "qmail.pid")
     lock = installation.home / "queue/journal/lock"

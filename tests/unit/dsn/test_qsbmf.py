@@ -50,7 +50,7 @@ def test_a_single_bounce_follows_qsbmf() -> None:
     )
 
 
-def test_a_double_bounce_says_that_a_bounce_bounced() -> None:
+def test_a_double_bounce_reports_a_bounced_bounce() -> None:
     head = bounce_head(b"D", b"x y", b"me.org", b"postmaster@me.org", True, b"7.ab")
     assert b'From: "x y"@me.org\n' in head
     assert head.endswith(b"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n")

@@ -1,4 +1,4 @@
-"""What tells messages of one number apart, and the names of deliveries that come of it."""
+"""The identity of messages with one number, and the delivery names made from it."""
 
 import pytest
 from hypothesis import given

@@ -83,7 +83,7 @@ TEXTS = st.lists(st.sampled_from([b"a", b" ", b"\t", b"\n", b"\r", b".", b"\xff"
 
 
 @given(HEADERS, TEXTS, st.sampled_from(ALL_FORMS))
-def test_any_message_that_is_signed_verifies_and_says_the_same_to_dkimpy(
+def test_any_signed_message_verifies_here_and_with_dkimpy(
     header: list[bytes], body: bytes, forms: tuple[bytes, bytes]
 ) -> None:
     message = signed(b"From: joe@a.test\n" + b"".join(header) + b"\n" + body + b"\n", forms)
@@ -252,7 +252,7 @@ def test_at_most_eight_signatures_are_verified() -> None:
     assert {it.result for it in found} == {b"pass"}
 
 
-def test_a_field_of_a_megabyte_is_no_trouble() -> None:
+def test_a_field_of_a_megabyte_is_parsed() -> None:
     message = signed(b"X-Long: " + b"a" * (1 << 20) + b"\n" + MESSAGE)
     assert results(message) == [b"pass", b"pass"]
     assert results(signature(BASE + b"; z=" + b"a" * (1 << 20))) == [b"permerror"]

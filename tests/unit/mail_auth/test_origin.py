@@ -1,4 +1,4 @@
-"""Where a message began is told by the fields that this host has written, never by those below."""
+"""The origin of a message comes from fields that this host has written, never from those below."""
 
 import pytest
 from hypothesis import given
@@ -56,9 +56,9 @@ def test_mail_that_began_here(text: bytes) -> None:
         NETWORK + client(b"ESMTP"),
         NETWORK + client(b"SMTP"),
         NETWORK + client(b"ESMTPS (x encrypted) (TLSv1.3)"),
-        # A forward of a stranger's mail.
+        # A forward of foreign mail.
         USER + b"Delivered-To: a@mx.test\n" + NETWORK + client(b"ESMTP"),
-        # A stranger who writes our lines below.
+        # A sender that forges our lines below.
         NETWORK + client(b"ESMTP") + NETWORK + client(b"ESMTPA"),
         # Fetched from elsewhere, and injected by a local program.
         USER + client(b"ESMTPSA (x encrypted) (TLSv1.3)", by=b"other.test"),

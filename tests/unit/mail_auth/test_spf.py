@@ -140,7 +140,7 @@ TERMS = st.sampled_from(
 
 
 @given(st.lists(TERMS, max_size=6))
-def test_pyspf_says_the_same(terms: list[str]) -> None:
+def test_pyspf_gives_the_same_result(terms: list[str]) -> None:
     # pyspf refuses unknown modifiers that come twice; only redirect and exp must not (RFC 7208 section 6).
     assume(terms.count("x=%{d}") < 2)
     record = " ".join(["v=spf1", *terms])

@@ -34,7 +34,7 @@ def test_a_locked_mailbox_is_not_touched(tmp_path: Path, message: MessageFile) -
     assert box.read_bytes() == b""
 
 
-def test_a_failed_write_is_taken_back(tmp_path: Path, message: MessageFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_undone(tmp_path: Path, message: MessageFile, monkeypatch: pytest.MonkeyPatch) -> None:
     box = tmp_path / "box"
     box.write_bytes(b"old\n")
 

@@ -187,7 +187,7 @@ def test_a_deleted_message_leaves_nothing(site: Site, alone: OfflineQueueControl
     assert left == []
 
 
-def test_a_returned_message_waits_for_a_scheduler_that_tells_its_sender(site: Site) -> None:
+def test_a_returned_message_waits_for_a_scheduler_that_sends_the_bounce(site: Site) -> None:
     Path(site.control, "virtualdomains").write_text("virt.org:v\n")
     again = OfflineQueueControl(site, NOW)
     number = put(site.queue, remote=b"Da@y\0Tb@y\0", local=b"Tv-j@virt.org\0")

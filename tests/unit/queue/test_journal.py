@@ -413,7 +413,7 @@ DAMAGES: dict[str, tuple[Callable[[SimDisk, str], object], int, str]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_each_kind_of_damage_is_told_with_what_it_costs(kind: str) -> None:
+def test_each_kind_of_damage_is_reported_with_its_loss(kind: str) -> None:
     do, intact, text = DAMAGES[kind]
     disk, path = filled()
     do(disk, path)

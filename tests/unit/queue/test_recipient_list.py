@@ -41,7 +41,7 @@ def test_an_info_file_holds_the_sender() -> None:
     )
 
 
-def test_an_interrupted_info_file_says_nothing() -> None:
+def test_an_interrupted_info_file_has_no_sender() -> None:
     assert parse_info(b"Fa@") is None
     assert parse_info(b"") is None
     assert parse_info(b"Xa\0") is None

@@ -19,7 +19,7 @@ V6 = TcptoEntry(INET6, 10, 1_700_000_000, bytes(range(16)))
 
 
 @pytest.mark.parametrize(("records", "size"), [(EQMAIL_64, 2048), (EQMAIL_32, 1536), (QMAIL, 1024)])
-def test_the_size_of_the_table_tells_its_layout(records: Records, size: int) -> None:
+def test_the_layout_follows_from_the_size_of_the_table(records: Records, size: int) -> None:
     table = records.render(V4) + bytes(size - records.size)
     assert records_of(table) is records
     assert parse_table(table)[0] == V4

@@ -45,7 +45,7 @@ def test_a_variable_of_a_plugin_gives_and_takes_its_right() -> None:
     assert not client.is_exempt_from_dnsbl and client.environ() == {}
 
 
-def test_what_a_plugin_says_of_the_client_changes_only_what_programs_see() -> None:
+def test_client_data_from_a_plugin_changes_only_the_environment_of_programs() -> None:
     client = ClientAuthority(ENVIRON)
     client.set_variable(b"TCPREMOTEIP", b"127.0.0.1")
     assert client.remote_ip == b"192.0.2.7" and client.environ()[b"TCPREMOTEIP"] == b"127.0.0.1"

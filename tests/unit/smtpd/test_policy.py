@@ -107,7 +107,7 @@ class TestOwnChecks:
         assert PluginPolicy(RELAYCLIENT=b"").rcpt(b"j@foreign").address is None
         assert PluginPolicy(RELAYCLIENT=b"@gate").rcpt(b"j@foreign").address == b"j@foreign@gate"
 
-    def test_trouble_with_the_compiled_hosts_is_temporary_and_ends_the_session(self) -> None:
+    def test_an_error_in_the_compiled_hosts_is_temporary_and_ends_the_session(self) -> None:
         def trouble(names: list[bytes]) -> bool:
             raise TemporaryFailure(b"damaged")
 

@@ -33,7 +33,7 @@ def test_plain_ignores_the_identity_to_act_for() -> None:
     assert reported(exchange.receive(b64encode(b"\0joe\0secret"))) == (b"joe", b"secret", b"")
 
 
-def test_cram_md5_tells_the_challenge_with_the_digest() -> None:
+def test_cram_md5_passes_the_challenge_with_the_digest() -> None:
     exchange = SaslExchange(CRAM_MD5, b"<1.2@mx>")
     assert exchange.begin(b"") == b"334 " + b64encode(b"<1.2@mx>")
     assert reported(exchange.receive(b64encode(b"joe 0123abcd"))) == (b"joe", b"0123abcd", b"<1.2@mx>")

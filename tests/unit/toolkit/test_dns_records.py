@@ -75,7 +75,9 @@ def test_a_long_text_is_split_and_quoted() -> None:
         (("7.100.51.198.in-addr.arpa", "PTR"), ["mail.example.org"], "ok"),
     ],
 )
-def test_what_is_published_is_told_from_what_is_not(key: tuple[str, str], texts: list[str], state: str) -> None:
+def test_published_records_are_distinguished_from_missing_ones(
+    key: tuple[str, str], texts: list[str], state: str
+) -> None:
     assert states(HOST, {key: texts})[key] == state
 
 

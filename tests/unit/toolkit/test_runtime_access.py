@@ -37,7 +37,7 @@ def test_a_closed_folder_on_the_way_is_named_with_the_remedy(package: Path) -> N
     assert "run setup from a virtual environment that all can read" in found.expected
 
 
-def test_a_folder_that_everybody_can_write_is_named(package: Path) -> None:
+def test_a_world_writable_folder_is_named(package: Path) -> None:
     package.chmod(0o777)
     assert "everybody may change what root runs" in [
         item.found for item in is_accessible(single_user=False) if item.path == str(package)

@@ -142,7 +142,7 @@ def test_a_missing_rcpthosts_is_called_what_it_is(control: Path) -> None:
     assert "rcpthosts: missing, so this host relays for the whole world" in remarks(control)
 
 
-def test_a_compiled_file_that_does_not_say_what_its_text_says_is_stale(control: Path) -> None:
+def test_a_compiled_file_that_differs_from_its_text_is_stale(control: Path) -> None:
     (control / "morercpthosts").write_text("x.example\n")
     assert main([b"qmail-newmrh"], {b"EQMAIL_HOME": os.fsencode(control.parent)}) == 0
     os.utime(control / "morercpthosts.cdb", (1, 1))

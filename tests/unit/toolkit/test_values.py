@@ -45,5 +45,5 @@ def test_switches(text: str, value: bool | None) -> None:
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (5 << 30, "5 GB"), (1536, "1.5 KB"), (20 << 40, "20 TB")]
 )
-def test_sizes_for_people(size: int, text: str) -> None:
+def test_sizes_are_shown_with_units(size: int, text: str) -> None:
     assert size_text(size) == text

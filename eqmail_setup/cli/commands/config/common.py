@@ -78,7 +78,7 @@ _NEEDED = {
 def confirm_unset(controls: list[Control[Any]], change: ChangeOptions) -> None:
     """Ask before settings are removed that an installation needs.
 
-    Fails: EqmailError for no, and where nobody can be asked.
+    Fails: EqmailError for no, and without a terminal.
     """
     for control in controls:
         reason = _NEEDED.get(control.file)

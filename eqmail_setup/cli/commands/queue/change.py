@@ -89,7 +89,7 @@ def _count(site: Site, chosen: Selection) -> QueueFigures:
 
 
 def _require_consent(verb: Verb, figures: QueueFigures, yes: bool) -> None:
-    """Ask before messages are changed for good that were not named one by one."""
+    """Ask before a permanent change of messages that were not named individually."""
     if yes:
         return
     if not is_interactive():

@@ -1,4 +1,4 @@
-"""Documents: their paths exist, and their words are plain present-day English.
+"""Documents: their paths and commands exist, and their words are plain present-day English.
 
 Pages that are made from the declarations and the output of commands have the words of those; they are not checked here.
 """
@@ -6,7 +6,10 @@ Pages that are made from the declarations and the output of commands have the wo
 import re
 from pathlib import Path
 
+import click
 import pytest
+
+from eqmail_setup.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ("docs/reference/", "docs/answers.md", "docs/screens.md", "docs/build-page.md")
@@ -14,6 +17,10 @@ GENERATED = ("docs/reference/", "docs/answers.md", "docs/screens.md", "docs/buil
 BASES = ("", "eqmail_core", "eqmail_setup", "docs", "tests/reliability", "tests/benchmarks", "tests/fuzz")
 _PATH = re.compile(
     r"(?<![\w/.*-])((?:[a-z_]+/)+[a-z_0-9]+\.(?:py|md|c|sh))\b|(?<![\w/.-])((?:eqmail_core|eqmail_setup|tests|docs)/[\w/.-]*\w)"
+)
+_COMMAND = re.compile(
+    r"(?:`|^ {4}|; |\()(?:[\w/]*/)?eqmail (?:--home \S+ )?([a-z][a-z0-9-]*)(?: ([a-z][a-z-]*))?(?=[ `;,)\n])",
+    re.MULTILINE,
 )
 # Words of an older style that a reader of today stumbles over.  The list only grows.
 UNWANTED = re.compile(
@@ -51,6 +58,22 @@ def resolves(path: str) -> bool:
 def test_paths_in_documents_exist(name: str) -> None:
     paths = [match[0] or match[1] for match in _PATH.findall((ROOT / name).read_text())]
     assert [path for path in paths if not resolves(path)] == []
+
+
+def is_command(words: list[str]) -> bool:
+    """Whether `eqmail` has this command; words behind a command without subcommands are its arguments."""
+    command: click.Command | None = cli
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(cli), word)
+    return command is not None
+
+
+@pytest.mark.parametrize("name", documents())
+def test_commands_in_documents_exist(name: str) -> None:
+    found = [[word for word in match if word] for match in _COMMAND.findall((ROOT / name).read_text())]
+    assert [words for words in found if not is_command(words)] == []
 
 
 # docs/spec quotes the C programs.

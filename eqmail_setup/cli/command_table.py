@@ -44,6 +44,7 @@ COMMANDS = {
     "reload": CommandEntry("reload", "Make running services read changed settings.", "Operate"),
     "queue": CommandEntry("queue", "Show, retry, hold, return, delete and move messages.", "Operate"),
     "cluster": CommandEntry("cluster", "Manage the nodes that share a queue in PostgreSQL.", "Operate"),
+    "log": CommandEntry("log", "Trace messages through the logs; summarize the logs.", "Diagnose"),
     "check": CommandEntry("check", "Compare an installation with its manifest; repair it.", "Diagnose"),
     "doctor": CommandEntry("doctor", "Find problems and show how to solve them.", "Diagnose"),
     "explain": CommandEntry("explain", "Show how mail for an address is routed and delivered.", "Diagnose"),

@@ -10,11 +10,16 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.diagnostics.checks import old_programs, start_scripts
+from eqmail_setup.logs import sources as log_sources
 from tests.support.name_server import NameServer, Zone
 from tests.support.requirements import demand_own_sources
 
 # What the doctor looks at outside the installation.
-MACHINE = {old_programs: ("LINKS", "USUAL_HOMES", "OTHER_SCRIPTS"), start_scripts: ("PLACES",)}
+MACHINE = {
+    old_programs: ("LINKS", "USUAL_HOMES", "OTHER_SCRIPTS"),
+    start_scripts: ("PLACES",),
+    log_sources: ("FOLDERS", "FILES"),
+}
 
 Run = Callable[..., int]
 # The system calls by which a command changes anything; a kill comes just before one of them.

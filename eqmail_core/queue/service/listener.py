@@ -5,27 +5,18 @@ Fails: never; a client over its limits is disconnected.
 
 import asyncio
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 
 from eqmail_core.ipc import admission_protocol as admission_wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
-from eqmail_core.mail.dates import date822
-from eqmail_core.mail.received import invoker_name
-from eqmail_core.queue.filesystem import FileSystem
-from eqmail_core.queue.service.budget import SubmitterBudget
 from eqmail_core.queue.service.ports import MessageStorePort
 from eqmail_core.queue.service.scheduler_connection import SchedulerConnection
 from eqmail_core.queue.service.submission import IDLE_S, LIFETIME_S, SubmissionConnection
+from eqmail_core.queue.service.submission_context import SubmissionContext
 from eqmail_core.site.accounts import PeerCredentials
 from eqmail_core.system.repeated_lines import say_seldom
-
-MAX_LOAD = 32 << 20
-"""Bytes of complete messages that may wait for the disk before submitting clients are paused; for one ordinary user,
-an eighth of it."""
 
 _EXPIRE_EVERY_S = 600.0
 _ACCEPT_AGAIN_S = 0.2
@@ -33,37 +24,11 @@ _ACCEPTED_AT_ONCE = 64
 _MAKE_ROOM_EVERY_S = 1
 
 
-class ListenerConfig:
-    """What the listener has to know of the installation.
-
-    `submitter_uids`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: the uid of
-    the scheduler; `accounts`: uids of the mail accounts. These may have more than `per_user` connections (0: so may
-    everybody), more of the `memory` for unfinished messages and more of the `descriptors`; see SubmitterBudget.
-    `temporary`: a folder.
-    """
-
-    def __init__(
-        self,
-        submitter_uids: tuple[int, int, int],
-        scheduler: int,
-        accounts: set[int],
-        per_user: int,
-        memory: int,
-        descriptors: int,
-        temporary: str,
-    ) -> None:
-        self.submitter_uids = submitter_uids
-        self.scheduler = scheduler
-        self.accounts = accounts
-        self.per_user = per_user
-        self.memory = memory
-        self.descriptors = descriptors
-        self.temporary = temporary
-
-
 class QueueListener:
     """Accepts connections until `close`.
 
+    `context` is what submissions share; `per_user`: connections of an ordinary user (0: any number). The scheduler has
+    the uid `scheduler_uid`, and passes what it returns through the folder `temporary`.
     `on_scheduler_left()` is called when the scheduler has disconnected.
     """
 
@@ -72,31 +37,28 @@ class QueueListener:
         name: str,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        disk: FileSystem,
         store: MessageStorePort,
-        config: ListenerConfig,
+        context: SubmissionContext,
+        per_user: int,
+        scheduler_uid: int,
+        temporary: str,
         on_scheduler_left: Callable[[], None],
     ) -> None:
         self.name = name
         self.loop = loop
-        self.disk = disk
-        self.store = store
-        self.config = config
+        self.context = context
+        self._store = store
+        self.per_user = per_user
+        self.scheduler_uid = scheduler_uid
+        self._temporary = temporary
         self._listener = listener
         self._on_scheduler_left = on_scheduler_left
         self._scheduler: QueueConnection | None = None
         self._open_connections: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
-        self.memory = SubmitterBudget(config.memory, config.accounts)
-        # A connection takes one descriptor, and so does the file of an unfinished message.
-        self.places = SubmitterBudget(config.descriptors, config.accounts, 2 * config.per_user)
         self._made_room = 0
-        self._paused: list[tuple[AsyncChannel, int]] = []
-        self._load = 0
-        self._load_of: Counter[int] = Counter()
-        self._qp = count(1)
-        self._dated = (0, b"")
         self._is_open = True
+        context.on_full = self.make_room
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)
         loop.call_later(_EXPIRE_EVERY_S, self._expire)
@@ -112,6 +74,7 @@ class QueueListener:
         Answers can still be sent, and the scheduler stays connected.
         """
         self._is_open = False
+        self.context.is_open = False
         self.loop.remove_reader(self._listener.fileno())
         for connection in self._open_connections:
             if connection is not self._scheduler:
@@ -122,64 +85,18 @@ class QueueListener:
         for connection in list(self._open_connections):
             connection.channel.close()
 
-    # Shared state of the submission connections.
-
-    def now(self) -> int:
-        """Seconds since the epoch."""
-        return int(time.time())
-
-    def date(self, now: int) -> bytes:
-        """Render `now` as in a Received line; at most once a second."""
-        if self._dated[0] != now:
-            self._dated = now, date822(now)
-        return self._dated[1]
-
-    def next_qp(self) -> int:
-        """Return a unique number for a message of a process that submits several."""
-        return next(self._qp) & 0xFFFFFFFF
-
-    def is_account(self, uid: int) -> bool:
-        """Return whether this is a mail account."""
-        return uid in self.config.accounts
-
-    def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
-        """Note that `size` more bytes wait for the disk, or fewer.
-
-        Over its limit a client waits until half is gone.
-        """
-        self._load += size
-        if uid not in self.config.accounts:
-            self._load_of[uid] += size
-            if not self._load_of[uid]:
-                del self._load_of[uid]
-        if size > 0 and not self._is_loaded(uid, MAX_LOAD):
-            return
-        if size > 0:
-            channel.pause()
-            self._paused.append((channel, uid))
-        elif self._paused and self._is_open and not self._is_loaded(uid, MAX_LOAD // 2):
-            paused, self._paused = self._paused, []
-            for it, whose in paused:
-                if self._is_loaded(whose, MAX_LOAD // 2):
-                    self._paused.append((it, whose))
-                else:
-                    it.resume()
-
-    def _is_loaded(self, uid: int, limit: int) -> bool:
-        return self._load > limit or (uid not in self.config.accounts and self._load_of[uid] > limit // 8)
-
     def make_room(self) -> None:
         """Drop idle unfinished messages of ordinary users, and their connections without one."""
-        now = self.now()
+        now = self.context.now()
         if now < self._made_room + _MAKE_ROOM_EVERY_S:
             return
         self._made_room = now
         for connection in list(self._open_connections):
-            if connection.peer.uid not in self.config.accounts:
+            if not self.context.is_account(connection.peer.uid):
                 connection.expire_idle(now - IDLE_S)
 
     def _expire(self) -> None:
-        before = self.now() - LIFETIME_S
+        before = self.context.now() - LIFETIME_S
         for connection in list(self._open_connections):
             if connection.submitter is not None:
                 connection.submitter.expire(before)
@@ -207,13 +124,13 @@ class QueueListener:
             self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def _admit(self, sock: socket.socket) -> None:
-        peer, limit = peer_credentials(sock), self.config.per_user
-        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.config.accounts:
+        peer, limit = peer_credentials(sock), self.per_user
+        if limit and self._connections[peer.uid] >= limit and not self.context.is_account(peer.uid):
             hang_up(sock)
             return
-        if not self.places.take(peer.uid, 1):
+        if not self.context.places.take(peer.uid, 1):
             self.make_room()
-            if not self.places.take(peer.uid, 1):
+            if not self.context.places.take(peer.uid, 1):
                 hang_up(sock)
                 return
         self._connections[peer.uid] += 1
@@ -225,26 +142,26 @@ class QueueListener:
             held = set(admission_wire.split_serials(hello))
         except admission_wire.AdmissionProtocolError:
             held = None
-        if connection.peer.uid != self.config.scheduler or held is None:
+        if connection.peer.uid != self.scheduler_uid or held is None:
             connection.channel.close()
             return
         if self._scheduler is not None:
             self._scheduler.channel.close()
         self._scheduler = connection
         link = connection.scheduler = SchedulerConnection(
-            self.name, self.loop, connection.channel, self.store, self.config.temporary
+            self.name, self.loop, connection.channel, self._store, self._temporary
         )
-        self.store.scheduler_connected(link, held)
+        self._store.scheduler_connected(link, held)
 
     def disconnected(self, connection: "QueueConnection") -> None:
         """Forget a connection that has ended."""
         self._open_connections.discard(connection)
-        self.places.give_back(connection.peer.uid, 1)
+        self.context.places.give_back(connection.peer.uid, 1)
         self._connections[connection.peer.uid] -= 1
         if not self._connections[connection.peer.uid]:
             del self._connections[connection.peer.uid]
         if connection.scheduler is not None:
-            self.store.scheduler_disconnected(connection.scheduler)
+            self._store.scheduler_disconnected(connection.scheduler)
         if self._scheduler is connection:
             self._scheduler = None
             self._on_scheduler_left()
@@ -253,13 +170,13 @@ class QueueListener:
 class QueueConnection:
     """One connection; its first packet decides its kind."""
 
-    def __init__(self, policy: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
+    def __init__(self, listener: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
         self.peer = peer
         self.submitter: SubmissionConnection | None = None
         self.scheduler: SchedulerConnection | None = None
-        self._listener = policy
-        self._spoke = policy.now()
-        self.channel = AsyncChannel(policy.loop, sock, self._on_packet, self._on_close, self._on_drained)
+        self._listener = listener
+        self._spoke = listener.context.now()
+        self.channel = AsyncChannel(listener.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
     def _on_packet(self, packet: bytes, _fd: int) -> None:
         if self.submitter is not None:
@@ -269,9 +186,7 @@ class QueueConnection:
         elif packet[:1] == admission_wire.HELLO:
             self._listener.scheduler_connected(self, packet)
         else:
-            policy = self._listener
-            invoked_by = invoker_name(self.peer.uid, *policy.config.submitter_uids)
-            self.submitter = SubmissionConnection(policy, self.channel, self.peer, invoked_by)
+            self.submitter = SubmissionConnection(self._listener.context, self.channel, self.peer)
             self.submitter.on_packet(packet)
 
     def expire_idle(self, before: int) -> None:

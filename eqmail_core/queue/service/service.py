@@ -16,8 +16,9 @@ from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.queue.filesystem import FileSystem
-from eqmail_core.queue.service.listener import ListenerConfig, QueueListener
+from eqmail_core.queue.service.listener import QueueListener
 from eqmail_core.queue.service.opening import open_file_queue
+from eqmail_core.queue.service.submission_context import SubmissionContext
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
@@ -89,16 +90,26 @@ class QueueService:
         else:
             self._store, self._close_store = open_file_queue(NAME, site, loop, disk, controls)
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
-        config = ListenerConfig(
+        context = SubmissionContext(
+            disk,
+            self._store,
             submitter_uids(site),
-            scheduler,
             {daemon, scheduler},
-            controls.queueperuser,
             controls.queueunfinished,
             max(raise_descriptor_limit(_MAX_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
-            paths.pid,
+            controls.queueperuser,
         )
-        self._policy = QueueListener(NAME, loop, listener, disk, self._store, config, self._scheduler_left)
+        self._listener = QueueListener(
+            NAME,
+            loop,
+            listener,
+            self._store,
+            context,
+            controls.queueperuser,
+            scheduler,
+            paths.pid,
+            self._scheduler_left,
+        )
         loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
         MemoryTrimmer(loop, lambda: self._store.held)
         disk.pull_trigger(paths.trigger)
@@ -106,12 +117,12 @@ class QueueService:
     @property
     def has_scheduler(self) -> bool:
         """Whether the scheduler is connected."""
-        return self._policy.has_scheduler
+        return self._listener.has_scheduler
 
     def abandon(self) -> None:
         """Close everything without writing; only what is on the disk counts."""
         self._close_store()
-        self._policy.close_all()
+        self._listener.close_all()
         os.close(self._lock)
 
     def stop(self) -> None:
@@ -122,9 +133,9 @@ class QueueService:
         if self._is_leaving:
             return
         self._is_leaving = True
-        self._policy.close()
-        if self._policy.has_scheduler:
-            self._loop.call_later(STOP_TIMEOUT_S, self._policy.close_all)
+        self._listener.close()
+        if self._listener.has_scheduler:
+            self._loop.call_later(STOP_TIMEOUT_S, self._listener.close_all)
         else:
             self._empty()
 
@@ -136,7 +147,7 @@ class QueueService:
             self._loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
 
     def _spill_if_away(self) -> None:
-        if not self._policy.has_scheduler and not self._is_leaving and self._store.held:
+        if not self._listener.has_scheduler and not self._is_leaving and self._store.held:
             log_line(NAME, f"warning: no scheduler: {self._store.held} messages become files")
             self._store.spill()
 
@@ -147,7 +158,7 @@ class QueueService:
     def _emptied(self) -> None:
         if self._store.held:
             log_line(NAME, f"warning: {self._store.held} messages stay in the journal until the next start")
-        self._policy.close_all()
+        self._listener.close_all()
         self._loop.stop()
 
     def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -10,19 +10,16 @@ Fails: a malformed packet ends the connection; a fault of a message is an exit c
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 from zlib import crc32
 
 from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.mail.received import invoked_line
-from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.budget import SubmitterBudget
-from eqmail_core.queue.service.ports import SubmissionStore
+from eqmail_core.queue.service.submission_context import SubmissionContext
 from eqmail_core.site.accounts import PeerCredentials
 
 SMALL_BODY_BYTES = 65536
@@ -40,37 +37,6 @@ MAX_OPEN_OF_USER = 8
 LIFETIME_S = 86400
 IDLE_S = 300
 """Seconds without a piece after which an unfinished message may be dropped when others need its room."""
-
-
-class QueueContext(Protocol):
-    """State and services that all submission connections share."""
-
-    disk: FileSystem
-
-    @property
-    def store(self) -> SubmissionStore:
-        """Where messages are kept."""
-
-    memory: SubmitterBudget
-    places: SubmitterBudget
-
-    def now(self) -> int:
-        """Seconds since the epoch."""
-
-    def date(self, now: int) -> bytes:
-        """Render `now` as in a Received line."""
-
-    def next_qp(self) -> int:
-        """Return a unique number for a message of a process that submits several."""
-
-    def is_account(self, uid: int) -> bool:
-        """Return whether this is a mail account."""
-
-    def make_room(self) -> None:
-        """Drop idle unfinished messages of ordinary users."""
-
-    def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
-        """Note that `size` more bytes wait for the disk (fewer when negative); the channel may be paused."""
 
 
 class PartialMessage:
@@ -95,16 +61,13 @@ class PartialMessage:
 
 
 class SubmissionConnection:
-    """A connection of a client with these credentials.
+    """A connection of a client with these credentials."""
 
-    `invoked_by` is written into its Received lines.
-    """
-
-    def __init__(self, context: QueueContext, channel: AsyncChannel, peer: PeerCredentials, invoked_by: bytes) -> None:
+    def __init__(self, context: SubmissionContext, channel: AsyncChannel, peer: PeerCredentials) -> None:
         self._context = context
         self._channel = channel
         self._peer = peer
-        self._invoked_by = invoked_by
+        self._invoked_by = context.invoked_by(peer.uid)
         self._partial: dict[int, PartialMessage] = {}
         self._has_submitted = False
         self._unanswered = 0

@@ -196,23 +196,23 @@ def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: 
 
 
 def test_only_the_scheduler_may_register(harness: QueueHarness) -> None:
-    harness.service._policy.config.scheduler = os.getuid() + 1
+    harness.service._listener.scheduler_uid = os.getuid() + 1
     sock = connect_to(harness.path, 60)
     sock.send(admission.HELLO)
-    harness.until(lambda: not harness.service._policy._open_connections)
+    harness.until(lambda: not harness.service._listener._open_connections)
     assert harness.receive(sock) == b""
     sock.close()
 
 
 def test_connections_per_user_are_limited(harness: QueueHarness) -> None:
-    policy_config = harness.service._policy.config
-    policy_config.accounts.clear()
-    policy_config.per_user = 2
+    listener = harness.service._listener
+    listener.context.accounts.clear()
+    listener.per_user = 2
     socks = [connect_to(harness.path, 60) for _ in range(3)]
-    harness.until(lambda: len(harness.service._policy._open_connections) == 2)
+    harness.until(lambda: len(harness.service._listener._open_connections) == 2)
     assert harness.receive(socks[2]) == b""
     socks[0].close()
-    harness.until(lambda: len(harness.service._policy._open_connections) == 1)
+    harness.until(lambda: len(harness.service._listener._open_connections) == 1)
     again = connect_to(harness.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
     assert wire.split_result(harness.receive(again))[:2] == (7, 0)
@@ -224,7 +224,7 @@ def test_connections_per_user_are_limited(harness: QueueHarness) -> None:
 def test_malformed_packets_end_their_connection_only(harness: QueueHarness, packet: bytes) -> None:
     sock = connect_to(harness.path, 60)
     sock.send(packet)
-    harness.until(lambda: not harness.service._policy._open_connections)
+    harness.until(lambda: not harness.service._listener._open_connections)
     assert harness.receive(sock) == b""
     sock.close()
     assert submit(harness, MESSAGE).codes == [0]
@@ -244,7 +244,7 @@ def test_a_client_that_goes_away_leaves_nothing(harness: QueueHarness) -> None:
 def test_submitters_over_the_limit_wait_and_lose_nothing(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eqmail_core.queue.service.listener.MAX_LOAD", 100_000)
+    monkeypatch.setattr("eqmail_core.queue.service.submission_context.MAX_LOAD", 100_000)
     scheduler = harness.scheduler()
     assert submit(harness, *([b"y" * 40000] * 300)).codes == [0] * 300
     harness.until(lambda: len(scheduler.admitted) == 300)
@@ -314,7 +314,7 @@ def test_two_services_never_work_on_one_queue(harness: QueueHarness) -> None:
 
 def as_ordinary_user(harness: QueueHarness) -> None:
     """From now on our own account does not count as a mail account."""
-    harness.service._policy.config.accounts.clear()
+    harness.service._listener.context.accounts.clear()
 
 
 def put(harness: QueueHarness, sock: socket.socket, packet: bytes) -> None:
@@ -334,7 +334,7 @@ def put(harness: QueueHarness, sock: socket.socket, packet: bytes) -> None:
 
 def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(harness: QueueHarness) -> None:
     as_ordinary_user(harness)
-    memory = harness.service._policy.memory
+    memory = harness.service._listener.context.memory
     memory._whole, memory._limit_of_one = 4 << 20, 1 << 20
     sock = connect_to(harness.path, 60)
     for tag in range(8):
@@ -356,8 +356,8 @@ def test_an_ordinary_connection_has_few_unfinished_messages(harness: QueueHarnes
     for tag in range(9):
         put(harness, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
         put(harness, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
-    harness.until(lambda: not harness.service._policy._open_connections)
-    assert harness.service._policy.places.total == harness.service._policy.memory.total == 0
+    harness.until(lambda: not harness.service._listener._open_connections)
+    assert harness.service._listener.context.places.total == harness.service._listener.context.memory.total == 0
     sock.close()
 
 
@@ -365,14 +365,14 @@ def test_idle_connections_are_closed_when_another_needs_the_slot(
     harness: QueueHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_ordinary_user(harness)
-    reception = harness.service._policy
-    reception.places._limit_of_one = 4
-    now = reception.now()
-    monkeypatch.setattr(reception, "now", lambda: now)
+    context = harness.service._listener.context
+    context.places._limit_of_one = 4
+    now = context.now()
+    monkeypatch.setattr(context, "now", lambda: now)
     idle = [connect_to(harness.path, 60) for _ in range(2)]
     for sock in idle:
         sock.send(wire.tagged(wire.BODY, 1, b"begun"))
-    harness.until(lambda: reception.places.total == 4)
+    harness.until(lambda: context.places.total == 4)
     third = connect_to(harness.path, 60)
     assert harness.receive(third) == b""
     third.close()

@@ -6,8 +6,9 @@ Exits: 0, 111 when the queue cannot be read or repaired.  Source: programs.md 1.
 from contextlib import suppress
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, repair
+from eqmail_core.queue.admin.repair import examine, repair
 from eqmail_core.queue.format.listing import check_lines
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
@@ -51,7 +52,7 @@ def _check(site: Site) -> bytes:
 
 def _fix(site: Site) -> bytes:
     with suppress(FileNotFoundError):
-        lock_queue(site.queue)
+        lock_scheduling(site.queue)
     repair(site)
     return b"Fixing queue ...done!\n"
 

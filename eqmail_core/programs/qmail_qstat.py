@@ -7,10 +7,10 @@ from signal import SIG_DFL, SIGPIPE, signal
 
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.queue.admin.qstat import ACTIONS, OPTIONS, NoSuchMessage, count_all
-from eqmail_core.queue.admin.repair import QueueInUse
 from eqmail_core.queue.admin.scheduler_client import scheduler_state_if_allowed
 from eqmail_core.queue.admin.shared import open_shared_queue
 from eqmail_core.queue.format.listing import count_lines
+from eqmail_core.queue.lock import QueueInUse
 from eqmail_core.queue.scan import count
 from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site

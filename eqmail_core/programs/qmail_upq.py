@@ -4,7 +4,8 @@ Exits: 0, 111.  Source: programs.md 1.3; qmail-upq(8).
 """
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.admin.repair import QueueInUse, lock_queue, resplit
+from eqmail_core.queue.admin.repair import resplit
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
@@ -14,7 +15,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Move what lies in a wrong folder."""
     site = read_site(environ)
     try:
-        lock_queue(site.queue)
+        lock_scheduling(site.queue)
         resplit(site)
     except QueueInUse:
         log_line("qmail-upq", "fatal: qmail-send is running, stop it first")

@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from eqmail_core.outcome import EXIT_TEMPORARY, DeliveryResult
 from eqmail_core.queue.files import QueueFiles
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
-from eqmail_core.scheduler.core import UMASK, SchedulerCore, SchedulerSettings, SchedulerStartError, Trigger, lock_queue
+from eqmail_core.scheduler.core import (
+    UMASK,
+    SchedulerCore,
+    SchedulerSettings,
+    SchedulerStartError,
+    Trigger,
+    lock_for_scheduler,
+)
 from eqmail_core.scheduler.inject_program import ProgramInjector
 from eqmail_core.scheduler.ports import Delivery, InlineExecutor
 from eqmail_core.site.site import Site
@@ -117,7 +124,7 @@ class ClassicSend:
 
     def __init__(self, site: Site, environ: Mapping[bytes, bytes]) -> None:
         settings = SchedulerSettings(site)
-        self._mutex = lock_queue(site)
+        self._mutex = lock_for_scheduler(site)
         limits = tuple(min(limit, _spawn_limit(fd)) for limit, fd in zip(settings.limits, SPAWN_FROM, strict=True))
         files = QueueFiles(site.queue)
         self._spawners = tuple(SpawnerPipe(files, SPAWN_TO[c], SPAWN_FROM[c], limits[c]) for c in (LOCAL, REMOTE))

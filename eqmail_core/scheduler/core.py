@@ -1,6 +1,5 @@
 """What the classic and the resident qmail-send have in common, assembled around their ports."""
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import REMOTE
 from eqmail_core.queue.format.recipient_list import MARK_TODO
 from eqmail_core.queue.format.send_log import log_lines
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.attempt_log import AttemptLog
@@ -93,20 +93,16 @@ def _routes(controls: Controls) -> Routes:
     )
 
 
-def lock_queue(site: Site) -> int:
-    """Take the lock that allows one scheduler per queue; the descriptor holds it.  Fails: SchedulerStartError."""
+def lock_for_scheduler(site: Site) -> int:
+    """Be the one scheduler of the queue; the descriptor holds the lock.  Fails: SchedulerStartError."""
     if not os.path.isdir(site.queue.root):
         raise SchedulerStartError(b"unable to switch to queue directory")
     try:
-        fd = os.open(site.queue.sendmutex, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return lock_scheduling(site.queue)
+    except QueueInUse as error:
+        raise SchedulerStartError(b"qmail-send is already running") from error
     except OSError as error:
         raise SchedulerStartError(b"unable to open mutex") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise SchedulerStartError(b"qmail-send is already running") from error
-    return fd
 
 
 class Trigger:

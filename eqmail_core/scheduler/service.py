@@ -28,7 +28,14 @@ from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.scheduler.control import SchedulerControl
 from eqmail_core.scheduler.control_server import ControlServer
-from eqmail_core.scheduler.core import UMASK, SchedulerCore, SchedulerSettings, SchedulerStartError, Trigger, lock_queue
+from eqmail_core.scheduler.core import (
+    UMASK,
+    SchedulerCore,
+    SchedulerSettings,
+    SchedulerStartError,
+    Trigger,
+    lock_for_scheduler,
+)
 from eqmail_core.scheduler.deliverer_links import DelivererLink, Deliverers
 from eqmail_core.scheduler.inject_program import ProgramInjector
 from eqmail_core.scheduler.inject_stream import StreamInjector
@@ -75,7 +82,7 @@ class ResidentSend:
         self._loop = loop
         self._log_fd = log_fd
         settings = SchedulerSettings(site)
-        self._mutex = lock_queue(site)
+        self._mutex = lock_for_scheduler(site)
         self._parent = ParentMonitor()
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from eqmail_core.queue.admin.journal_status import read_journal_status
-from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
 from eqmail_core.queue.format.journal_damage import describe_damage
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111, NETQMAIL, Layout
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
@@ -132,7 +132,7 @@ def _demand_theirs(path: str, numbers: set[int]) -> None:
 def runs(site: Site) -> bool:
     """Whether a scheduler works on the queue of this home."""
     try:
-        os.close(lock_queue(site.queue))
+        os.close(lock_scheduling(site.queue))
     except QueueInUse:
         return True
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def lock_source_queue(*sites: Site) -> Iterator[None]:
     with ExitStack() as stack:
         for site in sites:
             try:
-                stack.callback(os.close, lock_queue(site.queue))
+                stack.callback(os.close, lock_scheduling(site.queue))
             except QueueInUse:
                 raise EqmailError(f"qmail-send of {site.home} is running; stop it first, then come again") from None
             except FileNotFoundError:

@@ -9,10 +9,11 @@ import os
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.queue.admin.actions import drop_recipients, fail_recipients, set_due, stamp_of
-from eqmail_core.queue.admin.repair import lock_queue, remove_message
+from eqmail_core.queue.admin.repair import remove_message
 from eqmail_core.queue.admin.scheduler_client import SchedulerClient, SchedulerState, connect_to_scheduler
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.lock import lock_scheduling
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.privileges import become_user
 
@@ -33,7 +34,7 @@ class OfflineQueueControl:
     """
 
     def __init__(self, site: "Site", now: int) -> None:
-        self._lock = lock_queue(site.queue)
+        self._lock = lock_scheduling(site.queue)
         self._files = QueueFiles(site.queue)
         self._original_address = _original_address_of(site)
         self._actions: dict[bytes, Callable[[int], object]] = {

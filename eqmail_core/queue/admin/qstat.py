@@ -7,9 +7,10 @@ Source: programs.md 1.1 (qmail-qstat of eQmail after 1.09).
 import os
 
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
-from eqmail_core.queue.admin.repair import lock_queue, remove_message
+from eqmail_core.queue.admin.repair import remove_message
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.listing import recipient_line
+from eqmail_core.queue.lock import lock_scheduling
 from eqmail_core.queue.scan import count, numbers_in
 from eqmail_core.system.files import CHUNK
 
@@ -92,7 +93,7 @@ def _of_channel(channel: str) -> "Callable[[QueuePaths, bytes], Iterator[bytes]]
 
 def _delete(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
     number = _number(value)
-    lock = lock_queue(queue)
+    lock = lock_scheduling(queue)
     try:
         if not remove_message(queue, number):
             raise NoSuchMessage
@@ -102,7 +103,7 @@ def _delete(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
 
 
 def _delete_all(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
-    lock = lock_queue(queue)
+    lock = lock_scheduling(queue)
     try:
         for number in sorted({*numbers_in(queue.mess_dirs()), *numbers_in(queue.info_dirs())}):
             remove_message(queue, number)

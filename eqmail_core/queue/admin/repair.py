@@ -9,7 +9,6 @@ Source: queue.md 3.1, 3.2; programs.md (qmail-fixq, qmail-upq).
 import grp
 import os
 import stat
-from fcntl import LOCK_EX, LOCK_NB, flock
 
 from eqmail_core.queue.format.tree import (
     FIFO,
@@ -36,10 +35,6 @@ _MAX_LINKS = 2
 _SAFELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class QueueInUse(Exception):
-    """The scheduler runs, so the queue must not be changed."""
-
-
 class Findings:
     """Results of a check: each True if correct."""
 
@@ -49,20 +44,6 @@ class Findings:
         self.split = split
         self.user_lookup = user_lookup
         self.modes = modes
-
-
-def lock_queue(queue: "QueuePaths") -> int:
-    """Keep the scheduler from running for as long as the returned descriptor is open.
-
-    Fails: QueueInUse; OSError where there is no queue.
-    """
-    fd = os.open(queue.sendmutex, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        flock(fd, LOCK_EX | LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        raise QueueInUse from error
-    return fd
 
 
 def examine(site: "Site") -> Findings:

@@ -6,7 +6,6 @@ Fails: QueueServiceError before anything was changed; any bug ends the process, 
 """
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.lock import QueueInUse, lock_journal
 from eqmail_core.queue.service.listener import QueueListener
 from eqmail_core.queue.service.opening import open_file_queue
 from eqmail_core.queue.service.submission_context import SubmissionContext
@@ -77,7 +77,7 @@ class QueueService:
     def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         self.error: BaseException | None = None
         self._loop = loop
-        self._lock = lock_queue(site)
+        self._lock = _lock(site)
         self._is_leaving = self._is_emptying = False
         controls = controls_in(site.control, read_file)
         disk, paths = FileSystem(), site.queue
@@ -169,19 +169,10 @@ class QueueService:
         loop.stop()
 
 
-def lock_queue(site: Site) -> int:
-    """Lock the queue for as long as the returned descriptor is open.
-
-    Creates the journal's folder if needed.
-    Fails: QueueServiceError.
-    """
-    folder = site.queue.journal
+def _lock(site: Site) -> int:
     try:
-        os.makedirs(folder, 0o700, exist_ok=True)
-        fd = os.open(f"{folder}/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        return lock_journal(site.queue)
+    except QueueInUse as error:
         raise QueueServiceError("another queue service works on this queue") from error
     except OSError as error:
-        raise QueueServiceError(f"{folder}: {error.strerror}") from error
-    return fd
+        raise QueueServiceError(f"{site.queue.journal}: {error.strerror}") from error

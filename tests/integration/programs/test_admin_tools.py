@@ -19,7 +19,8 @@ from eqmail_core.programs import (
     qmail_upq,
     tcprules,
 )
-from eqmail_core.queue.admin.repair import lock_queue, repair
+from eqmail_core.queue.admin.repair import repair
+from eqmail_core.queue.lock import lock_scheduling
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE, render_site
 
@@ -90,7 +91,7 @@ def test_qstat_does_what_its_options_say(
 def test_nothing_changes_the_queue_under_the_scheduler(
     site: Site, program: ModuleType, words: list[bytes], capfdbinary: Capture
 ) -> None:
-    lock = lock_queue(site.queue)
+    lock = lock_scheduling(site.queue)
     try:
         assert program.main(words, environ(site)) == 111
     finally:

@@ -19,7 +19,9 @@ from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.todo import parse_todo
+from eqmail_core.queue.lock import QueueInUse, lock_journal
 from eqmail_core.queue.service.budget import SubmitterBudget
+from eqmail_core.queue.service.service import QueueService, QueueServiceError
 from tests.support.queue_harness import QueueHarness, make_site
 
 ROOT = Path(__file__).parents[3]
@@ -303,10 +305,13 @@ def test_qmail_queue_passes_on_a_long_message(harness: QueueHarness) -> None:
 
 
 def test_two_services_never_work_on_one_queue(harness: QueueHarness) -> None:
-    from eqmail_core.queue.service.service import QueueServiceError, lock_queue
-
-    with pytest.raises(QueueServiceError):
-        lock_queue(harness.site)
+    with pytest.raises(QueueInUse):
+        lock_journal(harness.site.queue)
+    with (
+        socket.socket() as listener,
+        pytest.raises(QueueServiceError, match="another queue service works on this queue"),
+    ):
+        QueueService(harness.site, listener, harness.loop)
 
 
 # What an ordinary user may take.

@@ -10,9 +10,10 @@ from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
 from eqmail_core.queue.admin.control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, OfflineQueueControl, open_control
 from eqmail_core.queue.admin.copy import copy_message
 from eqmail_core.queue.admin.messages import PartitionReader, QueuedMessage, each_message
-from eqmail_core.queue.admin.repair import QueueInUse, repair
+from eqmail_core.queue.admin.repair import repair
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.lock import QueueInUse
 from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.site.layout import NETQMAIL, QueuePaths
 from eqmail_core.site.site import Site

@@ -8,7 +8,8 @@ import pytest
 
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.qstat import ACTIONS, NoSuchMessage
-from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, remove_message, repair, resplit
+from eqmail_core.queue.admin.repair import examine, remove_message, repair, resplit
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.queue.scan import count
 from eqmail_core.site.layout import EQMAIL_109, NETQMAIL, Layout
 from eqmail_core.site.site import Site
@@ -109,7 +110,7 @@ def test_nothing_is_deleted_while_the_scheduler_runs(site: Site) -> None:
     finally:
         os.close(fd)
     assert [it.number for it in each_message(site.queue, None, QueuedMessage.whole)] == [4]
-    os.close(lock_queue(site.queue))
+    os.close(lock_scheduling(site.queue))
 
 
 def test_one_message_is_deleted_by_its_number(site: Site) -> None:

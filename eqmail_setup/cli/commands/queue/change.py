@@ -9,7 +9,7 @@ import click
 
 from eqmail_core.queue.admin.control import MOVE
 from eqmail_core.queue.admin.messages import QueuedMessage
-from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
+from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.commands.queue.common import (
     controlled,
@@ -146,7 +146,7 @@ def move_messages(
     if dry_run:
         return _preview(site, chosen, _MOVED, as_json)
     try:
-        lock = lock_queue(target.queue)
+        lock = lock_scheduling(target.queue)
     except QueueInUse:
         raise EqmailError(f"the services of {target.home} are running; stop them first") from None
     try:

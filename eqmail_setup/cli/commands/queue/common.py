@@ -12,8 +12,8 @@ from eqmail_core.queue.admin.attempts import load_attempts
 from eqmail_core.queue.admin.control import QueueControl, open_control
 from eqmail_core.queue.admin.filter import BadFilter, parse_filter
 from eqmail_core.queue.admin.messages import QueuedMessage
-from eqmail_core.queue.admin.repair import QueueInUse
 from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
+from eqmail_core.queue.lock import QueueInUse
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.privileges import PrivilegeError

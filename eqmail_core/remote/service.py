@@ -19,7 +19,7 @@ from functools import partial
 from eqmail_core.dns import resolver
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.event_loop.async_listener import LoopListener
-from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.event_loop import begin_service, new_event_loop
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside, close_received
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest, report, split_order
@@ -31,8 +31,6 @@ from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.spawn.protocol import NO_MESSAGE
-from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.privileges import assume_role
 from eqmail_core.system.repeated_lines import say_seldom
 
 
@@ -157,11 +155,9 @@ class RequestConnection:
 def run(site: Site, listener: socket.socket) -> None:
     """Serve as the remote role until TERM."""
     resolver.preload()
-    forbid_io_uring()
-    assume_role(site, "qmailr")
+    begin_service(site, "qmailr")
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     loop = new_event_loop()
-    asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_serve(site, listener, owner))
     finally:

@@ -17,6 +17,7 @@ from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
 from eqmail_core.remote.signing import OriginRules
 from eqmail_core.remote.tls_policy import client_contexts
 from eqmail_core.site.site import Site
+from eqmail_core.system.files import file_fingerprint
 from eqmail_core.system.installation import read_controls
 
 TYPE_CHECKING = False
@@ -100,7 +101,7 @@ class SettingsSource:
         self._environ = environ
         self._bfrmt = f"{site.bin}/qmail-bfrmt"
         self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
-        self._fingerprints: list[tuple[int, int] | None] = []
+        self._fingerprints: list[tuple[int, int, int] | None] = []
         self._looked = 0.0
         self._settings: RemoteSettings | TemporaryFailure = TemporaryFailure(NO_CONTROLS)
 
@@ -109,7 +110,7 @@ class SettingsSource:
         now = time.monotonic()
         if now - self._looked >= CHECK_EVERY_S or not self._fingerprints:
             self._looked = now
-            stamps = [_file_fingerprint(path) for path in self._files]
+            stamps = [file_fingerprint(path) for path in self._files]
             if stamps != self._fingerprints:
                 self._fingerprints = stamps
                 self._settings = self._read()
@@ -150,11 +151,3 @@ class SettingsSource:
         remote = os.fsencode(f"{self._site.bin}/qmail-remote")
         is_script = self._site.layout.control == "control"
         return None if is_idle(controls.beforemote, is_script, remote) else os.fsencode(self._bfrmt)
-
-
-def _file_fingerprint(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino

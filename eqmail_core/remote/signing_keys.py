@@ -9,7 +9,7 @@ import os
 from eqmail_core.control.folders import DKIM_KEYS
 from eqmail_core.mail_auth.key_states import STATES_FILE, parse_states, signing_selectors
 from eqmail_core.outcome import TemporaryFailure
-from eqmail_core.system.files import read_file
+from eqmail_core.system.files import fingerprint_of, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MAX_DOMAINS = 1024
 """Most domains whose keys are kept in memory."""
 
 _SUFFIX = ".pem"
-_Fingerprint = tuple[int, int]
+_Fingerprint = tuple[int, int, int]
 
 
 class SigningKeys:
@@ -94,11 +94,10 @@ def _read_keys(folder: str, name: str) -> "list[DkimSigningKey]":
 
 def _fingerprint(path: str) -> _Fingerprint | None:
     try:
-        found = os.stat(path)
+        return fingerprint_of(os.stat(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise TemporaryFailure(
             b"Unable to look for DKIM keys: %b. (#4.3.0)" % (error.strerror or "").encode()
         ) from error
-    return found.st_mtime_ns, found.st_ino

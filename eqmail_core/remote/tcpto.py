@@ -11,7 +11,7 @@ from fcntl import LOCK_EX, flock
 
 from eqmail_core.remote.tcpto_table import TcptoEntry, after_attempt, is_to_skip, parse_table, records_of
 from eqmail_core.smtp.connect import counts_as_timeout, packed_address
-from eqmail_core.system.files import read_all, write_all
+from eqmail_core.system.files import fingerprint_of, read_all, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class TcptoCache:
 
     def __init__(self, path: str) -> None:
         self._file = TcptoFile(path)
-        self._fingerprint = (-1, -1)
+        self._fingerprint = (-1, -1, -1)
         self._entries: list[TcptoEntry] = []
 
     def clear(self) -> None:
@@ -125,8 +125,7 @@ class TcptoCache:
 
     def _reload(self) -> None:
         try:
-            found = os.stat(self._file.path)
-            fingerprint = (found.st_mtime_ns, found.st_ino)
+            fingerprint = fingerprint_of(os.stat(self._file.path))
             if fingerprint != self._fingerprint:
                 self._entries = [entry for entry in self._file.entries() if entry.count]
                 self._fingerprint = fingerprint

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.event_loop import begin_service, new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.event_loop.thread_executor import ThreadExecutor
@@ -47,8 +47,6 @@ from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import write_all
-from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.privileges import assume_role
 
 MEMORY_LIMIT = 20_000
 """Messages in memory at a time, at most; further ones go to the disk at once."""
@@ -301,13 +299,11 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
 
     `control`: the listening socket for administrators' requests.
     """
-    forbid_io_uring()
-    assume_role(site, "qmails")
+    begin_service(site, "qmails")
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     gc.set_threshold(_GC_THRESHOLD)
     loop = new_event_loop()
-    asyncio.set_event_loop(loop)
     try:
         ResidentSend(loop, site, log_fd, remotes, control).run()
     except SchedulerStartError as reason:

@@ -11,6 +11,7 @@ import ssl
 
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import HANDSHAKE
+from eqmail_core.system.files import fingerprint_of
 from eqmail_core.tls.client_policy import TlsPolicy, name_rejection_reason
 from eqmail_core.tls.error_text import tls_error_text
 
@@ -18,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Fingerprint = tuple[int, int]
+    Fingerprint = tuple[int, int, int]
 
     Terms = tuple[bytes, bytes]
     """The CA file that must verify the server (b"": none required), and the ciphers."""
@@ -71,7 +72,7 @@ class ClientTlsContexts:
         `said_by` is the file with the ciphers.  Fails: _TlsFileError.
         """
         authorities, ciphers = config
-        fingerprint = self._fingerprint(authorities) if authorities else (0, 0)
+        fingerprint = self._fingerprint(authorities) if authorities else (0, 0, 0)
         known = self._contexts.get(config)
         if known and known[0] == fingerprint:
             return known[1]
@@ -101,10 +102,9 @@ class ClientTlsContexts:
 
     def _fingerprint(self, path: bytes) -> "Fingerprint":
         try:
-            found = os.stat(f"{self._home}/{os.fsdecode(path)}")
+            return fingerprint_of(os.stat(f"{self._home}/{os.fsdecode(path)}"))
         except OSError as error:
             raise _TlsFileError(path + b": " + _error_text(error)) from error
-        return found.st_mtime_ns, found.st_ino
 
 
 class ClientTls:

@@ -13,21 +13,11 @@ from signal import SIGALRM, SIGHUP
 from typing import TYPE_CHECKING
 
 from eqmail_core.control.controls import Controls
+from eqmail_core.dns import resolver
+from eqmail_core.mail import domain_name
 from eqmail_core.service.record import write_listeners, write_record
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
-from eqmail_core.supervisor import (
-    local_service as local,
-)
-from eqmail_core.supervisor import (
-    queue_service as queue,
-)
-from eqmail_core.supervisor import (
-    remote_service as remote,
-)
-from eqmail_core.supervisor import (
-    send_service as send,
-)
 from eqmail_core.supervisor.service_manager import ServiceManager
 from eqmail_core.supervisor.service_process import SupervisedService
 from eqmail_core.supervisor.start import listen_for_services, listen_for_workers, lock_installation, smtp_listeners
@@ -40,6 +30,10 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.server.listener import SmtpListener
 
 DEFAULT_DELIVERY = b"./Mailbox"
+
+_QUEUE, _SCHEDULER = "eqmail_core.queue.service.service", "eqmail_core.scheduler.service"
+_REMOTE, _LOCAL = "eqmail_core.remote.service", "eqmail_core.local.service.spawner"
+_SMTP = "eqmail_core.smtpd.server.service"
 
 
 def supervisor(
@@ -67,41 +61,45 @@ def build_services(site: Site, controls: Controls, addresses: list[str], words: 
     at = listen_for_services(site, with_handover)
     default = words[0] if words else DEFAULT_DELIVERY
     carry = controls.localcarrier, local_share(site, controls)
-    deliver = partial(local.run, site, default, at["local"], at["lookup"], *carry)
+    deliver = partial(_run_local, site, default, at["local"], at["lookup"], *carry)
     remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
-    schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
+    schedule = partial(_run_scheduler, site, log_fd, list(remotes), at["send"])
     services += [
         SupervisedService(
-            "lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load, purpose=f"local deliveries of {home}"
+            "lspawn",
+            deliver,
+            [at["local"], at["lookup"]],
+            2,
+            load=partial(import_module, _LOCAL),
+            purpose=f"local deliveries of {home}",
         ),
         # The successor of qmail-clean: it alone, as qmailq, removes files of the queue.
         SupervisedService(
-            *("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3),
-            load=queue.load,
+            *("queue", partial(_run_queue, site, at["queue"]), [at["queue"]], 3),
+            load=partial(import_module, _QUEUE),
             program="qmail-clean",
             purpose=f"queue of {home}",
         ),
         *(
             SupervisedService(
-                *("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load),
+                *("remote", partial(_run_remote, site, sock), [sock], 2, (SIGHUP,), _load_remote),
                 program="qmail-rspawn",
                 purpose=f"remote deliveries of {home}",
             )
             for sock in remotes.values()
         ),
         SupervisedService(
-            "send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load, purpose=f"scheduler of {home}"
+            "send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), _load_scheduler, purpose=f"scheduler of {home}"
         ),
     ]
+    load_smtp = partial(import_module, _SMTP)
     handover = at.get("smtp")
     sockets: list[socket.socket] = [*tcp] if handover is None else [*tcp, handover]
     for counters in SharedCounters(max(1, controls.smtpworkers)).all_counters() if sockets else ():
-        serve = partial(_serve_smtp, site, tcp, counters, handover)
+        serve = partial(_run_smtp, site, tcp, counters, handover)
         kept = (counters.counters.fd,)
         purpose = f"{' '.join(sock.address for sock in tcp) or 'connections of other programs'} of {home}"
-        services.append(
-            SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept, purpose=purpose)
-        )
+        services.append(SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), load_smtp, kept=kept, purpose=purpose))
     return services
 
 
@@ -114,11 +112,52 @@ def local_share(site: Site, controls: Controls) -> int:
     return controls.localperuser or (places if site.single_user else max(1, places // 2))
 
 
-def _load_smtp() -> None:
-    import_module("eqmail_core.smtpd.server.service")
+# The code of a service is loaded before its first start, so that later processes share it, and named where it runs.
 
 
-def _serve_smtp(
+def _load_scheduler() -> None:
+    import_module(_SCHEDULER)
+    domain_name.preload()
+
+
+def _load_remote() -> None:
+    import_module(_REMOTE)
+    resolver.preload()
+    domain_name.preload()
+
+
+def _run_queue(site: Site, listener: socket.socket) -> None:
+    from eqmail_core.queue.service.service import run
+
+    run(site, listener)
+
+
+def _run_scheduler(site: Site, log_fd: int, remotes: list[str], control: socket.socket) -> None:
+    from eqmail_core.scheduler.service import run
+
+    run(site, log_fd, remotes, control)
+
+
+def _run_remote(site: Site, listener: socket.socket) -> None:
+    from eqmail_core.remote.service import run
+
+    run(site, listener)
+
+
+def _run_local(
+    site: Site,
+    default_delivery: bytes,
+    listener: socket.socket,
+    lookup_listener: socket.socket,
+    with_carrier: bool,
+    at_once: int,
+) -> None:
+    from eqmail_core.local.service.spawner import run
+
+    run(site, default_delivery, listener, lookup_listener, with_carrier, at_once)
+
+
+def _run_smtp(
     site: Site, listeners: "list[SmtpListener]", counters: ProcessCounters, handover: "socket.socket | None"
 ) -> None:
     from eqmail_core.smtpd.server import service as smtp

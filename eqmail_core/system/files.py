@@ -112,6 +112,19 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str =
     sync_folder(os.path.dirname(path) or ".")
 
 
+def fingerprint_of(status: os.stat_result) -> tuple[int, int, int]:
+    """Return a value that changes with a file's content: nanoseconds of mtime, inode number, size in bytes."""
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def file_fingerprint(path: str) -> "tuple[int, int, int] | None":
+    """Return the fingerprint of a file; None where it cannot be looked at."""
+    try:
+        return fingerprint_of(os.stat(path))
+    except OSError:
+        return None
+
+
 def sync_folder(path: str) -> None:
     """Sync the entries of a folder to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

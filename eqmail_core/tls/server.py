@@ -9,6 +9,7 @@ Source: smtp-server.md 4.7 (qmail-smtpd.c tls_init); RFC 3207, RFC 8996 (no TLS 
 import os
 import ssl
 
+from eqmail_core.system.files import file_fingerprint
 from eqmail_core.text.sanitize import plain
 from eqmail_core.tls.error_text import tls_error_text
 from eqmail_core.tls.session_info import ServerTlsFiles, TlsHandshakeError, TlsSessionInfo, TlsUnavailable
@@ -194,18 +195,6 @@ def _do(what: str, action: "Callable[[], object]") -> None:
         action()
     except (OSError, ValueError) as error:
         raise TlsUnavailable(f"{what}: {tls_error_text(error)}") from error
-
-
-def file_fingerprint(path: str) -> "tuple[int, int, int] | None":
-    """Return a value that changes with the file's content; None if the file does not exist.
-
-    Nanoseconds of mtime, inode number, size in bytes.
-    """
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _name(certificate: "ssl._PeerCertRetDictType", whose: str) -> bytes:

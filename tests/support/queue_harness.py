@@ -6,10 +6,11 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.ipc import admission_protocol as admission_wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import connect_to, listen_at
-from eqmail_core.queue.service.service import QueueService, new_loop
+from eqmail_core.queue.service.service import QueueService
 from eqmail_core.site.site import Site
 
 TIMEOUT_S = 60.0
@@ -76,7 +77,7 @@ class QueueHarness:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.path = site.socket("queue")
-        self.loop = new_loop()
+        self.loop = new_event_loop()
         self.listener: socket.socket = listen_at(self.path, 0o600)
         self.service = QueueService(site, self.listener, self.loop)
 

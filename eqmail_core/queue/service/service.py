@@ -11,7 +11,7 @@ import signal
 import socket
 
 from eqmail_core.control.controls import controls_in
-from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.event_loop import begin_service, new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.queue.filesystem import FileSystem
@@ -23,9 +23,7 @@ from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import read_file
-from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
-from eqmail_core.system.privileges import assume_role
 from eqmail_core.system.role_ids import submitter_uids, uid_of
 
 NAME = "qmail-queue"
@@ -49,10 +47,9 @@ def run(site: Site, listener: socket.socket) -> None:
 
     Fails: QueueServiceError, PrivilegeError.
     """
-    forbid_io_uring()
-    assume_role(site, "qmailq")
+    begin_service(site, "qmailq")
     os.umask(0o033)
-    loop = new_loop()
+    loop = new_event_loop()
     service = QueueService(site, listener, loop)
     install_signal_handlers(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
     tell_ready()
@@ -63,12 +60,6 @@ def run(site: Site, listener: socket.socket) -> None:
         loop.close()
     if service.error is not None:
         raise service.error
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Return the fastest event loop available."""
-    loop: asyncio.AbstractEventLoop = new_event_loop()
-    return loop
 
 
 class QueueService:

@@ -23,7 +23,7 @@ from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns import resolver
-from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.event_loop import begin_service, new_event_loop
 from eqmail_core.filters import async_milter as milter_on_loop
 from eqmail_core.filters import python_checks
 from eqmail_core.filters.chain import load_checks
@@ -44,13 +44,12 @@ from eqmail_core.smtpd.server.handover_receiver import HandoverListener
 from eqmail_core.smtpd.server.listener import SmtpListener
 from eqmail_core.smtpd.server.service_settings import read_settings
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
+from eqmail_core.system.files import file_fingerprint
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.system.privileges import PrivilegeError, assume_role
+from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.system.repeated_lines import say_seldom
-from eqmail_core.tls.server import file_fingerprint
 
 NAME = "smtpd"
 
@@ -79,8 +78,7 @@ def run(
     try:
         resolver.preload()
         domain_name.preload()
-        forbid_io_uring()
-        assume_role(site, "qmaild")
+        begin_service(site, "qmaild")
         os.chdir(site.home)
         # Foreign code: it never runs with more rights than a client's session has.
         load_checks(read_controls(site, environ).smtpchecks)
@@ -89,7 +87,6 @@ def run(
         _fail(str(reason))
     raise_descriptor_limit()
     loop = new_event_loop()
-    asyncio.set_event_loop(loop)
     link = AsyncQueueClient(loop, site.socket("queue"))
     context = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _log), counters)
     gc.freeze()

@@ -19,7 +19,7 @@ from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 SERVICE = """
 import socket, sys
-from eqmail_core.supervisor.remote_service import run
+from eqmail_core.remote.service import run
 from eqmail_core.site.site import Site
 run(Site(home=sys.argv[1], single_user=True), socket.socket(fileno=int(sys.argv[2])))
 """

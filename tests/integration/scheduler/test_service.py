@@ -66,9 +66,7 @@ class ServiceHarness:
         self.queue_end = listen_at(self.site.socket("queue"), 0o600)
         self.local_end = listen_at(self.site.socket("local"), 0o600)
         self.remote_end = listen_at(self.site.socket("remote"), 0o600)
-        code = (
-            "import sys; from eqmail_core.supervisor.send_service import run; from eqmail_core.site.site import Site; "
-        )
+        code = "import sys; from eqmail_core.scheduler.service import run; from eqmail_core.site.site import Site; "
         code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=log, cwd=ROOT)
@@ -351,7 +349,7 @@ def test_hup_rereads_the_domains(harness: ServiceHarness) -> None:
 
 
 def test_only_one_scheduler_serves_a_queue(harness: ServiceHarness) -> None:
-    code = "import sys; from eqmail_core.supervisor.send_service import run; from eqmail_core.site.site import Site; "
+    code = "import sys; from eqmail_core.scheduler.service import run; from eqmail_core.site.site import Site; "
     code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
     second = subprocess.run(
         [sys.executable, "-c", code, harness.site.home], capture_output=True, check=False, cwd=ROOT, timeout=TIMEOUT_S

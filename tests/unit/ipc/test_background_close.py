@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.ipc import background_close as closing
 from eqmail_core.ipc import packet_socket as sockets
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside, close_received
 from eqmail_core.ipc.packet_socket import connect_to, hang_up, listen_at, refuse_descriptors
 from eqmail_core.ipc.selector_channel import SelectorChannel
-from eqmail_core.queue.service.service import new_loop
 
 WAIT_S = 20.0
 
@@ -117,7 +117,7 @@ def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_channel_disconnects_a_peer_that_sends_descriptors(old_kernel: None, lingering: socket.socket) -> None:
-    loop = new_loop()
+    loop = new_event_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     got: list[bytes] = []
     channel = AsyncChannel(loop, one, lambda packet, fd: got.append(packet), loop.stop)
@@ -133,7 +133,7 @@ def test_a_channel_disconnects_a_peer_that_sends_descriptors(old_kernel: None, l
 
 
 def test_closing_a_channel_does_not_wait_for_unread_data(old_kernel: None, lingering: socket.socket) -> None:
-    loop = new_loop()
+    loop = new_event_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = AsyncChannel(loop, one, lambda packet, fd: None, lambda: None)
     for _ in range(3):
@@ -169,7 +169,7 @@ def test_closing_a_rejected_peer_never_blocks(old_kernel: None, lingering: socke
 
 
 def test_a_channel_that_pauses_takes_nothing_more() -> None:
-    loop = new_loop()
+    loop = new_event_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     got: list[bytes] = []
 

@@ -15,6 +15,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "domains": ("undeliverable",),
     "relaying": ("backscatter", "everybody", "open", "rules", "stale-rules", "unreadable"),
     "certificates": ("expired", "expires", "no-key", "open-key", "pair", "unreadable"),
+    "dkim": ("missing", "none-active", "owner", "readable", "states"),
     "filters": ("check", "milter"),
     "scripts": ("checker", "memory"),
     "programs": ("home", "instruction", "link", "script", "sendmail"),
@@ -34,7 +35,7 @@ IDS: dict[str, tuple[str, ...]] = {
         "submission",
     ),
     "selftest": ("auth", "dialogue", "postmaster", "relays", "tls", "trusted"),
-    "dns": ("address", "dmarc", "mx", "mx-address", "reverse", "spf", "unanswered"),
+    "dns": ("address", "dkim", "dmarc", "mx", "mx-address", "reverse", "spf", "unanswered"),
 }
 """Names by group."""
 

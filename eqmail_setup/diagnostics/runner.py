@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.site.site import Site
-from eqmail_setup.diagnostics.checks import deliverability, dns, services, settings
+from eqmail_setup.diagnostics.checks import deliverability, dns, mail_auth, services, settings
 from eqmail_setup.diagnostics.checks.filters import check_filters
 from eqmail_setup.diagnostics.checks.old_programs import check_mailer, old_ways
 from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
@@ -35,12 +35,13 @@ CHECKS = {
     "domains": Check(_local(deliverability.check_domains)),
     "relaying": Check(_local(settings.check_relaying)),
     "certificates": Check(_local(settings.check_certificates)),
+    "dkim": Check(_local(mail_auth.check_keys)),
     "filters": Check(_local(check_filters)),
     "scripts": Check(_local(check_start_scripts)),
     "programs": Check(_local(old_ways, check_mailer)),
     "listening": Check(services.check_listening),
     "selftest": Check(services.check_open_relay),
-    "dns": Check(lambda site, addresses: dns.check_dns(site), asks_others=True),
+    "dns": Check(_local(dns.check_dns, mail_auth.check_records), asks_others=True),
 }
 """Every group, in the order in which it is examined."""
 

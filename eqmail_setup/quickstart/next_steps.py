@@ -9,9 +9,12 @@ import socket
 
 from eqmail_core.system.files import read_file
 from eqmail_setup.mail import certificates as keys
+from eqmail_setup.mail import dkim
+from eqmail_setup.network.records import DnsRecord
 from eqmail_setup.quickstart.plan import MAILDIR, QuickstartPlan
 from eqmail_setup.quickstart.preflight import addresses_of
 from eqmail_setup.templating import render
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
 # RFC 6186 and RFC 8314: where mail programs of people look.
 _SRV = (("submissions", "smtps"), ("submission", "submission"))
@@ -27,7 +30,9 @@ def dns_records(plan: QuickstartPlan) -> str:
     except ValueError:
         tlsa = "..."
     found = [(name, ports[service]) for name, service in _SRV if service in ports]
-    values = {"name": plan.name, "found": found, "tlsa": tlsa}
+    signing = dkim.records(plan.site, DiskFilesystem(plan.site.home), plan.name)
+    signing_lines = [DnsRecord(name, "TXT", text).zone_line() for name, text in signing]
+    values = {"name": plan.name, "found": found, "tlsa": tlsa, "dkim": signing_lines}
     ipv4, ipv6 = (public_address(family) for family in (socket.AF_INET, socket.AF_INET6))
     return render("quickstart/zone.j2", ipv4=ipv4, ipv6=ipv6, **values).decode()
 
@@ -55,6 +60,8 @@ def next_commands(plan: QuickstartPlan) -> list[tuple[str, str]]:
         ("cert renew", f"once a month, from cron: {keys.DEFAULT_DAYS} days are soon over"),
         ("doctor", "when the records are published: what is still wrong"),
     ]
+    if domain != name:
+        found.insert(1, (f"dkim generate {domain}", f"signatures for mail of people at {domain}"))
     if plan.target == MAILDIR:
         found.insert(0, ("alias add root NAME --replace", "who gets mail for root and postmaster"))
     commands = [(f"{program} {words}", purpose) for words, purpose in found]

@@ -7,10 +7,12 @@ Fails: Refusal for a target that cannot get mail.
 
 import pwd
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.filter_settings import MARK
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.tcpserver.rules_database import compile_rules
@@ -20,6 +22,7 @@ from eqmail_setup.installation.manifest import OwnershipPolicy, installation_man
 from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.mail import certificates as keys
 from eqmail_setup.mail import credentials as smtp_logins
+from eqmail_setup.mail import dkim
 from eqmail_setup.mail.aliases import plan_required_aliases
 from eqmail_setup.mail.users import PARTS, within
 from eqmail_setup.services.activation import plan_links
@@ -91,6 +94,7 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
     yield Controls.enhancedstatus.file, b"1\n"
     yield Controls.chunking.file, b"1\n"
     yield Controls.bounceformat.file, b"dsn\n"
+    yield Controls.authcheck.file, MARK + b"\n"
     yield Controls.smtpcheckpw.file, f"{site.bin}/qmail-chkpw\n".encode()
     yield Controls.smtpauthfailures.file, b"10\n"
     yield Controls.smtpperaddress.file, b"50\n"
@@ -114,6 +118,8 @@ def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Chang
     found += smtp_logins.plan_secrets_file(site, filesystem)
     if snapshot(keys.path_in(site), filesystem) is None:
         found += keys.plan_new_certificate(site, filesystem, (expected.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
+    if not dkim.signing_domains(site, filesystem):
+        found += dkim.plan_generate(site, filesystem, expected.name, time.time())
     found += plan_service_changes(expected, filesystem)
     return found + plan_records(site, filesystem, [bundle.record for bundle in expected.bundles])
 

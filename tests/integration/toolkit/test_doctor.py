@@ -522,3 +522,30 @@ def test_every_finding_of_the_source_is_in_the_table_of_names() -> None:
 def make_site(folder: Path) -> Site:
     """A site for several users below a folder; nothing of it is there."""
     return resolve_build_config(str(folder / "home"), {}, None)
+
+
+def test_keys_that_sign_are_looked_at(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", healthy, "dkim", "generate", "a.test"]) == 0
+    folder = Path(healthy, "control/dkim/a.test")
+    assert list(findings(healthy, capsys, "--only", "dkim")) == []
+    rsa, ed25519 = sorted(folder.glob("*.pem"), reverse=True)
+    rsa.chmod(0o444)
+    ed25519.unlink()
+    assert set(findings(healthy, capsys, "--only", "dkim")) == {"dkim.readable", "dkim.missing"}
+    states = folder / "states"
+    states.write_text(states.read_text().replace("active", "retiring"))
+    assert set(findings(healthy, capsys, "--only", "dkim")) == {"dkim.readable", "dkim.none-active"}
+    states.write_text("nonsense\n")
+    assert set(findings(healthy, capsys, "--only", "dkim")) == {"dkim.states"}
+
+
+def test_records_of_keys_that_sign_are_looked_for_in_the_dns(
+    healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", healthy, "dkim", "generate", "a.test"]) == 0
+    capsys.readouterr()
+    run(["--home", healthy, "doctor", "--json", "--only", "dns"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    facts = [item["message"] for item in found if item["id"] == "dns.dkim"]
+    assert len(facts) == 2
+    assert all("is missing in the DNS" in fact for fact in facts)

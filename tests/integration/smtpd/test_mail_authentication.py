@@ -13,6 +13,7 @@ from eqmail_core.mail_auth.auth_results import MethodResult, parse_results
 from tests.support.filtered_servers import KINDS, SmtpConversation, open_conversation
 from tests.support.mail_auth_harness import published, signed
 from tests.support.name_server import NameServer, Zone
+from tests.support.scripted_milter import ScriptedMilter
 from tests.support.smtp_servers import Home
 
 ZONE: Zone = {
@@ -229,3 +230,19 @@ def test_a_domain_with_names_without_end_is_bounded(tmp_path: Path, names: NameS
         ((_, text),) = client.queued()
     assert results(text)[0].result == b"temperror"
     assert len(names.asked) <= 2 * 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_filters_see_the_results_and_the_checks_what_was_received(tmp_path: Path, names: NameServer, kind: str) -> None:
+    """A milter that changes the body does so after the signatures were verified."""
+    message = signed(MESSAGE, now=int(time.time()))
+    with ScriptedMilter() as milter:
+        milter.script[b"E"] = [b"b" + b"another body\r\n", b"a"]
+        home = home_with(tmp_path, "mark", milters=f"{milter.address}\n")
+        with conversation(kind, home, names) as client:
+            assert send(client, message).startswith(b"250 ok ")
+            ((_, text),) = client.queued()
+        seen = [payload for connection in milter.received for letter, payload in connection if letter == b"L"]
+    assert any(payload.startswith(b"Authentication-Results\0") and b"dmarc=pass" in payload for payload in seen)
+    assert [it.result for it in results(text) if it.method == b"dkim"] == [b"pass", b"pass"]
+    assert text.endswith(b"\n\nanother body\n")

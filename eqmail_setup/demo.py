@@ -96,8 +96,8 @@ class Demo:
         write_line(f"\n3. to {address}, which a program in .qmail-count handles")
         self._inject(f"To: {address}\nSubject: Hello, program\n\none\ntwo\nthree\n")
         self._wait_for(3, (self._ann / "handled").exists, "the program does not run")
-        write_line(f"\n4. to nobody@{HOST}, who does not exist: it comes back")
-        self._inject(f"To: nobody@{HOST}\nSubject: Hello, nobody\n\nIs anybody there?\n")
+        write_line(f"\n4. to unknown@{HOST}, which does not exist: it bounces")
+        self._inject(f"To: unknown@{HOST}\nSubject: Hello\n\nIs anybody there?\n")
         self._wait_for(5, lambda: self._delivered() == 3, "the bounce does not arrive")
 
     def show(self) -> None:

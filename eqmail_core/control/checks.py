@@ -165,7 +165,7 @@ def _route(value: bytes) -> str:
     target, blank, credentials = rest.partition(b" ")
     port = target.rpartition(b"]")[2].partition(b":")[2]
     if port and not (port.isdigit() and 0 < int(port[:6]) < 1 << 16):
-        return "has a port that is none"
+        return "has an invalid port"
     if blank and b" " not in credentials.strip():
         return "has a user without a password"
     return _key(key)

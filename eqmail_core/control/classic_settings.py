@@ -176,9 +176,9 @@ class ClassicSettings(ControlSet):
         used_by=("qmail-pwrap", SMTPD),
     )
     clientca = Opaque(
-        "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
+        "Certificate authorities of clients, PEM. A client whose certificate one of them signed, and "
         "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, "
-        "and one that shows a certificate of somebody else cannot use TLS.",
+        "and one with a certificate of another authority cannot use TLS.",
         file="clientca.pem",
         default=None,
         used_by=(SMTPD,),

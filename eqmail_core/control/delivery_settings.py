@@ -54,7 +54,7 @@ class DeliverySettings(ControlSet):
         since="eqmail 2",
     )
     tlsdestciphers = Map(
-        "Ciphers that this host offers to some servers in the place of tlsclientciphers, HOST:CIPHERS, in the notation "
+        "Ciphers that this host offers to some servers instead of tlsclientciphers, HOST:CIPHERS, in the notation "
         "of OpenSSL. HOST is the name of the server, as in tlshosts; .DOMAIN stands for every host below it.",
         default=None,
         used_by=(REMOTE,),
@@ -191,7 +191,7 @@ class DeliverySettings(ControlSet):
         since="eqmail 2",
     )
     delaywarning = Seconds(
-        "Age at which the sender of a message is told once that it still waits; 0 means never.",
+        "Age at which the sender of a waiting message gets one delay warning; 0 means never.",
         default=0,
         used_by=(SEND,),
         since="eqmail 2",

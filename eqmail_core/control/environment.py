@@ -29,9 +29,7 @@ _TCP = "tcpserver, qmail-tcpsrv or tcp-env"
 
 VARIABLES = (
     Variable("EQMAIL_HOME", ("every program",), "The installation.", "the home for which the program was installed"),
-    Variable(
-        "EQMAIL_DEBUG", ("eqmail",), "When set to something, a mistake of ours is told with its traceback.", "unset"
-    ),
+    Variable("EQMAIL_DEBUG", ("eqmail",), "When set, an internal error shows its traceback.", "unset"),
     Variable(
         "RELAYCLIENT",
         (SMTPD, QMTPD),
@@ -65,18 +63,18 @@ VARIABLES = (
     ),
     Variable("NOSPP", (SMTPD,), "When set, no plugin runs.", "unset"),
     Variable("NOMILTER", (SMTPD,), "When set, no milter is asked about the client.", "unset", "the administrator"),
-    Variable("SPPCONFFILE", (SMTPD,), "Another file in the place of smtpplugins.", "control/smtpplugins"),
+    Variable("SPPCONFFILE", (SMTPD,), "Another file instead of smtpplugins.", "control/smtpplugins"),
     Variable(
         "QMAILQUEUE",
         ("everything that queues mail",),
-        "Path of a program that is run in the place of bin/qmail-queue, with its descriptors and exit codes. With exit "
+        "Path of a program that is run instead of bin/qmail-queue, with its descriptors and exit codes. With exit "
         "code 82 or 31 it may say on descriptor 4 why: D (for good) or Z (for now), and a line of 254 bytes at most.",
         "bin/qmail-queue",
     ),
     Variable(
         "QMAILREMOTE",
         ("qmail-rspawn", "the remote service"),
-        "Path of a program that is run in the place of bin/qmail-remote, with its arguments and report.",
+        "Path of a program that is run instead of bin/qmail-remote, with its arguments and report.",
         "bin/qmail-bfrmt where beforemote exists, else bin/qmail-remote",
     ),
     Variable("PROTO", (*_CONNECTION, "tcp-env"), "TCP or TCP6 when the variables below are set.", "unset", _TCP),
@@ -118,7 +116,7 @@ VARIABLES = (
     Variable(
         "WISHES",
         (DELIVERED,),
-        "What the sender wishes to hear of the message (RFC 3461), which forward and condredirect pass on.",
+        "Which reports the sender requested (RFC 3461), which forward and condredirect pass on.",
         set_by=LOCAL,
     ),
     Variable("NEWSENDER", (DELIVERED,), "Sender that forwarded mail gets.", set_by=LOCAL),

@@ -20,7 +20,7 @@ FOLDERS = {
     "read it. DOMAIN/states says which keys sign; without it all do. `eqmail dkim` keeps both.",
     TLS_CERTIFICATES: "NAME.pem holds the certificate chain and the key that the SMTP server shows to clients who ask "
     "for the host NAME (SNI). All others see servercert.pem.",
-    TLS_HOSTS: "FQDN.pem holds the authorities that must vouch for the mail exchanger FQDN; without TLS and a "
+    TLS_HOSTS: "FQDN.pem holds the authorities of the certificate of the mail exchanger FQDN; without TLS and a valid "
     "certificate for that name no mail goes there. While the file exhaustivelist exists, TLS is tried with no other.",
     PLAIN_HOSTS: "A file named FQDN keeps TLS from being tried with the mail exchanger FQDN.",
 }

@@ -264,4 +264,4 @@ class Word(Line):
         if value in self.words:
             return value, remarks
         known = ", ".join(repr(word.decode()) for word in self.words)
-        return self.default, [*remarks, f"is none of {known}; it is as if the file were not there"]
+        return self.default, [*remarks, f"is not one of {known}; the default is in force"]

@@ -21,7 +21,7 @@ class SmtpSettings(ControlSet):
         "Whether qmail-smtpd, where tcpserver, xinetd, inetd or systemd start it for a client, hands the client over "
         "to the resident SMTP service. Without the file it does where that service runs, because it listens on "
         "addresses of its own; 1 makes the service run for this alone, 0 keeps it from it. The program stays until "
-        "the conversation is over; it serves the client itself where nobody takes it over, or its environment has "
+        "the conversation is over; it serves the client itself where no service takes it over, or its environment has "
         "NOHANDOVER.",
         default=None,
         used_by=(START,),
@@ -79,7 +79,7 @@ class SmtpSettings(ControlSet):
     )
     rcptcheck = Lines(
         "Domains whose recipients are looked up before the SMTP server accepts them, by the code that would deliver to "
-        "them: an address that nobody has gets 550 at RCPT, so that no bounce goes to a forged sender. A line is a "
+        "them: an unknown address gets 550 at RCPT, so that no bounce goes to a forged sender. A line is a "
         "domain, a suffix with its dot, or * for all; with ! before it an exception. Mail that goes on to other hosts, "
         "and what programs in .qmail files would say, is not looked up. Where the local delivery service does not "
         "answer, recipients are accepted.",
@@ -89,8 +89,8 @@ class SmtpSettings(ControlSet):
     )
     dnsbl = Lines(
         "Lists in the DNS of clients from whom the SMTP server takes no mail: ZONE [=ADDRESS,...] [text] in a line. "
-        "Without ADDRESS, which may be a network, every answer in 127.0.0.0/8 counts, but for 127.255.255.0/24, by "
-        "which lists refuse to answer. The text is what the client is told, %i its address. Clients that may relay, "
+        "Without ADDRESS, which may be a network, every answer in 127.0.0.0/8 counts, except 127.255.255.0/24, by "
+        "which lists refuse to answer. The text is the reply to the client, %i its address. Clients that may relay, "
         "and those whose rule sets NODNSBL, are not asked about; trouble with the DNS counts for the client.",
         default=None,
         used_by=(SMTPD,),
@@ -123,7 +123,7 @@ class SmtpSettings(ControlSet):
     )
     dsn = Flag(
         "Whether the SMTP server lets senders say which news of a message they want: DSN with RET, ENVID, NOTIFY and "
-        "ORCPT (RFC 3461). Who does not say anything gets bounces as ever. With 0 these words are passed over.",
+        "ORCPT (RFC 3461). Without such parameters senders get bounces. With 0 these words are passed over.",
         default=True,
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -169,7 +169,7 @@ class SmtpSettings(ControlSet):
     smtpidle = Bound(
         "How many seconds a client of the SMTP server may take from its greeting, or from its last message, to MAIL, "
         "whatever else it says; 0 means timeoutsmtpd alone. When the resident service has seven eighths of its clients "
-        "it waits a tenth of this, and for nobody longer than a minute.",
+        "it waits a tenth of this, and for no client longer than a minute.",
         default=300,
         choice=smtplimits,
         used_by=(SMTPD,),
@@ -222,7 +222,7 @@ class SmtpSettings(ControlSet):
     )
     tcprules_cdb = Opaque(
         "Rules for the clients of the resident SMTP service, compiled by tcprules: who is served, and with which "
-        "variables; all that qmail-smtpd reads work, but for SMTPS and TLSCIPHERS. A new file counts at once.",
+        "variables; all that qmail-smtpd reads work, except SMTPS and TLSCIPHERS. A new file counts at once.",
         file="tcprules.cdb",
         default=None,
         used_by=(SMTPD, REMOTE),
@@ -230,7 +230,7 @@ class SmtpSettings(ControlSet):
     )
     proxyfrom = Lines(
         "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or "
-        "block of the PROXY protocol that tells who the client is. HUP makes a new list count.",
+        "block of the PROXY protocol with the address of the client. HUP makes a new list count.",
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -238,7 +238,7 @@ class SmtpSettings(ControlSet):
     smtplogformat = Word(
         "What the SMTP server logs: full, refused commands (refused, with the reply) and failed logins too, and who "
         "had logged in for an accepted message; c, only what C's server logs, for programs that read its log. One "
-        "address causes 60 lines a minute at most, but for messages.",
+        "address causes 60 lines a minute at most, besides messages.",
         words=(b"full", AS_C),
         default=b"full",
         used_by=(SMTPD,),

@@ -15,7 +15,7 @@ import click
 
 import eqmail_core
 from eqmail_core.site.layout import DEFAULT_HOME
-from eqmail_setup.cli.command_table import COMMANDS, SECTIONS
+from eqmail_setup.cli.command_table import COMMANDS, SECTIONS, SUBCOMMANDS
 from eqmail_setup.cli.output import COLOR_CHOICES, configure, print_error, styled
 from eqmail_setup.errors import EXIT_CODE_MEANINGS, Command, EqmailError, ExitCode
 
@@ -41,6 +41,9 @@ class Commands(click.Group):
         module = import_module(f"eqmail_setup.cli.commands.{COMMANDS[cmd_name].module}")
         command = module.command
         assert isinstance(command, click.Command)
+        if isinstance(command, click.Group):
+            for inner, found in command.commands.items():
+                found.short_help = SUBCOMMANDS.get(f"{cmd_name} {inner}", found.short_help)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -221,9 +221,9 @@ def _require_deliverable(site: Site, name: str, targets: list[str]) -> None:
             continue
         file = os.path.basename(found.file) if found.file else found.tried[0][0] if found.tried else ""
         if os.fsdecode(found.user.home) == site.alias and file == file_of(name):
-            raise EqmailError(f"{name}: mail would go round in a circle, by way of {target}; choose another target")
+            raise EqmailError(f"{name}: mail would loop through {target}; choose another target")
         if found.failure.endswith("(#5.1.1)"):
-            raise EqmailError(f"{origin}: nobody here is {target}; add that alias or user first")
+            raise EqmailError(f"alias '{origin}': unknown local recipient '{target}'")
         if file not in known:
             known.add(file)
             waiting += [(further, target) for further in forwards_of(found)]

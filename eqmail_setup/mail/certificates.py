@@ -210,9 +210,7 @@ def _private_key(pem: bytes, what: str) -> "PrivateKeyTypes":
     try:
         return serialization.load_pem_private_key(pem[max(start, 0) :], None)
     except TypeError as error:
-        raise usage_error(
-            f"{what}: is encrypted, and nobody is there to say the password; openssl pkey decrypts"
-        ) from error
+        raise usage_error(f"{what}: encrypted; decrypt it with openssl pkey") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise usage_error(f"{what}: is no private key that can be read; it is a PEM file") from error
 

@@ -82,7 +82,7 @@ def require_valid_secret(secret: bytes) -> None:
         raise usage_error("--hash: is no crypt string such as $y$... or $argon2id$...; --stdin takes a password")
     if crypted(b"", secret) is None:
         raise usage_error(
-            f"--hash: nobody here can check a hash of the kind {_method(secret)}; --stdin takes a password"
+            f"--hash: this host cannot verify hashes of the kind {_method(secret)}; --stdin takes a password"
         )
 
 

@@ -16,7 +16,7 @@ def tls_with(site: Site, host: str, port: int) -> str:
     places = (os.fsencode(f"{site.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
     dsn = tls_policy(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
     if dsn.demanded_by:
-        return f"only by TLS, with a certificate that {os.fsdecode(dsn.demanded_by)} vouches for"
+        return f"TLS required, certificate verified against {os.fsdecode(dsn.demanded_by)}"
     if dsn.is_implicit:
         return "by TLS from the beginning"
     return "by TLS where it is offered" if dsn.is_wanted else "never by TLS"

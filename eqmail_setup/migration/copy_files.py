@@ -107,7 +107,7 @@ def _compiled(route: CopyContext, text: SourceEntry, filesystem: Filesystem) -> 
     try:
         content = compile_assign(text.state.content)
     except BadAssign as bad:
-        expected = "mended, then compiled: eqmail user compile"
+        expected = "corrected, then compiled: eqmail user compile"
         yield Change(text.path, f"line {bad.line} is no entry", expected, severity=Severity.INFO)
         return
     old = _state(database)
@@ -196,7 +196,7 @@ def _put(route: CopyContext, folder: str, item: SourceEntry, filesystem: Filesys
 def _mentions_old_home(route: CopyContext, item: SourceEntry, show: str) -> Iterator[Change]:
     old = os.fsencode(route.source.home)
     if route.source.home != route.target.home and old + b"/" in item.state.content and b"\0" not in item.state.content:
-        expected = f"mended by hand where {route.target.home} is meant"
+        expected = f"corrected where {route.target.home} is meant"
         yield Change(show, f"names {route.source.home}/...", expected, severity=Severity.INFO)
 
 

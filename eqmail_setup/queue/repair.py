@@ -76,14 +76,14 @@ def plan_repair(site: Site) -> Iterator[Change]:
     for path in found.unknown_files:
         yield Change(path, "no file of a queue", "elsewhere: move it away", severity=Severity.INFO)
     for number, folders in found.broken.items():
-        expected_text = "looked at by somebody; then stop the services and move the files away"
+        expected_text = "examined; then stop the services and move the files away"
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"
         yield Change(site.queue.root, fact, expected_text)
 
 
 def _repairable(found: QueueFaults) -> Iterator[tuple[str, tuple[str, str]]]:
     for path in found.misplaced:
-        yield path, ("where nobody looks for it", "in the folder of its number")
+        yield path, ("in the wrong folder", "in the folder of its number")
     for path, what, expected in found.wrong_permissions:
         yield path, (what, expected)
     for path, inode in found.misnamed:

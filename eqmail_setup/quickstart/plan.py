@@ -79,7 +79,7 @@ def destination(site: Site, to: str) -> tuple[str, str, Permissions]:
     except KeyError:
         raise usage_error(f"--to {to}: there is no such account; name one, give an address, or leave it out") from None
     if account.pw_uid == 0:
-        raise usage_error(f"--to {to}: nothing is delivered to root; name somebody else, or leave it out")
+        raise usage_error(f"--to {to}: root receives no mail; name another user or omit --to")
     home = account.pw_dir.rstrip("/")
     return f"&{to}", f"{home}/Maildir", Permissions(to, group_name(account.pw_gid), 0o700)
 

@@ -44,7 +44,7 @@ def bundles_of(
     known = {key for bundle in found for key in bundle.manager.keys}
     for pair in pairs:
         if _key(pair) not in known:
-            raise usage_error(f"--set {pair}: means nothing for {deployment}; it obeys {', '.join(sorted(known))}")
+            raise usage_error(f"--set {pair}: unknown for {deployment}; it has {', '.join(sorted(known))}")
     return tuple(found)
 
 

@@ -53,9 +53,7 @@ def _end_of(site: Site, address: str) -> tuple[str, str]:
     for _ in range(_MAX_FORWARDS):
         found = route_address(site, os.fsencode(address))
         if found.failure:
-            raise EqmailError(
-                f"mail for {address} is not delivered: {found.failure}; eqmail explain {address} tells more"
-            )
+            raise EqmailError(f"mail for {address} is not delivered: {found.failure}; see: eqmail explain {address}")
         if found.channel != "local":
             return "", f"{found.address}, by {found.relay}"
         for kind, argument in found.instructions:
@@ -78,9 +76,7 @@ def _send(host: str, port: int, name: str, recipient: str, mark: str) -> None:
                 return
         except (ConnectionError, smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError) as error:
             if time.monotonic() > deadline:
-                raise EqmailError(
-                    f"{host}:{port}: nobody answers ({error}); the log of the services says why"
-                ) from error
+                raise EqmailError(f"{host}:{port}: no answer ({error}); see the log of the services") from error
         except (OSError, smtplib.SMTPException) as error:
             raise EqmailError(f"{host}:{port}: the test message was refused: {error}") from error
         time.sleep(_PAUSE_S)

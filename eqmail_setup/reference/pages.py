@@ -85,7 +85,7 @@ def _control() -> Iterator[str]:
         yield ""
         yield f"- kind: {control.kind}"
         yield f"- default: {default_of(control.default, control.falls_back_to_me)}"
-        yield f"- read by: {', '.join(control.used_by) or 'nobody'}"
+        yield f"- read by: {', '.join(control.used_by) or 'no program'}"
         if control.env:
             yield f"- overridden by the environment variable `{control.env}`"
         if control.reload_on_hup:

@@ -65,7 +65,7 @@ def compose(
 
 def _require_known_keys(manager: ServiceManager, options: ServiceOptions) -> None:
     for key in sorted(options.keys() - set(manager.keys)):
-        raise usage_error(f"--set {key}=...: means nothing for {manager.title}; it obeys {', '.join(manager.keys)}")
+        raise usage_error(f"--set {key}=...: unknown for {manager.title}; it has {', '.join(manager.keys)}")
 
 
 def _require_service(manager: ServiceManager, name: str) -> None:

@@ -31,9 +31,7 @@ def content(piece: ServiceFile, templates: str) -> bytes:
         raise EqmailError(f"{piece.template}: {type(error).__name__}: {error}") from error
     if PLACE not in text:
         seal = PLACE.decode().strip()
-        raise EqmailError(
-            f"{piece.template}: needs a line {seal!r}, so that an edited file can be told from a written one"
-        )
+        raise EqmailError(f"{piece.template}: needs a line {seal!r}, so that an edited file can be recognized")
     return with_checksum(text)
 
 

@@ -87,10 +87,11 @@ class Settings(BaseModel):
     tcpserver: Words = Field(
         "tcpserver", description="The program tcpserver or one with its options, with more options."
     )
-    rules: Path = Field("/etc/tcp.cdb", description="Rules for tcpserver, made by tcprules; obeyed where they exist.")
+    rules: Path = Field("/etc/tcp.cdb", description="Rules for tcpserver, made by tcprules; used where they exist.")
     only_from: Networks = Field("", description="Addresses and networks that may connect; empty for all.")
     relay: bool = Field(
-        False, description="yes: clients may send mail anywhere; refused without only_from, for strangers would, too."
+        False,
+        description="yes: clients may send mail anywhere; refused without only_from.",
     )
     scanned: Path = Field("/etc/service", description="The folder that the supervisor watches, for links to services.")
     logdir: Path = Field("/var/log/qmail", description="Where loggers keep their files, a folder for each service.")
@@ -133,7 +134,7 @@ class TemplateContext(Settings):
         description="Whether its password checker may have to become another user; our own, qmail-chkpw, has not."
     )
     starter: str = Field(
-        description="Who starts servers that become nobody else: root, or the owner of a private home."
+        description="Who starts servers that keep their account: root, or the owner of a private home."
     )
     environment: dict[str, str]
     sockets: list[Socket] = Field(description="Where the MTA or the server listens.")

@@ -47,7 +47,7 @@ def _plan_database(
     show = filesystem.display_path(path)
     if state is None:
         if old is not None:
-            expected = f"restored: {filesystem.display_path(path)} was made of it, and nobody can change that without"
+            expected = f"restored: {filesystem.display_path(path)} was made of it and cannot be changed without it"
             yield Change(filesystem.display_path(text), "missing", expected, severity=Severity.INFO)
         return
     try:
@@ -55,7 +55,7 @@ def _plan_database(
     except EqmailError as refusal:
         where, _, found = refusal.text.partition(": ")
         found, _, expected = found.rpartition("; ")
-        yield Change(where, found, f"mended: {expected}")
+        yield Change(where, found, f"corrected: {expected}")
         return
     if old is None or old.content != content:
         permissions = (

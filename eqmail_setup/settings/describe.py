@@ -18,7 +18,7 @@ def describe(site: Site, control: Control[Any]) -> Iterator[str]:
     yield f"{control.file} ({control.kind}): {control.manual}"
     yield f"value: {display_value(read_controls(site), key, control)}"
     yield f"file: {site.control}/{control.file}"
-    yield f"read by: {', '.join(control.used_by) or 'nobody'}"
+    yield f"read by: {', '.join(control.used_by) or 'no program'}"
     if control.env:
         yield f"overridden by: the environment variable {control.env}"
     yield f"in force: {when_effective(control)}"

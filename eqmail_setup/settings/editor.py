@@ -137,7 +137,7 @@ def require_valid(site: Site, control: Control[Any], content: bytes) -> None:
     """Refuse what a program could not use, or would read as something else than was meant."""
     for failure in troubles(control, content):
         where = f"{site.control}/{control.file}: " + (f"line {failure.line}: " if failure.line else "")
-        raise usage_error(f"{where}{failure.said}; eqmail config explain {control.file} tells what it may hold")
+        raise usage_error(f"{where}{failure.said}", ("eqmail", "config", "explain", control.file))
 
 
 def require_settable(control: Control[Any]) -> None:

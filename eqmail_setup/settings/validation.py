@@ -250,12 +250,12 @@ def _programs(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     checker = (controls.smtpcheckpw or b"").split()[:1]
     if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
         yield SettingProblem(
-            Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", expected
+            Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so logins fail", expected
         )
     plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
     for plugin in sorted(plugins):
         if not _is_program(site, plugin, site.home):
-            found = f"{visible(plugin)} cannot be run, so clients are told to come back later"
+            found = f"{visible(plugin)} cannot be run, so clients are deferred"
             yield SettingProblem(Controls.smtpplugins.file, found, expected)
 
 

@@ -64,7 +64,7 @@ def init(context: click.Context, target: str, change: ChangeOptions) -> int:
 def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, change: ChangeOptions) -> int:
     """Send mail for NAME to the TARGETS: addresses, local parts, ./Maildir/, ./Mailbox or '|PROGRAM'.
 
-    Dots in NAME are fine. Refuses targets that nobody is here, and circles.
+    Dots in NAME are fine. Refuses unknown local recipients and loops.
 
     \b
     Examples:

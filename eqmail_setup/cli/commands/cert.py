@@ -44,7 +44,7 @@ def command() -> None:
 def make(
     context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, change: ChangeOptions
 ) -> int:
-    """Make a key and a certificate that nobody vouches for, for the host NAMES; else for the name of this host.
+    """Create a key and a self-signed certificate for the hosts NAMES, by default for the name of this host.
 
     Other servers take it. Mail programs of people ask about it.
 
@@ -150,7 +150,7 @@ def show(context: click.Context, as_json: bool) -> int:
         return 0
     for key, value in (
         ("names", " ".join(found.names)),
-        ("issuer", "nobody: it vouches for itself" if found.is_self_signed else found.issuer),
+        ("issuer", "self-signed" if found.is_self_signed else found.issuer),
         ("key", found.kind),
         ("valid", f"{found.begins:%Y-%m-%d} to {found.ends:%Y-%m-%d}"),
         ("SHA-256", found.fingerprint),

@@ -26,7 +26,7 @@ def command(context: click.Context, fix: bool, change: ChangeOptions) -> int:
     """Compare an installation with what setup would make: accounts, permissions, programs, queue, databases, settings.
 
     Without --fix nothing is changed. With it, everything is repaired that needs no decision, as a transaction that can
-    be rolled back, but for the queue. Exits 1 where a problem is left.
+    be rolled back, except in the queue. Exits 1 where a problem is left.
 
     \b
     Examples:

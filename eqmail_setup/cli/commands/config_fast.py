@@ -46,7 +46,7 @@ def command(context: click.Context, fqdn: str | None, change: ChangeOptions) -> 
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(
-            f"eqmail: warning: plusdomain: {plus} is a public suffix, under which strangers have names; "
+            f"eqmail: warning: plusdomain: {plus} is a public suffix, under which anyone may have names; "
             f"put a domain of your own there: eqmail config set plusdomain DOMAIN",
             err=True,
         )

@@ -31,7 +31,7 @@ _KINDS = {"maildir": "Maildir", "mbox": "mbox", "program": "program", "forward":
 
 @click.command("explain")
 @click.argument("address")
-@click.option("--client", metavar="IP", default=SOMEBODY, help="Address of the SMTP client; any stranger's by default.")
+@click.option("--client", metavar="IP", default=SOMEBODY, help="Address of the SMTP client.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=25, show_default=True, help="Port the client connects to."
 )

@@ -2,4 +2,4 @@
 
 from eqmail_setup.cli.commands.gen import gen_command
 
-command = gen_command("xinetd", "xinetd runs the SMTP server and its kind")
+command = gen_command("xinetd", "xinetd runs the SMTP and QMTP servers")

@@ -52,7 +52,7 @@ def command(
     """Make this host, whose full name is FQDN, a mail server: accounts, files, settings, services, and a test message.
 
     It takes mail for people at FQDN on port 25, and from those who log in on the ports 587 and 465; TLS everywhere, no
-    relaying for strangers. What exists is kept; a second run has nothing to do; eqmail rollback takes it back.
+    relaying for others. What exists is kept; a second run changes nothing; eqmail rollback undoes it.
 
     \b
     Examples:

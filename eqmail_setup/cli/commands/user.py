@@ -35,7 +35,7 @@ _LONGEST_PASSWORD = 4096
 def command() -> None:
     """Manage who gets mail under which name (users/assign and the database made of it).
 
-    Users without an entry get their mail by their account, as ever. Who may log in to the SMTP server is kept apart
+    Users without an entry receive mail by their account. Who may log in to the SMTP server is kept apart
     from that, in users/smtpauth: passwd.
 
     \b
@@ -150,7 +150,7 @@ def _password(login: str, stdin: bool) -> bytes:
     if stdin:
         return sys.stdin.buffer.readline(_LONGEST_PASSWORD).rstrip(b"\r\n")
     if not sys.stdin.isatty():
-        raise usage_error("nobody can be asked for a password here; give it with --stdin, or its --hash")
+        raise usage_error("no terminal to ask for a password; use --stdin or --hash")
     return str(click.prompt(f"Password of {login}", hide_input=True, confirmation_prompt=True, err=True)).encode()
 
 
@@ -201,7 +201,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
         entry for entry in read_assignments(assign_path(site)).entries() if entry.local and entry.local.lower() in names
     ]
     if not entries:
-        raise EqmailError(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
+        raise EqmailError(f"user {local}: not found in {assign_path(site)}", hint=("eqmail", "explain", local))
     print_rows(entries, as_json, _line, schema="users")
     return 0
 
@@ -214,7 +214,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
 def import_passwd(context: click.Context, file: str | None, replace: bool, change: ChangeOptions) -> int:
     """Make an entry for every account of FILE (/etc/passwd when left out) that owns its home.
 
-    users/include, exclude, mailnames, subusers and append are obeyed as by qmail-pw2u. Entries of other names stay.
+    users/include, exclude, mailnames, subusers and append work as in qmail-pw2u. Entries of other names stay.
 
     \b
     Examples:

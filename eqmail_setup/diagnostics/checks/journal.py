@@ -14,7 +14,7 @@ from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
 from eqmail_setup.installation.staging import path_on_disk
 from eqmail_setup.settings.reload import running_pid
 
-_NEXT = "the next start reads what is intact and keeps the file for examination; senders have to be told what is lost"
+_NEXT = "the next start reads what is intact and keeps the file for examination; inform senders about lost messages"
 
 
 def check_journal(site: Site) -> Iterator[Finding]:
@@ -25,4 +25,4 @@ def check_journal(site: Site) -> Iterator[Finding]:
         yield Finding("queue.journal", ERROR if weight == ALERT else WARNING, fact, _NEXT)
     for path in status.kept:
         fact = f"{path}: was damaged, and is kept for examination"
-        yield Finding("queue.damaged-journal", WARNING, fact, f"when nobody needs it any more: rm {path}")
+        yield Finding("queue.damaged-journal", WARNING, fact, f"rm {path} once it was examined")

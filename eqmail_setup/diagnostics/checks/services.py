@@ -101,7 +101,7 @@ def services_now(site: Site, now: int) -> Iterator[Finding]:
             fact = f"{status.name}: {_STATES[status.state]} since {_clock(status.since)}" + (
                 f"; {history}" if history else ""
             )
-            yield Finding("listening.service", ERROR, fact, "mend what the reason names; it is tried again by itself")
+            yield Finding("listening.service", ERROR, fact, "solve what the reason names; the service tries again")
         elif status.ends and now - status.ended_at < LATELY_S:
             fact = f"{status.name}: {history}; it runs again since {_clock(status.since)}"
             yield Finding("listening.restarted", WARNING, fact, "look into the log around that time")
@@ -166,16 +166,16 @@ def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
                 yield from _secured(site, client, address)
                 if client.mail(UNUSED_RECIPIENT)[0] == _AUTHENTICATION_REQUIRED:
                     continue  # a submission port, which takes no mail from clients without a login
-                foreign, _ = client.rcpt("nobody@relay-test.invalid")
+                foreign, _ = client.rcpt("unknown@relay-test.invalid")
                 own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
         except (OSError, smtplib.SMTPException) as error:
             yield Finding("selftest.dialogue", ERROR, f"{address}: {error}", "look into the log of the server")
             continue
         if foreign < 400 and trusted.includes(host.encode()):
-            fact = f"{address}: {host} may relay, so nothing is known about strangers"
+            fact = f"{address}: {host} may relay, so other clients cannot be tested from here"
             yield Finding("selftest.trusted", NOTE, fact, "repeat the test from another host")
         elif foreign < 400:
-            fact = f"{address}: takes mail from strangers to anywhere"
+            fact = f"{address}: open relay: takes mail from anyone to anywhere"
             yield Finding("selftest.relays", ERROR, fact, ("eqmail", "doctor", "--only", "relaying"))
         if own >= 400:
             fact = f"{address}: refuses mail for its postmaster: {own} {said.decode('latin-1')}"
@@ -202,7 +202,7 @@ def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding
     elif "PLAIN" in client.esmtp_features["auth"].split():
         code, said = client.docmd("AUTH", f"PLAIN {_NOBODY}")
         if code < _REFUSALS:
-            fact = f"{address}: takes a password that nobody has: {code} {said.decode('latin-1')}"
+            fact = f"{address}: accepts an invalid password: {code} {said.decode('latin-1')}"
             yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
         elif code != _AUTH_REFUSED:
             fact = f"{address}: cannot check passwords: {code} {said.decode('latin-1')}"

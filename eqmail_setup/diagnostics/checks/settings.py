@@ -72,7 +72,7 @@ def check_queue(site: Site) -> Iterator[Finding]:
         yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
     remedy = "stop the services, then: eqmail check --fix"
     for path in found.misplaced:
-        yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
+        yield Finding("queue.split", ERROR, f"{path}: in the wrong folder", remedy)
     for path, inode in found.misnamed:
         yield Finding("queue.inode", ERROR, f"{path}: has the inode number {inode}", remedy)
     for path, what, expected in found.wrong_permissions:
@@ -105,7 +105,7 @@ def check_users(site: Site) -> Iterator[Finding]:
     assign, database = read_file(assign_path(site)), read_file(database_path(site))
     if assign is None:
         if database is not None:
-            remedy = "restore the file, else nobody can change the database"
+            remedy = "restore the file; the database cannot be changed without it"
             yield Finding("users.no-text", WARNING, f"{assign_path(site)}: missing, and was compiled", remedy)
         return
     try:
@@ -153,7 +153,7 @@ def check_relaying(site: Site) -> Iterator[Finding]:
         fact = f"{site.control}/{Controls.rcpthosts.file}: missing, so this host relays for the whole world"
         yield Finding("relaying.open", ERROR, fact, remedy)
     if not controls.rcptcheck:
-        fact = f"{site.control}/{Controls.rcptcheck.file}: missing, so unknown recipients make bounces to strangers"
+        fact = f"{site.control}/{Controls.rcptcheck.file}: unknown recipients are accepted and cause backscatter"
         yield Finding("relaying.backscatter", NOTE, fact, ("eqmail", "config", "set", Controls.rcptcheck.file, "*"))
     where = f"{site.control}/{Controls.relayclients.file}"
     for entry in controls.relayclients or ():

@@ -40,7 +40,7 @@ def _control() -> Page:
     page.heading("FILES")
     for control in Controls.declared().values():
         info = [f"Kind: {control.kind}.", f"Default: {default_of(control.default, control.falls_back_to_me)}."]
-        info += [f"Read by: {', '.join(control.used_by) or 'nobody'}."]
+        info += [f"Read by: {', '.join(control.used_by) or 'no program'}."]
         info += [f"Overridden by the environment variable `{control.env}`."] if control.env else []
         info += ["Read again when qmail-send gets HUP."] if control.reload_on_hup else []
         info += [f"New in {control.since}: C (e)qmail ignores it."] if control.since else []

@@ -100,7 +100,7 @@ def _journal(site: Site, damage: Callable[[Path], object] = lambda path: None, m
 REPAIRED: dict[str, Damage] = {
     "mode 0777": lambda site: os.chmod(f"{site.queue.root}/mess", 0o777),
     "missing": lambda site: os.unlink(f"{site.bin}/qmail-inject"),
-    "where nobody looks for it": lambda site: _aside(_first(site, "info")),
+    "in the wrong folder": lambda site: _aside(_first(site, "info")),
     "mode 0644": lambda site: os.chmod(_first(site, "bounce"), 0o644),
     "mode 0000": lambda site: os.chmod(_first(site, "mess"), 0),
     "mode 0400": lambda site: os.chmod(_first(site, "info"), 0o400),

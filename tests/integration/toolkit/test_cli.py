@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     ("words", "sentence"),
     [
         (["config-fast", "box"], "give the full name"),
-        (["config", "set", "databytes", "10x"], "has text after the number 10"),
+        (["config", "set", "databytes", "10x"], "'10x' is not a size"),
         (["config", "set", "databytes"], "give values for databytes"),
         (["config", "set", "lcals", "x"], "there is no setting 'lcals'"),
         (["run", "--smtp", "25"], "write ADDRESS:PORT"),
@@ -148,7 +148,7 @@ def test_settings_are_set_shown_and_unset(home: str, capsysbinary: pytest.Captur
     assert capsysbinary.readouterr().out == b"a.example\nb.example\n"
     assert run(["--home", home, "config", "show", "rcpthosts"]) == 0
     assert b"value: a.example b.example" in capsysbinary.readouterr().out
-    assert run(["--home", home, "config", "set", "rcpthosts", "--unset"]) == 0
+    assert run(["--home", home, "config", "set", "rcpthosts", "--unset", "--yes"]) == 0
     assert run(["--home", home, "config", "get", "rcpthosts"]) == ExitCode.FAILED
 
 

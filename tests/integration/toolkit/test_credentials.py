@@ -18,7 +18,7 @@ from eqmail_core.auth.secrets_file import entries, find_secret
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
-from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.transaction.filesystem import PathInfo
 from eqmail_setup.transaction.operations import WriteFile
@@ -36,7 +36,7 @@ class OneFileSystem(NamedTuple):
         return path
 
     def stat(self, path: str) -> PathInfo:
-        return PathInfo("a file", Permissions("a", "b", 0o400), len(self.content), False)
+        return PathInfo(PathKind.FILE, Permissions("a", "b", 0o400), len(self.content), False)
 
     def read_link(self, path: str) -> None:
         return None
@@ -131,11 +131,11 @@ def test_no_record_holds_a_secret(at_home: str, capsys: pytest.CaptureFixture[st
         (["#a", "--hash", ARGON2], "is no login"),
         (["a b", "--hash", ARGON2], "is no login"),
         (["joe", "--hash", "secret"], "is no crypt string"),
-        (["joe", "--hash", "$nobody$knows"], "nobody here can check a hash of the kind nobody"),
-        (["joe", "--hash", "$argon2id$v=19$m=9999999,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nGnH"], "nobody here can check"),
+        (["joe", "--hash", "$nobody$knows"], "cannot verify hashes of the kind nobody"),
+        (["joe", "--hash", "$argon2id$v=19$m=9999999,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nGnH"], "cannot verify hashes"),
         (["joe", "--hash", ARGON2, "--remove"], "exclude each other"),
         (["joe", "--stdin"], "a password has one line and is not empty"),
-        (["joe"], "nobody can be asked for a password here"),
+        (["joe"], "no terminal to ask for a password"),
     ],
 )
 def test_malformed_input_is_refused(

@@ -85,7 +85,7 @@ def test_each_mail_exchanger_is_named_with_its_tls(
     found = explained(at_home, "joe@far.example", capsys, "--dns")
     assert found["exchangers"] == ["10 a.far.example", "20 b.far.example", "30 c.far.example"]
     assert found["tls"] == {
-        "a.far.example": f"only by TLS, with a certificate that {demanding}/a.far.example.pem vouches for",
+        "a.far.example": f"TLS required, certificate verified against {demanding}/a.far.example.pem",
         "b.far.example": "never by TLS",
         "c.far.example": "by TLS where it is offered",
     }

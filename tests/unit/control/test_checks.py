@@ -24,7 +24,7 @@ def output(file: str, text: bytes) -> list[str]:
         ("smtproutes", b"*:relay\n", "'*:relay' has a * that matches nothing: .DOMAIN stands for every host below it"),
         ("smtproutes", b"*.a.b:relay u secret\n", "'*.a.b:relay' has a * that matches nothing"),
         ("smtproutes", b"a.b: relay\n", "has a blank behind the colon, so it names no relay"),
-        ("smtproutes", b"a.b:relay:99999999999999999999999\n", "has a port that is none"),
+        ("smtproutes", b"a.b:relay:99999999999999999999999\n", "has an invalid port"),
         ("virtualdomains", b"a.b: joe\n", "has a blank behind the colon, which would be part of every address"),
         ("virtualdomains", b"*.a.b:joe\n", "has a * that matches nothing"),
         ("virtualdomains", b"a.b:joe@c.d\n", "has no user behind the colon"),

@@ -61,11 +61,11 @@ def test_a_healthy_installation_has_no_findings(control: Path) -> None:
             "plugin of the SMTP server may do it (control/smtpplugins)",
         ),
         ("plusdomain", "co.uk\n", "plusdomain: co.uk is a public suffix"),
-        ("smtpcheckpw", "bin/gone /bin/true\n", "smtpcheckpw: bin/gone cannot be run, so nobody can log in"),
+        ("smtpcheckpw", "bin/gone /bin/true\n", "smtpcheckpw: bin/gone cannot be run, so logins fail"),
         (
             "smtpplugins",
             "[mail]\nplugins/gone\n",
-            "smtpplugins: plugins/gone cannot be run, so clients are told to come back later",
+            "smtpplugins: plugins/gone cannot be run, so clients are deferred",
         ),
     ],
 )

@@ -100,7 +100,7 @@ def edit(context: click.Context, name: str, reload: bool, change: ChangeOptions)
     if not change.preview_only:
         require_owner(site.home)
     if not (sys.stdin.isatty() or any(map(os.environ.get, _EDITORS))):
-        raise usage_error(f"nobody can edit here; name a program that can in $EDITOR, or use: eqmail config set {name}")
+        raise usage_error("no terminal and no $EDITOR to edit with", ("eqmail", "config", "set", name, "VALUE"))
     before = read_file(f"{site.control}/{control.file}") or b""
     after = click.edit(before.decode("utf-8", "surrogateescape"), require_save=True, extension=f".{control.file}")
     content = before if after is None else after.encode("utf-8", "surrogateescape")

@@ -159,7 +159,7 @@ def lint(context: click.Context, as_json: bool) -> int:
         click.echo(json.dumps([_value(problem) for problem in problems], indent=1))
     else:
         if not problems:
-            click.echo(f"{site.control}: all as it should be")
+            click.echo(f"{site.control}: no problems found")
         for problem in problems:
             click.echo(
                 f"{site.control}/{problem.file}: {problem.found}, {SEVERITY_WORDS[problem.severity]} {problem.expected}"
@@ -174,7 +174,7 @@ def _value(problem: "SettingProblem") -> dict[str, object]:
         "wanted": problem.expected,
         "weight": problem.severity.value,
         "name": problem.name,
-        "mended": problem.repaired,
+        "repaired": problem.repaired,
     }
 
 

@@ -1,4 +1,4 @@
-"""Password hashes: the methods of the system's crypt(3), and Argon2id.
+"""Password hashes: the methods of the system's crypt(3), Argon2id, and the stored keys of SCRAM.
 
 Source: crypt(3), crypt_gensalt(3), crypt(5); RFC 9106 and the PHC string format for Argon2.
 """
@@ -6,6 +6,8 @@ Source: crypt(3), crypt_gensalt(3), crypt(5); RFC 9106 and the PHC string format
 import binascii
 import ctypes
 import os
+
+from eqmail_core.auth.secrets_file import SCRAM
 
 _LIBRARIES = ("libcrypt.so.2", "libcrypt.so.1", "libcrypt.so", None)
 _SALT = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -21,6 +23,10 @@ def crypted(password: bytes, setting: bytes) -> bytes | None:
 
     Fails: OSError if the system has no crypt(3).
     """
+    if setting.startswith(SCRAM):
+        from eqmail_core.auth.scram import crypted_by
+
+        return crypted_by(password, setting)
     if setting.startswith(_ARGON2ID):
         return _argon2(password, setting)
     crypt = _function("crypt")
@@ -30,10 +36,14 @@ def crypted(password: bytes, setting: bytes) -> bytes | None:
 
 
 def new_setting(method: bytes | None = None) -> bytes:
-    """Return a new setting for a method such as $y$; None: the system's default method.
+    """Return a new setting for a method such as $y$ or SCRAM; None: the system's default method.
 
     Without crypt_gensalt(3) or that method it is a SHA-512 setting.
     """
+    if method == SCRAM:
+        from eqmail_core.auth.scram import setting as scram_setting
+
+        return scram_setting(os.urandom(_SALT_LENGTH))
     try:
         generate = _function("crypt_gensalt")
     except OSError:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 FILE = "smtpauth"
 
+SCRAM = b"SCRAM-SHA-256$"
+"""How the stored keys of SCRAM begin (RFC 5803)."""
+
 
 def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
     """Generate login and secret of every line that has both."""
@@ -32,8 +35,15 @@ def has_clear_text(text: bytes) -> bool:
     return any(not is_crypt_string(secret) for _, secret in entries(text))
 
 
+def has_scram_keys(text: bytes) -> bool:
+    """Return whether a secret is stored SCRAM keys."""
+    return any(secret.startswith(SCRAM) for _, secret in entries(text))
+
+
 def is_crypt_string(secret: bytes) -> bool:
-    """Return whether a secret has the form $ID$... of all crypt(3) methods but the oldest."""
+    """Return whether a secret has the form $ID$... of all crypt(3) methods but the oldest, or is stored SCRAM keys."""
+    if secret.startswith(SCRAM):
+        return True
     if not secret.startswith(b"$"):
         return False
     method, dollar, _ = secret[1:].partition(b"$")

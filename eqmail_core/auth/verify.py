@@ -1,8 +1,8 @@
 """Verifies a client's response against a secret.
 
-A secret is a crypt(3) string or clear text. A crypt string verifies passwords.
+A secret is a crypt(3) string, stored SCRAM keys, or clear text. The first two verify passwords.
 Clear text verifies passwords and the digests of CRAM-MD5 and APOP.
-A string of the form $ID$... never counts as clear text, so that a stolen crypt string is useless as a password.
+A string of the form $ID$..., or stored keys, never count as clear text, so that a stolen one is useless as a password.
 
 Source: programs.md 1.6; RFC 2195 (CRAM-MD5), RFC 1939 (APOP).
 """
@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 
 
 # Prefixes of the strings of crypt(3) methods and Argon2, the most expensive first; any other string costs less.
-_BY_COST = (b"$argon2", b"$y$", b"$gy$", b"$7$", b"$2", b"$6$", b"$5$", b"$sha1$", b"$md5", b"$1$", b"_", b"$")
+_BY_COST = (
+    b"$argon2",
+    b"$y$",
+    b"$gy$",
+    b"$7$",
+    b"$2",
+    b"$6$",
+    b"SCRAM-",
+    b"$5$",
+    b"$sha1$",
+    b"$md5",
+    b"$1$",
+    b"_",
+    b"$",
+)
 
 
 def cost(secret: bytes) -> int:

@@ -43,10 +43,12 @@ class SmtpSettings(ControlSet):
     )
     authmethods = Word(
         "Which methods of AUTH the SMTP server offers where a program checks passwords: an empty line means LOGIN and "
-        "PLAIN, cram CRAM-MD5 alone, +cram all three, - none; with ! before it no mail is taken without AUTH. Without "
-        "the file all three are offered; by qmail-chkpw LOGIN and PLAIN alone if all secrets in users/smtpauth "
-        "are crypt strings. Where TLSREQUIRED is 1 only CRAM-MD5 is offered before TLS.",
-        words=(b"", b"cram", b"+cram", b"-", b"!", b"!cram", b"!+cram"),
+        "PLAIN, cram CRAM-MD5 alone, +cram these three, scram SCRAM-SHA-256 alone, - none; with ! before it no mail is "
+        "taken without AUTH. Without the file these three are offered; by qmail-chkpw LOGIN and PLAIN alone if all "
+        "secrets in users/smtpauth are crypt strings or SCRAM keys. The server itself checks SCRAM-SHA-256 with such "
+        "keys; it offers it unasked if there are some and qmail-chkpw runs no program but true. Where TLSREQUIRED is 1 "
+        "only CRAM-MD5 and SCRAM-SHA-256 are offered before TLS. SCRAM-SHA-256-PLUS is offered under TLS.",
+        words=(b"", b"cram", b"+cram", b"scram", b"-", b"!", b"!cram", b"!+cram", b"!scram"),
         default=None,
         env="SMTPAUTH",
         used_by=(SMTPD,),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 PIECE = 65536
+# More of a certificate file than its first certificate takes.
+_MAX_CHAIN = 65536
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 # Short names of the components of a distinguished name.
 _SHORT = {
@@ -154,6 +156,13 @@ class ServerTls:
             pass
         return self._outgoing.read()
 
+    def end_point(self) -> bytes:
+        """Return the channel binding tls-server-end-point of the certificate in use; b"" if it has none."""
+        from eqmail_core.tls.certificate import end_point
+
+        context = self._tls.context
+        return end_point(context.chain) if isinstance(context, _ServerContext) else b""
+
     def session_info(self) -> TlsSessionInfo:
         """Return the parameters of the session after the handshake."""
         cipher, _, bits = self._tls.cipher() or ("unknown", "", 0)
@@ -169,13 +178,21 @@ class ServerTls:
         )
 
 
+class _ServerContext(ssl.SSLContext):
+    """A context that knows its certificate."""
+
+    chain = b""
+
+
 def _make_context(files: ServerTlsFiles, certificate: str) -> ssl.SSLContext:
     """Create a context from the files.  Fails: TlsUnavailable."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     # An empty password keeps the library from asking for one at a terminal.
     _do("missing certificate", lambda: context.load_cert_chain(certificate, password=""))
+    with open(certificate, "rb") as file:
+        context.chain = file.read(_MAX_CHAIN)
     if files.ciphers:
         words = b":".join(files.ciphers).decode("latin-1")
         _do("unable to initialize ssl", lambda: context.set_ciphers(words))

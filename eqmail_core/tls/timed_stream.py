@@ -35,6 +35,10 @@ class TlsTimedStream(TimedStream):
             plain.write(tls.wrap(b""))
         return tls.session_info()
 
+    def end_point(self) -> bytes:
+        """Return the channel binding of the connection, b"" without one."""
+        return self._tls.end_point()
+
     def read(self, at_most: int = PIECE) -> bytes:
         """Read some bytes.  Fails: TimedOut, ConnectionLost."""
         data = self._tls.receive(b"")

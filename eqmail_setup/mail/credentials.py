@@ -1,7 +1,7 @@
 """users/smtpauth: who may log in to send or fetch mail, as qmail-chkpw reads it; a line LOGIN:SECRET each.
 
-A secret is a crypt string, or clear text, which the digests of CRAM-MD5 and APOP need. Comments and the order of lines
-stay.
+A secret is a crypt string, stored SCRAM keys, or clear text, which the digests of CRAM-MD5 and APOP need. Comments and
+the order of lines stay.
 
 Fails: Refusal.
 Source: programs.md 1.6.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eqmail_core.auth.crypt import crypted, new_setting
-from eqmail_core.auth.secrets_file import FILE, entries, is_crypt_string
+from eqmail_core.auth.secrets_file import FILE, SCRAM, entries, is_crypt_string
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, Severity, usage_error
 from eqmail_setup.installation.accounts import caller
@@ -21,7 +21,7 @@ from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import WriteFile
 from eqmail_setup.transaction.plan import Change
 
-SCHEMES = {"yescrypt": b"$y$", "sha512-crypt": b"$6$", "clear": b""}
+SCHEMES = {"yescrypt": b"$y$", "sha512-crypt": b"$6$", "scram-sha-256": SCRAM, "clear": b""}
 """How a password can be kept, with the setting of crypt(3) that begins such secrets."""
 
 _HEAD = b"# Who may log in, LOGIN:SECRET; eqmail user passwd writes it. The SMTP server alone may read it.\n"
@@ -51,6 +51,8 @@ def credentials_in(site: Site, filesystem: Filesystem) -> list[Credential]:
 def _method(secret: bytes) -> str:
     if not is_crypt_string(secret):
         return "clear or an old crypt string"
+    if secret.startswith(SCRAM):
+        return "scram-sha-256"
     name = text(secret.split(b"$")[1])
     return _METHODS.get(name, name)
 

@@ -21,7 +21,8 @@ from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
 from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_challenge
-from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.protocol.session_streams import MAX_LINE
 from eqmail_core.spawn.protocol import CommandReader, rejection
 from eqmail_core.system.spooled_buffer import SpooledBuffer
 

@@ -12,6 +12,8 @@ from types import TracebackType
 
 from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.networks import NetworkSet
+from eqmail_core.auth.scram_secrets import ScramSecrets
+from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.controls import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.queue.client.async_service import Done
@@ -22,6 +24,7 @@ from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
 from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.config_reader import read_policy_config, read_tls
 from eqmail_core.smtpd.server.context import ServerContext
+from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.timed_stream import TimedStream
 from eqmail_core.text.listen_address import ListenerRole
@@ -145,6 +148,7 @@ class Resident:
             tls,
             filters=filters,
         )
+        self.settings.find_scram_keys = ScramSecrets(f"{home.site.users}/{SECRETS}", read_file).find
         self.begins_with_tls = "SMTPS" in environ
         self.loop = asyncio.new_event_loop()
         self.queue = MemoryQueue(self.loop, code)

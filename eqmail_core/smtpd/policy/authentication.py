@@ -6,9 +6,9 @@ Source: smtp-server.md 4.6 (qmail-smtpd.c).
 from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.smtpd.policy import plugin_sections as sections
-from eqmail_core.smtpd.policy.requests import CheckPassword, Delay
+from eqmail_core.smtpd.policy.requests import CheckPassword, Delay, LookupKeys
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import Decision
+from eqmail_core.smtpd.protocol.events import Decision, KeysFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ _PROBLEM = {
 def is_refusal(outcome: "RequestResult") -> bool:
     """Whether the checker found a password wrong: exit code 1, or others with some checkers."""
     return outcome != 0 and outcome not in _PROBLEM
+
+
+def look_up_keys(user: bytes) -> "PendingDecision":
+    """Find the keys with which a login proves itself."""
+    keys = yield LookupKeys(user)
+    if keys is None:
+        return Decision(False, [reply.AUTH_CHILD_PROBLEM])
+    return KeysFound(keys)  # type: ignore[arg-type]  # the result of this request
 
 
 def authenticate(credentials: "Credentials", plugins: "PluginSession", client: "ClientAuthority") -> "PendingDecision":

@@ -23,6 +23,7 @@ from eqmail_core.filters.verdict import (
 from eqmail_core.smtpd.policy.requests import QueryFilter
 from eqmail_core.smtpd.protocol.events import (
     AuthEvent,
+    AuthLookup,
     Connected,
     Data,
     Decision,
@@ -117,6 +118,8 @@ class FilteredSmtpPolicy:
         """Decide on an event of the session."""
         if isinstance(event, AuthEvent):
             return self._login(event)
+        if isinstance(event, AuthLookup):
+            return self._own.decide(event)
         return self._consult(event)
 
     def decide_message(self, message: "FilteredMessage") -> "PendingDecision":

@@ -9,13 +9,14 @@ Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 
 from eqmail_core.outcome import PERMANENT, TEMPORARY, TemporaryFailure
 from eqmail_core.smtpd.policy import plugin_sections as sections
-from eqmail_core.smtpd.policy.authentication import authenticate
+from eqmail_core.smtpd.policy.authentication import authenticate, look_up_keys
 from eqmail_core.smtpd.policy.plugins import PluginSession, PluginVerdict
 from eqmail_core.smtpd.policy.requests import AwaitEarlyTalker, Delay, LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (
     CONNECTED,
     AuthEvent,
+    AuthLookup,
     Connected,
     Data,
     Decision,
@@ -122,6 +123,8 @@ class SmtpPolicy:
             self.reset()
         if isinstance(event, AuthEvent):
             return self._authenticate(event.credentials)
+        if isinstance(event, AuthLookup):
+            return look_up_keys(event.user)
         section, note, verdict = _DECISIONS[type(event)]
         if note is not None:
             try:

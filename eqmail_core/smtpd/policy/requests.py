@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from eqmail_core.auth.credentials import Credentials
+    from eqmail_core.auth.scram import ScramKeys
     from eqmail_core.dns import query as lookup
     from eqmail_core.dns.mx import Search
     from eqmail_core.dns.query import DnsAnswer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
     from eqmail_core.smtpd.protocol.events import Decision
 
-    RequestResult = PluginResult | FilterVerdict | CheckedMessage | list[DnsAnswer] | bytes | int | None
+    RequestResult = PluginResult | FilterVerdict | CheckedMessage | list[DnsAnswer] | ScramKeys | bytes | int | None
     """The result of a request; each class of request states its type."""
 
     PendingDecision = Generator["Request", RequestResult, Decision]
@@ -63,6 +64,15 @@ class CheckPassword(Request):
     def __init__(self, credentials: "Credentials", environ: dict[bytes, bytes]) -> None:
         self.credentials = credentials
         self.environ = environ
+
+
+class LookupKeys(Request):
+    """Look up the SCRAM keys of a login; the result is its ScramKeys, None if the file cannot be read."""
+
+    __slots__ = ("user",)
+
+    def __init__(self, user: bytes) -> None:
+        self.user = user
 
 
 class LookupRecipient(Request):

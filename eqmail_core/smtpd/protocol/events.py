@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eqmail_core.auth.credentials import Credentials
+    from eqmail_core.auth.scram import ScramKeys
     from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn
 
 
@@ -104,6 +105,15 @@ class AuthEvent(SmtpEvent):
         self.credentials = credentials
 
 
+class AuthLookup(SmtpEvent):
+    """The client says who it is, by SCRAM: the keys of `user` are needed (KeysFound)."""
+
+    __slots__ = ("user",)
+
+    def __init__(self, user: bytes) -> None:
+        self.user = user
+
+
 class Reset(SmtpEvent):
     """RSET: the transaction is cleared."""
 
@@ -169,3 +179,13 @@ class Decision:
         self.header = header
         self.close = close
         self.note = note
+
+
+class KeysFound(Decision):
+    """The answer to AuthLookup: the keys of the user."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: "ScramKeys") -> None:
+        super().__init__(True, [])
+        self.keys = keys

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
 
-from eqmail_core.auth.credentials import CRAM_MD5
+from eqmail_core.auth.credentials import CRAM_MD5, SCRAM, SCRAM_PLUS
 from eqmail_core.dsn.smtp_parameters import BadParameter, read_mail, read_recipient
 from eqmail_core.smtp.path import address_literal, parse_parameters, split_path
 from eqmail_core.smtpd.protocol import replies as reply
@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_SENDS_NO_PASSWORD = (CRAM_MD5, SCRAM)
+
 # A message whose lines do not end in CRLF would not leave the queue unchanged (RFC 3030 section 3).
 _BINARY = b"BODY=BINARYMIME"
 
@@ -23,7 +25,7 @@ class ServerOptions:
 
     `size_limit`: bytes; `max_recipients`: per message.
     `max_errors`, `max_commands` (those that carry no message): per session.
-    `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: only CRAM-MD5 without TLS.
+    `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: no password without TLS.
     `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT.
     `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `enhanced_status_codes`: replies as in RFC 2034.
     `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacement.
@@ -88,7 +90,11 @@ class ServerOptions:
 
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
         """Whether an AUTH method would expose a password that must be protected by TLS."""
-        return self.auth_needs_tls and not is_secure and method != CRAM_MD5
+        return self.auth_needs_tls and not is_secure and method not in _SENDS_NO_PASSWORD
+
+    def offers_auth(self, method: bytes, is_secure: bool) -> bool:
+        """Whether a client may use an AUTH method now."""
+        return method in self.auth_methods and (is_secure or method != SCRAM_PLUS)
 
     def auth_objection(
         self, method: bytes, is_secure: bool, is_authenticated: bool, in_transaction: bool
@@ -102,7 +108,7 @@ class ServerOptions:
             return reply.AUTH_TWICE
         if in_transaction:
             return reply.AUTH_IN_TRANSACTION
-        return None if method in self.auth_methods else reply.AUTH_UNIMPLEMENTED
+        return None if self.offers_auth(method, is_secure) else reply.AUTH_UNIMPLEMENTED
 
     def read_address(self, argument: bytes) -> tuple[bytes | None, bytes]:
         """Parse the argument of MAIL or RCPT to the address (None if invalid) and the text after it."""
@@ -174,7 +180,11 @@ class ServerOptions:
             texts.append(b"CHUNKING")
         if self.max_recipients:
             texts.append(b"LIMITS RCPTMAX=%d" % self.max_recipients)
-        methods = [method for method in self.auth_methods if not self.is_too_open(method, is_secure)]
+        methods = [
+            method
+            for method in self.auth_methods
+            if self.offers_auth(method, is_secure) and not self.is_too_open(method, is_secure)
+        ]
         if methods:
             texts.append(b"AUTH " + b" ".join(methods).upper())
         return reply.multiline(b"250", texts)

@@ -12,7 +12,13 @@ from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, PLAIN, Credentials
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.text.sanitize import is_plain
 
-_CANCEL = b"*"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.auth.scram import ScramKeys
+    from eqmail_core.smtpd.protocol.events import AuthLookup
+
+CANCEL = b"*"
+"""The line with which a client ends an exchange."""
 
 
 def challenge_line(text: bytes) -> bytes:
@@ -43,7 +49,7 @@ class SaslExchange:
 
     def receive(self, line: bytes) -> bytes | Credentials:
         """Continue with the next line of the client."""
-        if line == _CANCEL:
+        if line == CANCEL:
             return reply.AUTH_CANCELED
         text = _decoded(line)
         if not text:
@@ -58,15 +64,19 @@ class SaslExchange:
             return challenge_line(b"Password:")
         return self._complete(self._user, text)
 
+    def keys_found(self, keys: "ScramKeys") -> bytes:
+        """Never called: these methods need no keys."""
+        raise NotImplementedError
+
     def _complete(self, user: bytes, password: bytes) -> bytes | Credentials:
         if not user or not is_plain(user) or not password or b"\0" in password:
             return reply.AUTH_MALFORMED
         return Credentials(self._method, user, password, self._challenge if self._method == CRAM_MD5 else b"")
 
 
-def is_challenge(answer: bytes | Credentials) -> bool:
-    """Whether the client must send another line."""
-    return isinstance(answer, bytes) and answer.startswith(b"334")
+def is_over(answer: "bytes | Credentials | AuthLookup") -> bool:
+    """Whether the exchange ends with this answer."""
+    return isinstance(answer, Credentials) or (isinstance(answer, bytes) and not answer.startswith(b"334"))
 
 
 def _decoded(line: bytes) -> bytes:

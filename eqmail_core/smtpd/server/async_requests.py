@@ -22,6 +22,7 @@ from eqmail_core.smtpd.policy.requests import (
     AwaitEarlyTalker,
     CheckPassword,
     Delay,
+    LookupKeys,
     LookupRecipient,
     QueryDns,
     QueryFilter,
@@ -171,6 +172,12 @@ class AsyncRequestRunner:
         if context.is_guessing_passwords(ip):
             self._not_started(WRONG_PASSWORD)
             return
+        is_proven = request.credentials.is_proven
+        if is_proven is not None:
+            if not is_proven:
+                context.note_failure(ip)
+            self._not_started(0 if is_proven else WRONG_PASSWORD)
+            return
         pid = start_checker(self._client.checker, request.environ, request.credentials)
         if pid <= 0:
             self._not_started(pid)
@@ -215,6 +222,13 @@ class AsyncRequestRunner:
     def _await_silence(self, request: AwaitEarlyTalker) -> None:
         self._context.loop.call_later(request.seconds, lambda: self._resume(int(self._client.speaks)))
 
+    def _look_up_keys(self, request: LookupKeys) -> None:
+        try:
+            keys = self._context.config.find_scram_keys(request.user)
+        except OSError:
+            keys = None
+        self._resume_soon(keys)
+
     def _look_up(self, request: LookupRecipient) -> None:
         self._context.recipient_lookup.ask(request.recipient, self._resume_soon)
 
@@ -243,6 +257,7 @@ _WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {
     QueryFilter: AsyncRequestRunner._ask_filter,
     AwaitEarlyTalker: AsyncRequestRunner._await_silence,
     CheckPassword: AsyncRequestRunner._check_password,
+    LookupKeys: AsyncRequestRunner._look_up_keys,
     LookupRecipient: AsyncRequestRunner._look_up,
     Delay: AsyncRequestRunner._pause,
     RunPlugin: AsyncRequestRunner._run_plugin,

@@ -314,7 +314,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             if not is_complete:
                 return b""
             data = b""
-            self._core.tls_started()
+            self._core.tls_started(tls.end_point)
             self._policy.tls_started(tls.session_info())
             if self._role.is_tls:
                 self._decide(self._core.begin())

@@ -1,15 +1,16 @@
-"""Choose the AUTH methods to offer: those the password checker supports, as far as known.
+"""Choose the AUTH methods to offer: those the password checker supports, as far as known, and SCRAM.
 
 eQmail's qmail-chkpw checks passwords (LOGIN, PLAIN) with every secret, and digests (CRAM-MD5) with clear-text ones.
-The abilities of other programs are unknown; the setting is for them.
+The abilities of other programs are unknown; the setting is for them.  The server itself checks SCRAM, where qmail-chkpw
+checks passwords, runs nothing behind it, and users/smtpauth has stored keys.
 
 Light.  Source: control-files.md (s/qmail's SMTPAUTH).
 """
 
 import os
 
-from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN
-from eqmail_core.auth.secrets_file import FILE, has_clear_text
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN, SCRAM_METHODS
+from eqmail_core.auth.secrets_file import FILE, has_clear_text, has_scram_keys
 from eqmail_core.system.files import read_file
 
 TYPE_CHECKING = False
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 _OURS, _WRAPPER = b"qmail-chkpw", b"qmail-pwrap"
 _PASSWORDS = (LOGIN, PLAIN)
-_CHOICES: dict[bytes, tuple[bytes, ...]] = {b"": _PASSWORDS, b"cram": (CRAM_MD5,), b"+cram": METHODS, b"-": ()}
+_CHOICES: dict[bytes, tuple[bytes, ...]] = {
+    b"": _PASSWORDS,
+    b"cram": (CRAM_MD5,),
+    b"+cram": METHODS,
+    b"scram": SCRAM_METHODS,
+    b"-": (),
+}
 
 # By whether clear-text secrets exist; a file without secrets is expected to get crypt strings.
 _BY_SECRETS = {False: _PASSWORDS, True: METHODS}
@@ -56,6 +63,10 @@ def checkable(site: "Site", controls: "Controls", checker: list[bytes]) -> tuple
     if any(os.path.basename(tool) != _OURS for tool in tools):
         return METHODS
     try:
-        return _BY_SECRETS[has_clear_text(read_file(f"{site.users}/{FILE}") or b"")]
+        secrets = read_file(f"{site.users}/{FILE}") or b""
     except OSError:
         return _PASSWORDS
+    methods = _BY_SECRETS[has_clear_text(secrets)]
+    # Another program behind ours may have an effect of its own, which a login by SCRAM would pass by.
+    is_alone = name == _OURS and [os.path.basename(word) for word in checker[1:]] in ([], [b"true"])
+    return (*methods, *SCRAM_METHODS) if is_alone and has_scram_keys(secrets) else methods

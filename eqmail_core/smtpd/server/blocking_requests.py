@@ -10,6 +10,7 @@ import select
 import signal
 import time
 
+from eqmail_core.auth.checkpassword import ACCEPTED, REFUSED
 from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
 from eqmail_core.coroutines import run_blocking
 from eqmail_core.dns.query import CLIENT_TIMEOUT_S, NO_ANSWER
@@ -21,6 +22,7 @@ from eqmail_core.smtpd.policy.requests import (
     AwaitEarlyTalker,
     CheckPassword,
     Delay,
+    LookupKeys,
     LookupRecipient,
     QueryDns,
     QueryFilter,
@@ -28,13 +30,14 @@ from eqmail_core.smtpd.policy.requests import (
     RunSearch,
 )
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
-from eqmail_core.system.files import CHUNK
+from eqmail_core.system.files import CHUNK, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from eqmail_core.auth.scram import ScramKeys
     from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.dns.resolver import BlockingResolver
     from eqmail_core.filters.verdict import FilterVerdict
@@ -46,10 +49,11 @@ class BlockingRequestRunner:
     """Runs requests.
 
     `lookup_socket`: socket of the recipient lookup; `checker`: argv of the checkpassword program.
+    `secrets_path`: users/smtpauth.
     `flush` sends pending output to the client; `speaks_within(seconds)` waits whether the client sends input.
     """
 
-    __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "speaks_within")
+    __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "secrets_path", "speaks_within")
 
     def __init__(
         self,
@@ -57,7 +61,9 @@ class BlockingRequestRunner:
         checker: list[bytes],
         flush: "Callable[[], None]",
         speaks_within: "Callable[[float], bool]",
+        secrets_path: str,
     ) -> None:
+        self.secrets_path = secrets_path
         self.lookup_socket = lookup_socket
         self.checker = checker
         self.flush = flush
@@ -99,6 +105,9 @@ def _run_plugin(runner: BlockingRequestRunner, request: RunPlugin) -> PluginResu
 
 
 def _check_password(runner: BlockingRequestRunner, request: CheckPassword) -> int:
+    is_proven = request.credentials.is_proven
+    if is_proven is not None:
+        return ACCEPTED if is_proven else REFUSED
     pid = start_checker(runner.checker, request.environ, request.credentials)
     return checker_outcome(_wait_for_exit(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
 
@@ -154,6 +163,16 @@ def _await_silence(runner: BlockingRequestRunner, request: AwaitEarlyTalker) -> 
     return int(runner.speaks_within(request.seconds))
 
 
+def _look_up_keys(runner: BlockingRequestRunner, request: LookupKeys) -> "ScramKeys | None":
+    # Imported here: few clients prove a login in this way.
+    from eqmail_core.auth.scram_secrets import ScramSecrets
+
+    try:
+        return ScramSecrets(runner.secrets_path, read_file).find(request.user)
+    except OSError:
+        return None
+
+
 def _look_up(runner: BlockingRequestRunner, request: LookupRecipient) -> bytes:
     # Imported here: few servers look up recipients, and every process would pay for it.
     from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
@@ -176,6 +195,7 @@ _WAYS: "dict[type[Request], Callable[[BlockingRequestRunner, Any], RequestResult
     QueryFilter: _ask_filter,
     AwaitEarlyTalker: _await_silence,
     CheckPassword: _check_password,
+    LookupKeys: _look_up_keys,
     LookupRecipient: _look_up,
     Delay: _pause,
     RunPlugin: _run_plugin,

@@ -8,6 +8,7 @@ Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 import os
 import time
 
+from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, FINAL_REPLIES, READ_FAILED, TIMED_OUT, tls_failed
@@ -60,7 +61,11 @@ class BlockingSmtpSession:
         self._core = core = ServerProtocol(config.rules, client.remote_host, _challenge(client.local_name))
         self._stream = stream
         self._runner = BlockingRequestRunner(
-            site.socket("lookup"), checker, self._flush, lambda seconds: self._stream.speaks_within(seconds)
+            site.socket("lookup"),
+            checker,
+            self._flush,
+            lambda seconds: self._stream.speaks_within(seconds),
+            f"{site.users}/{SECRETS}",
         )
         self._tls = tls
         self._begins_with_tls = begins_with_tls
@@ -177,7 +182,7 @@ class BlockingSmtpSession:
             self._stream.write(core.take_output())
         tls_session = secure.shake()
         self._stream = secure
-        core.tls_started()
+        core.tls_started(secure.end_point)
         self._policy.tls_started(tls_session)
         return True
 
@@ -205,7 +210,7 @@ class BlockingSmtpSession:
 
 
 def _challenge(name: bytes) -> "Callable[[], bytes]":
-    return lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), name)
+    return lambda: b"<%d.%d@%b>" % (int.from_bytes(os.urandom(7), "big"), int(time.time()), name)
 
 
 def _date() -> bytes:

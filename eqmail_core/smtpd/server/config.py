@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from shutil import which
 
 from eqmail_core.access.networks import NetworkSet
+from eqmail_core.auth.scram import ScramKeys
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.smtpd.policy.authority import ClientAuthority
@@ -60,6 +61,7 @@ class ServerConfig:
     `proxies`: networks whose connections begin with a PROXY header.  `filters`: of every client and message, or None.
     `policy_for(port, environ, checker)` returns the policy configuration of a port for clients whose variables change
     it; it may raise ControlError and OSError.
+    `find_scram_keys(login)` returns the keys of a login; it may raise OSError.
     `name_servers`: DNS servers and their port; none: those of /etc/resolv.conf.
     """
 
@@ -67,6 +69,7 @@ class ServerConfig:
         "checker",
         "environ",
         "filters",
+        "find_scram_keys",
         "limit",
         "limits",
         "local_name",
@@ -96,7 +99,9 @@ class ServerConfig:
         name_servers: tuple[Sequence[str], int] = ((), 53),
         filters: FilterConfig | None = None,
         policy_for: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
+        find_scram_keys: "Callable[[bytes], ScramKeys | None]" = lambda login: None,
     ) -> None:
+        self.find_scram_keys = find_scram_keys
         self.policies = policies
         self.local_name = local_name
         self.environ = environ

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 
 from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.networks import NetworkSet
+from eqmail_core.auth.scram_secrets import ScramSecrets
+from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.controls import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.server.config import AddressLimits, ServerConfig
 from eqmail_core.smtpd.server.config_reader import PolicyConfigCache, read_tls
+from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_core.tcpserver.rules import Rule
 from eqmail_core.tcpserver.rules_database import find_rule
@@ -54,6 +57,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], ports: Iterable[int],
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom, warn),
         filters=read_filters(controls, warn),
         policy_for=builder.policy_for,
+        find_scram_keys=ScramSecrets(f"{site.users}/{SECRETS}", read_file).find,
     )
 
 

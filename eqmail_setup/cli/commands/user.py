@@ -122,7 +122,8 @@ def passwd(
 ) -> int:
     """Set the password with which LOGIN may send mail by SMTP (users/smtpauth, see qmail-chkpw).
 
-    A password in clear text is needed for CRAM-MD5 and APOP alone; everybody who reads the file knows it then.
+    With --scheme scram-sha-256 the login may prove itself by SCRAM-SHA-256, which never sends the password, and by
+    PLAIN and LOGIN. A password in clear text is needed for CRAM-MD5 and APOP alone; who reads the file knows it then.
 
     \b
     Examples:

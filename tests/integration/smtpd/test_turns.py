@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from eqmail_core.smtpd.protocol.session import TURN
+from eqmail_core.smtpd.protocol.session_streams import TURN
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from tests.support.smtp_servers import Home, Resident, blocking_server
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN, SCRAM_METHODS
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.installation import read_controls
 from tests.support.smtp_servers import Home
 
 PASSWORDS = (LOGIN, PLAIN)
 HASHED, CLEAR = "joe:$y$j9T$salt$hash\n", "ann:secret\n"
+STORED = "sue:SCRAM-SHA-256$4096:QUFB$QUFB:QUFB\n"
 
 
 @pytest.fixture
@@ -49,6 +50,29 @@ def test_our_checker_offers_the_mechanisms_its_secrets_support(
 ) -> None:
     secrets(home, text)
     assert offered(home, "bin/qmail-chkpw", "/bin/true") == methods
+
+
+@pytest.mark.parametrize(
+    ("text", "program", "methods"),
+    [
+        (STORED, "true", (*PASSWORDS, *SCRAM_METHODS)),
+        (STORED, "", (*PASSWORDS, *SCRAM_METHODS)),
+        (STORED + CLEAR, "/bin/true", (*METHODS, *SCRAM_METHODS)),
+        # What runs behind our checker would not run for those whom it has not checked.
+        (STORED, "/usr/bin/note-login", PASSWORDS),
+        (HASHED, "true", PASSWORDS),
+    ],
+)
+def test_the_server_offers_scram_where_there_are_keys_and_nothing_else_runs(
+    home: Home, text: str, program: str, methods: tuple[bytes, ...]
+) -> None:
+    secrets(home, text)
+    assert offered(home, "bin/qmail-chkpw", *program.split()) == methods
+
+
+def test_scram_alone_can_be_demanded(home: Home) -> None:
+    home.write("authmethods", "scram\n")
+    assert offered(home, "bin/qmail-chkpw") == SCRAM_METHODS
 
 
 def test_without_a_secrets_file_no_clear_text_secret_is_assumed(home: Home) -> None:

@@ -19,7 +19,8 @@ from eqmail_core.smtpd.protocol.events import (
     SmtpEvent,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.protocol.session_streams import MAX_LINE
 
 OK = Decision(True, [reply.OK])
 NO = Decision(False, [b"550 no"])

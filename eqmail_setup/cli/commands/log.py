@@ -43,7 +43,9 @@ def command() -> None:
 @json_option
 @click.pass_context
 def trace(context: click.Context, query: str, since: str, files: tuple[str, ...], as_json: bool) -> int:
-    """Show what became of messages: by number, by address, or by <MESSAGE-ID> of a message in the queue.
+    """Show what became of messages.
+
+    They are found by number, by address, or by the <MESSAGE-ID> of a message in the queue.
 
     \b
     Examples:
@@ -79,7 +81,9 @@ def trace(context: click.Context, query: str, since: str, files: tuple[str, ...]
 @json_option
 @click.pass_context
 def summary(context: click.Context, since: str, files: tuple[str, ...], top: int, as_json: bool) -> int:
-    """Count messages, deliveries by result, reasons, domains, senders, and what the SMTP server refused.
+    """Count messages, results, reasons, domains and refusals.
+
+    It counts deliveries by result, reasons, domains, senders, and what the SMTP server refused.
 
     \b
     Examples:

@@ -223,7 +223,7 @@ def test_foreign_code_is_loaded_after_privileges_are_dropped(tmp_path: Path, mon
         raise OSError("enough")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(smtp, "assume_role", settle)
+    monkeypatch.setattr(smtp, "begin_service", settle)
     monkeypatch.setattr(smtp, "load_checks", load)
     with pytest.raises(SystemExit):
         smtp.run(home.site, [])

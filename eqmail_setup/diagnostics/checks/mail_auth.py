@@ -26,7 +26,7 @@ def check_keys(site: Site) -> Iterator[Finding]:
         try:
             keys = keys_of(site, filesystem, domain)
         except EqmailError as error:
-            remedy = "mend the line; until then mail of the domain waits in the queue"
+            remedy = "correct the line; until then mail of the domain waits in the queue"
             yield Finding("dkim.states", ERROR, error.text, remedy)
             continue
         for key in keys:

@@ -50,7 +50,7 @@ SCREENS = (
 BUILD_PAGE = (
     ("make setup check", ("mkusers", "setup", "check")),
     ("./config-fast mail.example.org", ("config-fast mail.example.org",)),
-    ("echo joe > alias/.qmail-root, and its sisters", ("alias init joe@elsewhere.example",)),
+    ("echo joe > alias/.qmail-root and the other aliases", ("alias init joe@elsewhere.example",)),
     ("users/assign, qmail-newu, maildirmake, chown", ("user add foo --ids 65534:65533", "user list")),
     ("echo ./Maildir/ > control/defaultdelivery", ("config set defaultdelivery ./Maildir/",)),
     ("the init script", ("gen-init --output {files}",)),

@@ -2,7 +2,7 @@
 
 A program reads leniently, as C does, and what its parser remarks is part of this; beside it stand what cannot be seen
 in an editor (formats.odd_text) and what the entries of single files have to be. Services that cannot go by an entry
-use the same functions of `formats`, so that nobody takes what others refuse.
+use the same functions of `formats`, so that all programs accept the same values.
 
 Secrets are never part of a sentence.
 """

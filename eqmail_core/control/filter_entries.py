@@ -42,7 +42,7 @@ class FilterEntry:
 
 
 def parse_filter(line: bytes, timeout_s: int) -> tuple[FilterEntry, list[bytes]]:
-    """The filter of a line that is not empty, and its words that make no sense; those do not count."""
+    """The filter of a line that is not empty, and its invalid words, which are ignored."""
     name, *words = line.split()
     entry = FilterEntry(name, timeout_s)
     wrong = []
@@ -91,7 +91,7 @@ class FilterList(Control["list[FilterEntry] | None"]):
     timeout_s = CHECK_TIMEOUT_S
 
     def parse(self, text: bytes) -> "tuple[list[FilterEntry] | None, list[str]]":
-        """List the filters; remark on words that make no sense, which are passed over."""
+        """List the filters; remark on invalid words, which are ignored."""
         entries, remarks = [], []
         for line in non_empty_lines(text):
             if not line.strip():
@@ -114,7 +114,7 @@ class Milters(FilterList):
     timeout_s = MILTER_TIMEOUT_S
 
     def objections(self, entry: FilterEntry) -> list[str]:
-        """Say so where the address is none; nothing can be asked there, and `default` holds."""
+        """Remark on an invalid address; such a filter cannot be asked, and `default` applies."""
         if milter_address(entry.name) is not None:
             return []
         return [f"{_shown(entry.name)} is not an address such as unix:/run/milter.sock or inet:127.0.0.1:11332"]

@@ -23,7 +23,7 @@ AS_C = b"c"
 
 
 class Count(Control[int]):
-    """A decimal number; garbage leaves the default in force, and one beyond `most` counts as that."""
+    """A decimal number; an invalid value leaves the default in force, and one beyond `most` counts as `most`."""
 
     kind = "number"
     most = MAX_COUNT
@@ -44,7 +44,7 @@ class Count(Control[int]):
 
 
 class Bound(Count):
-    """How much others may cause, 0 for no limit; as in C there is none where `choice` is c and nothing else said."""
+    """How much others may cause, 0 for no limit; as in C unlimited if `choice` is c and the setting absent."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Seconds(Count):
 
 
 class Timeout(Seconds):
-    """Seconds for which somebody is waited for: no more than poll and select take, in milliseconds."""
+    """Seconds of a timeout: at most what poll and select take, in milliseconds."""
 
     most = MAX_WAIT_S
 
@@ -208,7 +208,7 @@ class TimeMap(Control["dict[bytes, int] | None"]):
     kind = "map of times"
 
     def parse(self, text: bytes) -> "tuple[dict[bytes, int] | None, list[str]]":
-        """Map the lines; remark on a time that is none, with which the entry has no end."""
+        """Map the lines; remark on an invalid time, with which the entry has no end."""
         found = {}
         remarks = []
         for line in non_empty_lines(text):
@@ -259,7 +259,7 @@ class Word(Line):
         self.words = words
 
     def parse(self, text: bytes) -> "tuple[bytes | None, list[str]]":
-        """Take the first line; remark on what is none of the words."""
+        """Take the first line; remark on an unknown word."""
         value, remarks = super().parse(text)
         if value in self.words:
             return value, remarks

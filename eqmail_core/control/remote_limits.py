@@ -29,7 +29,7 @@ UNLIMITED = Limit()
 
 
 def parse_limit(text: bytes) -> tuple[Limit, list[bytes]]:
-    """Read what stands behind the colon; the second value lists the words that make no sense."""
+    """Read what stands behind the colon; the second value lists the invalid words."""
     limit = Limit()
     wrong = []
     for word in text.split():
@@ -48,7 +48,7 @@ def parse_limit(text: bytes) -> tuple[Limit, list[bytes]]:
 
 
 def parse_limits(lines: "Iterable[bytes]") -> tuple[dict[bytes, Limit], list[bytes]]:
-    """Read lines DOMAIN:WORDS, domains without regard to case; the second value lists the lines that make no sense."""
+    """Read lines DOMAIN:WORDS, domains without regard to case; the second value lists the invalid lines."""
     limits = {}
     wrong = []
     for line in lines:
@@ -76,7 +76,7 @@ class RemoteLimits(Control["dict[bytes, Limit] | None"]):
     kind = "map of limits"
 
     def parse(self, text: bytes) -> "tuple[dict[bytes, Limit] | None, list[str]]":
-        """Map the lines; remark on those with words that make no sense, which are passed over."""
+        """Map the lines; remark on those with invalid words, which are ignored."""
         limits, wrong = parse_limits(non_empty_lines(text))
         remarks = [f"{line.decode('latin-1')!r} is not DOMAIN:concurrency=N messages=N rate=N/s" for line in wrong]
         return limits, remarks

@@ -103,7 +103,7 @@ def setup_report(site: "Site", ink: Ink) -> bytes:
 
 
 def configuration_report(controls: Controls, ink: Ink, expiry: "Callable[[bytes], str]") -> "Iterator[bytes]":
-    """What qmail-shcfg says of the control files; `expiry` tells until when a certificate (PEM) is valid.
+    """The qmail-shcfg report on the control files; `expiry` returns until when a certificate (PEM) is valid.
 
     Fails: never; a file that cannot be read is named as such.
     """

@@ -35,7 +35,7 @@ class FilteredMessage:
     """Envelope, header and body.
 
     `store`: the message as received, `head`: its start with the whole header.  `is_discarded`: accept the message but
-    deliver it to nobody.  `quarantined`: the reason for quarantine, b"" for none.
+    deliver it to no recipient.  `quarantined`: the reason for quarantine, b"" for none.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Which message: its number in the queue, its birth, and the mark that tells it from others of that number.
+"""Which message: its number in the queue, its birth, and the mark that distinguishes it from others of that number.
 
 A number is an inode number and comes back; two messages of one number may even be born in the same second. The mark is
 nanoseconds: it follows from the serial of an accepted message and becomes the sub-second part of the modification time

@@ -60,7 +60,7 @@ class MethodResult:
 def render_results(host: bytes, results: "Sequence[MethodResult]") -> bytes:
     """Return the field without its LF, one method on each line.
 
-    `host`: the name of the host that vouches for the results.
+    `host`: the authserv-id, the name of the host that made the results.
     """
     return b"%b: %b;\n\t%b" % (FIELD, _quoted(host), b";\n\t".join(map(_render, results)) or b"none")
 
@@ -85,7 +85,7 @@ def _in_quotes(value: bytes) -> bytes:
 
 
 def parse_results(text: bytes) -> tuple[bytes, list[MethodResult]]:
-    """Read the content of a field: the host that vouches, and the results.
+    """Read the content of a field: the authserv-id and the results.
 
     Comments are dropped.
     Fails: InvalidResults.

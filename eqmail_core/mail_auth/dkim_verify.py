@@ -3,7 +3,7 @@
 The caller feeds the body, asks for the keys (a search, as in `dns.mx`), and gets one result per signature.
 
 Not accepted: rsa-sha1, RSA keys of less than 1024 bits (RFC 8301), and signatures with l=, which leave the end of a
-body to anybody: these are neutral. A signature that does not cover From is invalid.
+body to anyone: these are neutral. A signature that does not cover From is invalid.
 
 Fails: never; every error is a result.
 Source: RFC 6376 section 6.1; RFC 8601 section 2.7.1 (results).

@@ -1,7 +1,7 @@
 """Whether a message began at this host, by the Received fields that this host has written itself.
 
 Began here: what a local program or this host injected, what a client sent that had logged in or may relay. Did not:
-what came from strangers and is forwarded, whatever its author's domain.
+forwarded mail of unauthenticated clients, whatever its author's domain.
 
 Only the topmost field of an SMTP client counts. This host wrote it if the message came by SMTP; everything below it may
 be forged.

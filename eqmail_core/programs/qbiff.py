@@ -1,4 +1,4 @@
-"""qbiff: tell the user's terminals that a message has come, from a .qmail file.
+"""qbiff: notify the user's terminals of a new message, from a .qmail file.
 
 Needs USER, SENDER and LOCAL.  Exits: 0, always.  Source: delivery.md 5.9; qbiff(1).
 """

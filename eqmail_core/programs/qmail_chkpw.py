@@ -1,7 +1,7 @@
 """qmail-chkpw [subprogram [arg...]]: check the credentials on descriptor 3 against users/smtpauth.
 
 There, each line is LOGIN:SECRET: a crypt(3) string for passwords, or clear text for CRAM-MD5 and APOP.  Who runs this
-(qmaild for SMTP) must be able to read the file, and nobody else.  The subprogram runs for those who are right, with
+(qmaild for SMTP) must be able to read the file, and no others.  The subprogram runs for those who are right, with
 their login in USER.  -e asks for a password, -r reads it from standard input; both write its crypt string to standard
 error.
 Exits: 1 wrong, 2 no credentials, 111 trouble; else those of the subprogram, or 0.

@@ -1,6 +1,6 @@
 """qmail-qmqpc: hand the message on descriptor 0, with its envelope on descriptor 1, to a QMQP server.
 
-It can stand in the place of qmail-queue.  Exits: see queue/format/exit_codes.py; 55 without servers.
+It can replace qmail-queue.  Exits: see queue/format/exit_codes.py; 55 without servers.
 Source: smtp-server.md 4.11; qmail-qmqpc(8).
 """
 

@@ -1,6 +1,6 @@
 """qmail-qmqpd: receive one message from one QMQP client on descriptors 0 and 1, for anywhere.
 
-Who may connect is somebody else's business (tcprules).
+Access control is the task of another program (tcprules).
 Exits: 0 when the client has its answer or has gone, 100 when it does not speak QMQP, 111 trouble or too long.
 Source: smtp-server.md 4.11; qmail-qmqpd(8).
 """

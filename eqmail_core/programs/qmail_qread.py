@@ -1,7 +1,7 @@
 """qmail-qread: print every preprocessed message in the queue with its recipients.
 
 Messages that are only in memory are printed too, to those who may ask the scheduler.
-Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qmail-qread(8).
+Exits: 0, 111 (reason on standard output, as in C).  Source: programs.md 1.9; qmail-qread(8).
 """
 
 import os

@@ -1,6 +1,6 @@
 """qmail-showctl: print the choices made at setup and every control setting.
 
-Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qmail-showctl(8).
+Exits: 0, 111 (reason on standard output, as in C).  Source: programs.md 1.9; qmail-showctl(8).
 """
 
 import os

@@ -1,6 +1,6 @@
 """qmail-tcpto: print the remote hosts that timed out lately.
 
-Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qmail-tcpto(8).
+Exits: 0, 111 (reason on standard output, as in C).  Source: programs.md 1.9; qmail-tcpto(8).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""qreceipt address: tell the sender, who asked for it, that the message has arrived; from a .qmail file.
+"""qreceipt address: send the sender the requested receipt for the message; from a .qmail file.
 
 Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
 """

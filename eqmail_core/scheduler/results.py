@@ -56,7 +56,7 @@ class ResultHandler:
         self._clock = clock
 
     def report(self, delivery: Delivery, result: DeliveryResult) -> None:
-        """Record the end of a delivery; an outcome that is none of the three defers it.
+        """Record the end of a delivery; an unknown outcome defers it.
 
         After a success that is not durable, `mark_durable` or `durability_lost` must follow.
         """

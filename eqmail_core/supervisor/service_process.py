@@ -75,7 +75,7 @@ class SupervisedService:
         return bool(self.pid and verdict and (verdict.is_ready or (self.becomes_program and verdict.is_closed)))
 
     def listen(self) -> bool:
-        """Read the reports of the process; tell whether it has become ready."""
+        """Read the reports of the process; return whether it has become ready."""
         if self.verdict is None:
             return False
         was_ready = self.is_ready

@@ -63,7 +63,7 @@ class Supervisor:
     """Runs these services until TERM or INT; passes HUP and ALRM on to those that use them.
 
     `service_manager` reports the state to the service manager, `record` stores it for other programs.  Services that
-    still run `stop_s` seconds after TERM, or at a second TERM, are killed, rank by rank; 0 waits for ever.
+    still run `stop_s` seconds after TERM, or at a second TERM, are killed, rank by rank; 0 waits forever.
     `caller_stderr`, owned here, gets the report of a failed start.
     """
 
@@ -104,7 +104,7 @@ class Supervisor:
             raise StartFailed("; ".join(dict.fromkeys(fallen)))
 
     def _take_turn(self) -> bool:
-        """Wait for an event and handle it; tell whether the supervisor must end."""
+        """Wait for an event and handle it; return whether the supervisor must end."""
         event = signal.sigtimedwait(_WATCHED, self._pause_s())
         if self._all_served:
             self._service_manager.alive()
@@ -171,7 +171,7 @@ class Supervisor:
     # End.
 
     def _reap(self) -> bool:
-        """Reap ended services; tell whether there were any."""
+        """Reap ended services; return whether there were any."""
         found = False
         while ended := _next_dead(os.WNOHANG):
             pid, status = ended
@@ -219,7 +219,7 @@ class Supervisor:
                             service.close()
 
     def _is_told_to_hurry(self, begun: float) -> bool:
-        """Wait briefly or for a death; tell whether time is over or a second TERM has come."""
+        """Wait briefly or for a death; return whether time is over or a second TERM has come."""
         left = begun + self._stop_s - time.monotonic() if self._stop_s else _LOOK_S
         if left <= 0:
             return True

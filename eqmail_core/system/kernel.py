@@ -42,7 +42,7 @@ def forbid_tracing() -> None:
 
 
 def keep_capabilities(*kept: int) -> None:
-    """Drop all capabilities but these for ever: no executed program regains any.
+    """Drop all other capabilities permanently: no executed program regains any.
 
     Fails: OSError when the system does not guarantee it.
     """
@@ -73,7 +73,7 @@ _WITHOUT_IO_URING = (
 
 
 def forbid_io_uring() -> None:
-    """Forbid io_uring in this process and its children for ever: its code had many holes.
+    """Forbid io_uring in this process and its children permanently: its code had many vulnerabilities.
 
     An event loop that would use it works without.  Only root may install the filter without forbidding more.  Where it
     fails, the environment variable remains, which makes the event loop avoid most of io_uring.  Fails: never.

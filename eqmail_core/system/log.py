@@ -41,7 +41,7 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def write_stderr(text: bytes) -> None:
-    """Write a text to standard error; errors are ignored, because the exit code tells the same."""
+    """Write a text to standard error; errors are ignored, because the exit code has the same information."""
     try:
         os.write(2, _priority + text)
     except OSError:

@@ -1,4 +1,4 @@
-"""Assuming a role for ever: the first act of every service and of every delivery to a user.
+"""Assuming a role permanently: the first act of every service and of every delivery to a user.
 
 Source: docs/SECURITY.md; OpenSMTPD's order of giving up root.
 """
@@ -15,7 +15,7 @@ class PrivilegeError(Exception):
 
 
 def assume_role(site: Site, role: str) -> None:
-    """Become the account of `role` for ever, verified; the process ends with its parent.
+    """Change to the account of `role` permanently, verified; the process ends with its parent.
 
     Sets groups, gid and uid.  In a single-user installation the caller has every role.
     Fails: PrivilegeError.
@@ -104,7 +104,7 @@ def _act_as_root() -> None:
 
 
 def keep_only_changing_users() -> None:
-    """Drop all privileges of root for ever, except those to act as other users.
+    """Drop all privileges of root permanently, except those to act as other users.
 
     An executed program cannot regain them.  Between users the process has only the rights of a file owner with uid 0.
     Fails: OSError.

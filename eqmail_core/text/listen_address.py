@@ -1,6 +1,6 @@
 """Listen addresses: ADDRESS:PORT or [IPv6]:PORT, with the role of the listener before it.
 
-    ADDRESS:PORT               mail from everybody; TLS by STARTTLS
+    ADDRESS:PORT               mail from all clients; TLS by STARTTLS
     tls:ADDRESS:PORT           the same, with TLS from the first byte
     submission:ADDRESS:PORT    mail only after a login; TLS by STARTTLS
     submissions:ADDRESS:PORT   mail only after a login, with TLS from the first byte
@@ -21,7 +21,7 @@ class ListenerRole(NamedTuple):
 
 
 TRANSFER = ListenerRole(False, False)
-"""The role of a listener without a word before its address: mail transfer from everybody."""
+"""The role of a listener without a word before its address: mail transfer from all clients."""
 
 ROLES = {
     "": TRANSFER,

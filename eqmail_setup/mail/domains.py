@@ -100,7 +100,7 @@ class _DomainFiles:
 def plan_add(
     site: Site, filesystem: Filesystem, name: str, prefix: str | None, many: bool, replace: bool
 ) -> list[Change]:
-    """Actions after which  mail for a domain is accepted and delivered here, or to a local user.
+    """Actions after which mail for a domain is accepted and delivered here, or to a local user.
 
     Fails: Refusal, unless `replace`, where the domain is delivered another way.
     """
@@ -124,7 +124,7 @@ def plan_add(
 
 
 def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
-    """Actions after which  a domain is neither delivered here nor accepted."""
+    """Actions after which a domain is neither delivered here nor accepted."""
     domain = require_domain(name, True)
     files = _DomainFiles(site, filesystem)
     if files.content(Controls.locals) is None and domain in files.locals():

@@ -43,7 +43,7 @@ def plan_folders(
 
 
 def plan_quota_file(filesystem: Filesystem, maildir: str, entry: AssignEntry, quota_bytes: int) -> Iterator[Change]:
-    """Actions after which  a Maildir takes no more than so many bytes; 0 for no limit."""
+    """Actions after which a Maildir takes no more than so many bytes; 0 for no limit."""
     path = f"{maildir}/{QUOTA_FILE}"
     show, state = filesystem.display_path(path), snapshot(path, filesystem)
     if not quota_bytes:

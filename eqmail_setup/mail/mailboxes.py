@@ -102,7 +102,7 @@ def plan_add(
     quota_bytes: int = 0,
     maildir: str = "",
 ) -> list[Change]:
-    """Actions after which  there is a mailbox; files that exist stay as they are.
+    """Actions after which there is a mailbox; files that exist stay as they are.
 
     Fails: EqmailError if the address belongs to another user.
     """
@@ -134,7 +134,7 @@ def plan_add(
 
 
 def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, discard: bool) -> list[Change]:
-    """Actions after which  a mailbox and its login are gone; its mail stays unless `discard`."""
+    """Actions after which a mailbox and its login are gone; its mail stays unless `discard`."""
     box = find_mailbox(site, filesystem, address)
     assignments = read_entries(site)
     assignments.drop([box.entry.key()])
@@ -150,7 +150,7 @@ def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, dis
 
 
 def plan_quota(site: Site, filesystem: Filesystem, address: MailboxAddress, quota_bytes: int) -> list[Change]:
-    """Actions after which  a mailbox takes no more than so many bytes; 0 for no limit."""
+    """Actions after which a mailbox takes no more than so many bytes; 0 for no limit."""
     box = find_mailbox(site, filesystem, address)
     return list(plan_quota_file(filesystem, within(site, box.maildir), box.entry, quota_bytes))
 
@@ -158,7 +158,7 @@ def plan_quota(site: Site, filesystem: Filesystem, address: MailboxAddress, quot
 def plan_forward(
     site: Site, filesystem: Filesystem, address: MailboxAddress, targets: Iterable[str], keeps: bool
 ) -> list[Change]:
-    """Actions after which  mail goes on to these addresses, none for no forwarding; `keeps`: to the mailbox too.
+    """Actions after which mail goes on to these addresses, none for no forwarding; `keeps`: to the mailbox too.
 
     Fails: EqmailError if the .qmail file differs from that of a mailbox.
     """

@@ -102,7 +102,7 @@ def plan_add(
     replace: bool,
     on_progress: ProgressCallback = no_progress,
 ) -> list[Change]:
-    """Actions after which  a user gets mail, in a Maildir of its home, and so do its extensions."""
+    """Actions after which a user gets mail, in a Maildir of its home, and so do its extensions."""
     assignments = read_entries(site)
     entries, delimiter = [entry], text(site.break_char)
     if extensions and delimiter:
@@ -115,7 +115,7 @@ def plan_add(
 def plan_remove(
     site: Site, filesystem: Filesystem, local: str, discard: bool, on_progress: ProgressCallback = no_progress
 ) -> list[Change]:
-    """Actions after which  a user gets no more mail; the mail stays, unless it shall go too."""
+    """Actions after which a user gets no more mail; the mail stays, unless it shall go too."""
     assignments = read_entries(site)
     if not local:
         raise usage_error("give a name")
@@ -159,7 +159,7 @@ def _maildirs_of(site: Site, filesystem: Filesystem, home: str) -> list[str]:
 def plan_import(
     site: Site, filesystem: Filesystem, passwd: Iterable[bytes], replace: bool, on_progress: ProgressCallback
 ) -> list[Change]:
-    """Actions after which  every account of a passwd text gets mail; entries of other names stay."""
+    """Actions after which every account of a passwd text gets mail; entries of other names stay."""
     try:
         made = b"".join(assign_text(read_assign_rules(site), passwd, home_owner))
     except CannotAssign as reason:
@@ -192,7 +192,7 @@ def read_entries(site: Site) -> Assignments:
 def plan_assign(
     site: Site, filesystem: Filesystem, assignments: Assignments, on_progress: ProgressCallback = no_progress
 ) -> Iterator[Change]:
-    """Actions after which  users/assign, and its database, have these entries."""
+    """Actions after which users/assign, and its database, have these entries."""
     path, content = within(site, assign_path(site)), assignments.content()
     state = snapshot(path, filesystem)
     if state is None or state.content != content:

@@ -40,7 +40,7 @@ _MESSAGE = "import."
 class SourceMessage:
     """A message of the source.
 
-    Its files by folder, wherever they are, and a name that is unique for ever.
+    Its files by folder, wherever they are, and a permanently unique name.
     """
 
     __slots__ = ("files", "size", "stamp")

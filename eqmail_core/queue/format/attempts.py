@@ -24,7 +24,7 @@ _CHANNELS = {b"l": 0, b"r": 1}
 _UNPRINTABLE = bytes(32 if byte < 32 or byte == 127 else byte for byte in range(256))
 
 MessageKey = tuple[int, int]
-"""Number and birth of a message; a number comes back, and its birth tells the messages apart."""
+"""Number and birth of a message; numbers are reused, and the birth distinguishes the messages."""
 
 RecipientKey = tuple[int, int]
 """Channel and offset of a recipient."""

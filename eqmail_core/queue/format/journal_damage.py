@@ -35,7 +35,7 @@ class Damaged:
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Whether somebody might want to examine the file."""
+        """Whether the file is worth an examination."""
         return self.is_certain and not self.is_blank
 
 

@@ -219,7 +219,7 @@ class QueueDatabase:
         return self.connection.run(lambda cursor: cursor.execute(_DEFER, values).rowcount)
 
     def claim(self, now: int, homes: Sequence[int], limit: int) -> list[Claimed]:
-        """Take messages that are due: those of these homes, and those of anybody that are long overdue."""
+        """Take messages that are due: those of these homes, and long overdue ones of any home."""
         values = (*self._owner, now, list(homes), now - ANYBODY_S, limit, *self._owner)
         return self.connection.run(lambda cursor: _claimed(cursor, values))
 
@@ -253,7 +253,7 @@ class QueueDatabase:
     # Long bodies.
 
     def store_chunk(self, number: int, n: int, data: bytes) -> None:
-        """Store piece `n` of a body; it belongs to nobody until its message is stored."""
+        """Store piece `n` of a body; it has no owner until its message is stored."""
         self.connection.query("insert into chunk (id, n, data) values (%b, %b, %b)", (number, n, data))
 
     def chunk(self, number: int, n: int) -> bytes:

@@ -1,6 +1,6 @@
 """The time until which a node may act on its messages, by its own clock.
 
-The database grants a lease of LEASE_S from the moment at which it hears a beat.  The node counts from the moment at
+The database grants a lease of LEASE_S from the receipt of a heartbeat.  The node counts from the moment at
 which it sent the beat, and stops MARGIN_S earlier.  So a node that was stopped, or lost the database, is never active
 when another takes its messages over.  Times are of CLOCK_BOOTTIME, which goes on while the machine sleeps.
 
@@ -31,7 +31,7 @@ class Lease:
         return self._until
 
     def granted(self, epoch: int, sent: float) -> None:
-        """Note that the database heard the beat which was sent at `sent`."""
+        """Record that the database received the heartbeat sent at `sent`."""
         if epoch != self.epoch:
             self.epoch, self._until = epoch, float("-inf")
         self._until = max(self._until, sent + LEASE_S - MARGIN_S)

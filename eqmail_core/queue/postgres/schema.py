@@ -70,7 +70,7 @@ STEPS = (
 )
 """What makes version N + 1 from version N; only ever appended to.
 
-A message has an owner (`node`, `epoch`) while it is at a scheduler, and none while it waits for anybody; it is due at
+A message has an owner (`node`, `epoch`) while it is at a scheduler, and none while it waits for any node; it is due at
 `due`, the earlier of its channels' times.  Times are seconds since the epoch.  `done`: a bit for each recipient.
 `envelope` and `body` never change.  A body that is longer than a row takes is in `chunks` rows of `chunk`.
 """

@@ -5,7 +5,7 @@
     DEFERRING  its next attempt is being written, and the ownership given up
     ENDED      every recipient is done; its row is being removed
 
-A message is answered only after its commit.  Where that is unknown the client is told to try again, and the message is
+A message is answered only after its commit.  Where that is unknown the client gets a 4xx, and the message is
 withdrawn: removed as soon as the database says what became of it.  So a message that was refused is delivered at most
 if this node dies before that.
 
@@ -256,7 +256,7 @@ class PostgresStore:
         self._claimer.run(self._claimer.database.take_numbers, filled)
 
     def _withdraw(self) -> None:
-        """Remove the messages whose commits were unknown, as soon as the database tells."""
+        """Remove the messages whose commits were unknown, as soon as the database reports them."""
         if self._is_withdrawing or not self._withdrawn:
             return
         self._is_withdrawing = True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Deferral(NamedTuple):
-    """What an attempt left: written back to the database, for whoever is next."""
+    """The result of an attempt: written back to the database, for the next node."""
 
     number: int
     due: tuple[int | None, int | None]

@@ -103,7 +103,7 @@ class SmtpPolicy:
         self._all_recipients = 0
 
     def withdraw_recipient(self) -> None:
-        """Count one accepted recipient less, because somebody else refused it."""
+        """Count one accepted recipient less, because a later check refused it."""
         self._accepted -= 1
 
     def tls_started(self, tls_session: "TlsSessionInfo") -> None:

@@ -76,7 +76,7 @@ class HandoverConnection:
             self._channel.send(wire.LINE + line)
 
     def end(self, has_failed: bool) -> None:
-        """End the session and tell the program the result."""
+        """End the session and send the program the result."""
         self._is_over = True
         self._channel.send(wire.end(int(has_failed)))
         self._drained()

@@ -1,4 +1,4 @@
-"""Read the settings of the resident SMTP service, for the service itself and for whoever asks what it would answer.
+"""Read the settings of the resident SMTP service, for the service itself and for commands that predict its replies.
 
 Fails: ControlError, OSError: as `read_policy_config`.
 Source: smtp-server.md 4.1; control-files.md 2.9.
@@ -33,7 +33,7 @@ _PLUGINS_PER_PROCESSOR = 32
 
 
 def read_settings(site: Site, environ: dict[bytes, bytes], ports: Iterable[int], warn: Warn) -> ServerConfig:
-    """Read the current settings of a service on these ports; `warn` hears what is ignored."""
+    """Read the current settings of a service on these ports; `warn` gets what is ignored."""
     controls = read_controls(site, environ)
     checker = (controls.smtpcheckpw or b"").split()
     tls = _read_tls(site, controls, warn)

@@ -24,6 +24,8 @@ LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
 _PER_TURN = 32
 # Removed messages to remember until the queue service confirms their removal.
 _MAX_ENDED = 10_000
+# Delay after the first request to the cleaner that failed, such as one that a queue service took with it.
+_CLEAN_AGAIN_S = 5
 
 
 class MessageCompletion:
@@ -32,6 +34,7 @@ class MessageCompletion:
     It also sends the bounces of all messages.
     `date()` returns the date for a bounce that is sent now. `notifying`: numbers whose bounce is being injected.
     `limit` bounds the bounces per sender; double bounces and delay warnings are exempt.
+    `left`: numbers of ended messages whose mess/N may still be there, because the cleaner did not say that it is gone.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class MessageCompletion:
         date: Callable[[], bytes],
     ) -> None:
         self.due = DueQueue()
+        self.left = DueQueue()
         self.running = 0
         self.notifying: set[int] = set()
         self.limit = BounceLimit()
@@ -55,6 +59,7 @@ class MessageCompletion:
         self._date = date
         self._now = 0
         self._ended: OrderedDict[int, MessageIdentity] = OrderedDict()
+        self._left_mtimes: dict[int, int] = {}
 
     def add(self, number: int, due: int) -> None:
         """Schedule a message on the disk that may be finished."""
@@ -69,6 +74,10 @@ class MessageCompletion:
         """Complete the messages that are due; return whether to call again at once."""
         self._now = int(now)
         for _ in range(_PER_TURN):
+            if not self._cleaner.is_ready() or (number := self.left.pop_due(now)) is None:
+                break
+            self._clean_again(number)
+        for _ in range(_PER_TURN):
             if not self.ready or (number := self.due.pop_due(now)) is None:
                 return False
             self._end(number)
@@ -76,7 +85,11 @@ class MessageCompletion:
 
     def wakes_at(self) -> int | None:
         """Return when the next message may be completed; None while none can."""
-        return self.due.wakes_at() if self.ready else None
+        times = [
+            self.due.wakes_at() if self.ready else None,
+            self.left.wakes_at() if self._cleaner.is_ready() else None,
+        ]
+        return min((time for time in times if time is not None), default=None)
 
     def send_notification(self, number: int, message: ReportedMessage, then: Callable[[int], None]) -> None:
         """Bounce a message.
@@ -206,18 +219,40 @@ class MessageCompletion:
         del self._ended[identity.number]
         return True
 
-    def clean(self, number: int) -> None:
-        """Have the remaining files of a message removed, which has no info/N (any more)."""
+    def clean(self, number: int, again_s: int = _CLEAN_AGAIN_S) -> None:
+        """Have the remaining files of a message removed, which has no info/N (any more).
+
+        Where the cleaner does not say that it has done that, it is asked again `again_s` seconds later.
+        """
         name = b"foop/%d" % number
-        log = self._log
+        mtime_ns = self._mtime_ns(number)
 
         def cleaned(answer: bytes) -> None:
-            if answer != b"+":
-                log.warning(b"qmail-clean unable to clean up " + name)
-            else:
+            if answer == b"+":
                 self._ended.pop(number, None)
+                return
+            self._log.warning(b"qmail-clean unable to clean up " + name)
+            if mtime_ns and len(self._left_mtimes) < _MAX_ENDED:
+                self._left_mtimes[number] = mtime_ns
+                self.left.insert(number, self._now + again_s)
 
         self._cleaner.clean(name, cleaned)
+
+    def _clean_again(self, number: int) -> None:
+        """Ask once more for the removal of mess/N, unless it has gone, or is that of another message by now."""
+        mtime_ns = self._left_mtimes.pop(number, 0)
+        paths = self._files.paths
+        is_used = os.path.exists(paths.info(number)) or os.path.exists(paths.todo(number))
+        if mtime_ns and mtime_ns == self._mtime_ns(number) and not is_used:
+            self.clean(number, SYSTEM_ERROR_PAUSE_S)
+
+    def _mtime_ns(self, number: int) -> int:
+        """Return when mess/N was written; 0 where it is not there, or cannot be looked at."""
+        try:
+            state = self._files.stat(self._files.paths.mess(number))
+        except QueueFileError:
+            return 0
+        return 0 if state is None else state.st_mtime_ns
 
     def _retry_later(self, number: int, problem: QueueFileError) -> None:
         self._log.warning(problem.text)

@@ -215,7 +215,13 @@ class SchedulerCore:
         back = self._clock.set_back_by(now)
         if back:
             self.log.warning(b"the clock was set back by %d seconds" % back)
-            parts: list[KeepsTimes] = [self.scanner, self.scheduler, self.completion.due, *self.keeps_times]
+            parts: list[KeepsTimes] = [
+                self.scanner,
+                self.scheduler,
+                self.completion.due,
+                self.completion.left,
+                *self.keeps_times,
+            ]
             for part in parts:
                 part.set_back(back)
 

@@ -610,3 +610,43 @@ def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: P
         harness.remote.orders.clear()
     harness.spilling.give_up()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def ended_while_the_cleaner_died(harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Message 5 is delivered and has no info/5 any more; its mess/5 is there, because the queue service died."""
+    harness.old(5, b"Fa@b\0", local=b"Tjoe@example.org\0")
+    harness.scanner.find_old(NOW)
+    harness.turn()
+    monkeypatch.setattr(harness.cleaner, "answer", b"!")
+    harness.report(b"joe@example.org", b"K")
+    harness.turn()
+    assert not os.path.exists(harness.paths.info(5)) and os.path.exists(harness.paths.mess(5))
+    monkeypatch.undo()
+
+
+def test_an_ended_message_whose_cleaner_died_is_removed_when_it_is_back(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_while_the_cleaner_died(harness, monkeypatch)
+    harness.cleaner.present = False
+    harness.turn(100)
+    assert os.path.exists(harness.paths.mess(5))
+    harness.cleaner.present = True
+    harness.turn(101)
+    assert not os.path.exists(harness.paths.mess(5))
+    assert harness.ending.wakes_at() is None, "and then nothing is left to do"
+
+
+@pytest.mark.parametrize("used_by", ["another that is being written", "one in todo", "one that is preprocessed"])
+def test_a_number_that_is_used_again_is_not_cleaned_up(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch, used_by: str
+) -> None:
+    ended_while_the_cleaner_died(harness, monkeypatch)
+    if used_by == "another that is being written":
+        os.utime(harness.paths.mess(5), ns=(1, 1))
+    else:
+        path = harness.paths.todo(5) if used_by == "one in todo" else harness.paths.info(5)
+        Path(path).write_bytes(b"")
+    harness.ending.pump(NOW + 100)
+    assert os.path.exists(harness.paths.mess(5))
+    assert harness.cleaner.requests == [b"foop/5"]

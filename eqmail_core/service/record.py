@@ -1,4 +1,5 @@
-"""What the supervisor records for other programs: its services in run/status, its SMTP listeners in run/listeners.
+"""What the supervisor records for other programs: its services in run/status, its SMTP listeners in run/listeners,
+the time of the last HUP in run/reloaded.
 
 A record is valid only while a supervisor runs.
 
@@ -14,6 +15,9 @@ from eqmail_core.system.files import read_file, write_all
 LISTENERS = "listeners"
 """Name of the record of the SMTP listeners: one listen address per line."""
 
+RELOADED = "reloaded"
+"""Name of the record whose time is that of the last HUP."""
+
 
 def write_record(site: Site, services: list[ServiceStatus]) -> None:
     """Replace the record of the services as a whole."""
@@ -23,6 +27,19 @@ def write_record(site: Site, services: list[ServiceStatus]) -> None:
 def write_listeners(site: Site, addresses: list[str]) -> None:
     """Replace the record of the SMTP listeners."""
     _write(f"{site.run}/{LISTENERS}", "".join(f"{address}\n" for address in addresses).encode())
+
+
+def write_reload(site: Site) -> None:
+    """Record that the services were told to read their settings now."""
+    _write(f"{site.run}/{RELOADED}", b"")
+
+
+def last_reload(site: Site) -> float:
+    """When the services were told to read their settings last, in seconds since the epoch; 0 for never."""
+    try:
+        return os.stat(f"{site.run}/{RELOADED}").st_mtime
+    except OSError:
+        return 0.0
 
 
 def _write(path: str, content: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from eqmail_core.control.controls import Controls
 from eqmail_core.dns import resolver
 from eqmail_core.mail import domain_name
-from eqmail_core.service.record import write_listeners, write_record
+from eqmail_core.service.record import write_listeners, write_record, write_reload
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 from eqmail_core.supervisor.service_manager import ServiceManager
@@ -48,7 +48,14 @@ def supervisor(
     caller_stderr = os.dup(2)  # before it becomes the log
     controls = read_controls(site, environ)
     services = build_services(site, controls, addresses, words)
-    return Supervisor(services, service_manager, partial(write_record, site), controls.stopseconds, caller_stderr)
+    return Supervisor(
+        services,
+        service_manager,
+        partial(write_record, site),
+        controls.stopseconds,
+        caller_stderr,
+        partial(write_reload, site),
+    )
 
 
 def build_services(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:

@@ -62,8 +62,9 @@ def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedServic
 class Supervisor:
     """Runs these services until TERM or INT; passes HUP and ALRM on to those that use them.
 
-    `service_manager` reports the state to the service manager, `record` stores it for other programs.  Services that
-    still run `stop_s` seconds after TERM, or at a second TERM, are killed, rank by rank; 0 waits forever.
+    `service_manager` reports the state to the service manager, `record` stores it for other programs, `on_reload` that
+    the services were told to read their settings.  Services that still run `stop_s` seconds after TERM, or at a second
+    TERM, are killed, rank by rank; 0 waits forever.
     `caller_stderr`, owned here, gets the report of a failed start.
     """
 
@@ -74,12 +75,14 @@ class Supervisor:
         record: Callable[[list[ServiceStatus]], None] = lambda services: None,
         stop_s: float = 0.0,
         caller_stderr: int = -1,
+        on_reload: Callable[[], None] = lambda: None,
     ) -> None:
         self._services = services
         self._service_manager = service_manager
         self._record = record
         self._stop_s = stop_s
         self._caller_stderr = caller_stderr
+        self._on_reload = on_reload
         self._all_served = False
 
     def run(self) -> None:
@@ -113,6 +116,8 @@ class Supervisor:
             return True
         if number in (signal.SIGHUP, signal.SIGALRM):
             self._pass_on(signal.Signals(number))
+            if number == signal.SIGHUP:
+                self._on_reload()
         changed = sum(service.listen() for service in self._services) > 0
         changed |= self._reap()
         if not self._all_served:

@@ -5,6 +5,7 @@ Source: proc(5).
 """
 
 import os
+import time
 
 
 def process_start(pid: int) -> float | None:
@@ -13,8 +14,8 @@ def process_start(pid: int) -> float | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name of the program stands in parentheses and may hold anything.
             fields = file.read().rpartition(b")")[2].split()
-        with open("/proc/stat", "rb") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime "))
+        # More exact than the whole seconds of btime in /proc/stat.
+        boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         return boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
+    except (OSError, ValueError, IndexError, AttributeError):
         return None

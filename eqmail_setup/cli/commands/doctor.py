@@ -19,6 +19,9 @@ from eqmail_setup.installation.loading import require_accounts
 FORMATS = ("text", "json", "nagios")
 NEVER = "never"
 
+MAX_OF_ONE_KIND = 5
+"""Findings of one name that are shown without --verbose."""
+
 _NAGIOS = {ERROR: (2, "CRITICAL"), WARNING: (1, "WARNING"), NOTE: (0, "OK")}
 _NAGIOS_UNKNOWN = 3
 _FAIL_ON = {severity.value: severity for severity in SEVERITY_ORDER}
@@ -39,6 +42,7 @@ _FAIL_ON = {severity.value: severity for severity in SEVERITY_ORDER}
     show_default=True,
     help="Least severity that makes the exit status 1.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Show every finding.")
 @json_option
 @click.pass_context
 def command(
@@ -49,6 +53,7 @@ def command(
     addresses: tuple[str, ...],
     form: str,
     fail_on: str,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Find problems of an installation and show how to solve them. Changes nothing.
@@ -72,16 +77,28 @@ def command(
     if as_json or form == "json":
         print_json("findings-1", findings=[finding.value() for finding in found])
     else:
-        for finding in found:
-            print_finding(finding)
+        print_findings(found, verbose)
         echo(f"{site.home}: {summary_of(counts)}")
     is_failure = fail_on != NEVER and any(finding.severity in _at_least(_FAIL_ON[fail_on]) for finding in found)
     return ExitCode.PROBLEMS if is_failure else ExitCode.OK
 
 
-def print_finding(finding: Finding) -> None:
-    """Write a finding, and on a line of its own what helps."""
-    echo(f"{styled(finding.severity.value + ':', finding.severity)} {finding.id}: {finding.message}")
+def print_findings(found: list[Finding], verbose: bool) -> None:
+    """Write findings, and on a line of its own what helps; of one kind only the first, unless `verbose`."""
+    groups = {
+        name: [finding for finding in found if finding.id == name] for name in dict.fromkeys(it.id for it in found)
+    }
+    for name, group in groups.items():
+        shown = group if verbose else group[:MAX_OF_ONE_KIND]
+        for number, finding in enumerate(shown):
+            echo(f"{styled(finding.severity.value + ':', finding.severity)} {finding.id}: {finding.message}")
+            if number + 1 == len(shown) or shown[number + 1].hint != finding.hint:
+                _print_what_helps(finding)
+        if len(group) > len(shown):
+            echo(styled(f"{len(group) - len(shown)} more {name}; -v shows all", "hint"))
+
+
+def _print_what_helps(finding: Finding) -> None:
     if finding.command:
         print_hint(finding.command)
     elif finding.suggestion:

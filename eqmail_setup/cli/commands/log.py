@@ -33,6 +33,11 @@ def command() -> None:
     """Trace messages through the logs, and summarize the logs.
 
     Reads folders of multilog, svlogd and s6-log, files of syslog, and the journal of systemd.
+
+    \b
+    Examples:
+      eqmail log trace ann@example.org
+      eqmail log summary --since 7d
     """
 
 

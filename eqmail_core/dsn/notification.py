@@ -197,9 +197,9 @@ def _final_report(
 ) -> Iterator[bytes]:
     """Generate the report on a message whose recipients have all failed or succeeded."""
     boundary = _BOUNDARY % id_left
-    told = list(_recipient_statuses(message, bounce_config)) if message.dsn is not None else []
-    successes = [block for block in told if block.action != FAILED]
-    failures = [block for block in told if block.action == FAILED] if successes else []
+    statuses = list(_recipient_statuses(message, bounce_config)) if message.dsn is not None else []
+    successes = [block for block in statuses if block.action != FAILED]
+    failures = [block for block in statuses if block.action == FAILED] if successes else []
     has_failed = bool(failures) or not successes
     subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
     recipient = sender or bounce_config.double_to
@@ -235,13 +235,13 @@ def _multipart_report(
     bounce_config: BounceConfig,
     sender: bytes,
     boundary: bytes,
-    told: "Iterable[RecipientStatus]",
+    statuses: "Iterable[RecipientStatus]",
     is_whole: bool,
 ) -> Iterator[bytes]:
     """Generate the parts after the text: recipient statuses, and the original or its header."""
     dsn = message.dsn or _NO_DSN
     yield status_head(boundary, bounce_config.host, message.arrival, dsn.envid)
-    for block in told:
+    for block in statuses:
         yield recipient_status(block.recipient, block.report, block.action, block.orcpt)
     is_whole = is_whole and dsn.ret != HEADER_ONLY
     yield original_head(boundary, is_whole, dsn.is_utf8) + return_path(sender)

@@ -19,33 +19,33 @@ PAUSE_S = 1.0
 
 
 class Listener:
-    """Passes connections of users in `welcome` to `on_connection(sock)`; closes all others.
+    """Passes connections of users in `allowed_uids` to `on_connection(sock)`; closes all others.
 
-    Call `tidy` regularly.
+    Call `expire` regularly.
     """
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
         sock: socket.socket,
-        welcome: Set[int],
+        allowed_uids: Set[int],
         on_connection: Callable[[socket.socket], None],
         name: str,
     ) -> None:
         sock.setblocking(False)
         self._selector = selector
         self._sock = sock
-        self._welcome = welcome
+        self._allowed_uids = allowed_uids
         self._on_connection = on_connection
         self._name = name
-        self._rests_until = 0.0
-        self._is_resting = False
+        self._paused_until = 0.0
+        self._is_paused = False
         selector.register(sock, selectors.EVENT_READ, self._accept)
 
-    def tidy(self) -> None:
+    def expire(self) -> None:
         """Listen again after a pause."""
-        if self._is_resting and time.monotonic() >= self._rests_until:
-            self._is_resting = False
+        if self._is_paused and time.monotonic() >= self._paused_until:
+            self._is_paused = False
             self._selector.register(self._sock, selectors.EVENT_READ, self._accept)
 
     def _accept(self, _events: int) -> None:
@@ -54,19 +54,19 @@ class Listener:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            self._rest(error)
+            self._pause(error)
             return
         try:
-            is_welcome = peer_credentials(sock).uid in self._welcome
+            is_allowed = peer_credentials(sock).uid in self._allowed_uids
         except OSError:
-            is_welcome = False
-        if is_welcome:
+            is_allowed = False
+        if is_allowed:
             self._on_connection(sock)
         else:
             close_aside(sock.detach())
 
-    def _rest(self, error: OSError) -> None:
+    def _pause(self, error: OSError) -> None:
         say_seldom(self._name, f"alert: cannot take a connection: {error.strerror}; trying again in {PAUSE_S:g} s")
         self._selector.unregister(self._sock)
-        self._is_resting = True
-        self._rests_until = time.monotonic() + PAUSE_S
+        self._is_paused = True
+        self._paused_until = time.monotonic() + PAUSE_S

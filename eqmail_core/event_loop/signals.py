@@ -15,12 +15,12 @@ def install_signal_handlers(
     """Call back on the loop for each signal; early signals call back when the loop runs."""
     early: list[int] = []
     for number in handlers:
-        signal.signal(number, lambda told, _frame: early.append(told))
+        signal.signal(number, lambda arrived, _frame: early.append(arrived))
 
     def begin() -> None:
         for number, act in handlers.items():
             loop.add_signal_handler(number, act)
-        for told in early:
-            handlers[signal.Signals(told)]()
+        for arrived in early:
+            handlers[signal.Signals(arrived)]()
 
     loop.call_soon(begin)

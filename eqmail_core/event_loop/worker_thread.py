@@ -42,8 +42,8 @@ class WorkerThread:
                 problem = error
                 self._call_owner(lambda: then(None, problem))
             except BaseException as bug:
-                surprise = bug
-                self._call_owner(lambda: _raise(surprise))
+                defect = bug
+                self._call_owner(lambda: _raise(defect))
             else:
                 self._call_owner(lambda: then(result, None))
 

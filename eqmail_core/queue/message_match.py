@@ -3,8 +3,8 @@
 Numbers are inode numbers, and the system reuses them.
 
 The name info/N is created when mess/N is complete. So a mess/N written later than info/N was made is another message,
-unless the clock was set back in between; then info/N has a mark (`vouch`). Where numbers are not inode numbers, as in a
-queue that was copied as files, times prove nothing.
+unless the clock was set back in between; then info/N has a mark (`confirm_match`). Where numbers are not inode numbers,
+as in a queue that was copied as files, times prove nothing.
 
 Fails: QueueFileError.
 """
@@ -30,7 +30,7 @@ def message_state(files: QueueFiles, number: int) -> int:
     return FOREIGN if is_other else FITS
 
 
-def vouch(files: QueueFiles, number: int) -> None:
+def confirm_match(files: QueueFiles, number: int) -> None:
     """Mark that info/N and mess/N belong together where their times do not show it."""
     path = files.paths.info(number)
     info, mess = files.stat(path), files.stat(files.paths.mess(number))

@@ -18,7 +18,7 @@ from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import render_info
 from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.message_match import vouch
+from eqmail_core.queue.message_match import confirm_match
 from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
 from eqmail_core.text.lines import leading_number
 
@@ -56,14 +56,14 @@ class SpillFiles:
 
 
 class Preprocessor:
-    """Writes the files of new messages; `say` collects the log lines about them."""
+    """Writes the files of new messages; `add_line` collects the log lines about them."""
 
     def __init__(self, files: QueueFiles, lines: LogLines) -> None:
         self.files = files
         self.lines = lines
 
     def preprocess(
-        self, number: int, route: Callable[[bytes], tuple[int, bytes]], say: Callable[[bytes], None]
+        self, number: int, route: Callable[[bytes], tuple[int, bytes]], add_line: Callable[[bytes], None]
     ) -> list[int]:
         """Turn todo/N into info, local and remote, all on the disk.
 
@@ -82,7 +82,7 @@ class Preprocessor:
             for path in (info, *lists, paths.bounce(number)):
                 _attempt(b"unable to unlink", short(path), remove_for_good, path)
             files[info] = self._create(info)
-            say(self.lines.new_message(number))
+            add_line(self.lines.new_message(number))
             uid = qp = 0
             identity: MessageIdentity | None = None
             about_said = False
@@ -105,7 +105,7 @@ class Preprocessor:
                 elif letter == SENDER:
                     files[info].write(render_info(text))
                     files[info].flush()
-                    say(self.lines.about_message(number, size, text, qp, uid))
+                    add_line(self.lines.about_message(number, size, text, qp, uid))
                     about_said = True
                 else:
                     raise QueueFileError(b"unknown record type in " + short(todo))
@@ -120,7 +120,7 @@ class Preprocessor:
                 if path in files:
                     files[path].sync()
                     sync_name(path)
-            vouch(self.files, number)
+            confirm_match(self.files, number)
         finally:
             os.close(envelope)
             for file in files.values():
@@ -180,7 +180,7 @@ class Preprocessor:
         _attempt(b"unable to unlink", self.files.short(temporary), remove_for_good, temporary)
         self._write_whole(temporary, render_info(files.sender, files.dsn), files.identity.born_ns)
         _attempt(b"unable to create", self.files.short(path), os.rename, temporary, path)
-        vouch(self.files, files.number)
+        confirm_match(self.files, files.number)
 
     def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)

@@ -116,9 +116,9 @@ def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
     it = leading_number(request[5:].rpartition(b"/")[2])
     if it is None or request[:5] not in (b"foop/", b"todo/"):
         return faults + b"x"
-    doomed = paths.mess(it) if request[:5] == b"foop/" else paths.todo(it)
+    target = paths.mess(it) if request[:5] == b"foop/" else paths.todo(it)
     try:
-        for path in (paths.intd(it), doomed):
+        for path in (paths.intd(it), target):
             remove(disk, path)
     except OSError:
         return faults + b"!"

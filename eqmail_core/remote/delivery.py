@@ -142,7 +142,7 @@ class RemoteDeliveries:
             if client is not None and client.status != TRY_NEXT:
                 return client
             if client is not None:
-                job.attempts.said = client.said
+                job.attempts.last_reply = client.said
             if self._timer.loop.time() >= until:
                 break
         raise job.attempts.failure
@@ -164,27 +164,27 @@ class RemoteDeliveries:
         With the status TRY_NEXT the server accepts nothing now, otherwise there is a report.
         """
         route = job.plan.route
-        dsn = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
+        tls = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
         # A server that had to prove its name has proved no other.
-        name = candidate.name if dsn.demanded_by else b""
-        key = (candidate.ip, route.port, route.user, route.password, dsn.is_wanted, dsn.demanded_by, name)
+        name = candidate.name if tls.demanded_by else b""
+        key = (candidate.ip, route.port, route.user, route.password, tls.is_wanted, tls.demanded_by, name)
         session = self.idle.take(key)
         if session is not None:
             await self._send_over(session, key, job)
             if not session.client.may_retry:
                 return session.client
         if self._tcpto.should_skip(candidate.ip, job.order.serial):
-            job.attempts.left_alone(candidate, route.port)
+            job.attempts.record_skipped(candidate, route.port)
             return None
-        client = await self._try_new_connection(job, candidate, dsn, key)
-        if client and may_go_plain(client, dsn, job.settings.tls_falls_back, route.user is not None):
+        client = await self._try_new_connection(job, candidate, tls, key)
+        if client and may_go_plain(client, tls, job.settings.tls_falls_back, route.user is not None):
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
             say_seldom(NAME, f"warning: {reason} Trying without TLS.")
             client = await self._try_new_connection(job, candidate, PLAIN, None)
         return client
 
     async def _try_new_connection(
-        self, job: _Job, candidate: MxCandidate, dsn: TlsPolicy, key: object
+        self, job: _Job, candidate: MxCandidate, tls: TlsPolicy, key: object
     ) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`.
 
@@ -193,10 +193,10 @@ class RemoteDeliveries:
         settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else ClientCredentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
-        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, dsn)
+        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, tls)
 
         def secure() -> "ClientTls | None":
-            return settings.tls.open(client, candidate.name, dsn)
+            return settings.tls.open(client, candidate.name, tls)
 
         session = ClientConnection(self._timer, candidate.ip, client, secure)
         try:
@@ -206,7 +206,7 @@ class RemoteDeliveries:
             raise
         if error:
             self._tcpto.record_failure(candidate.ip, error)
-            job.attempts.failed(candidate, route.port, error_text(error))
+            job.attempts.record_failed(candidate, route.port, error_text(error))
             return None
         self._tcpto.record_success(candidate.ip)
         await self._send_over(session, key, job)

@@ -25,7 +25,7 @@ NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)
 MAX_HEADER = 1 << 20
 """Maximum number of header bytes that are examined."""
 
-MAX_TOLD = 3
+MAX_REASONS = 3
 """Maximum number of addresses whose failure a report names."""
 
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
@@ -37,21 +37,21 @@ class Attempts:
     `said`: the reply of a server that accepts no session now.
     """
 
-    __slots__ = ("_reasons", "_untold", "said")
+    __slots__ = ("_more", "_reasons", "last_reply")
 
     def __init__(self) -> None:
         self._reasons: list[bytes] = []
-        self._untold = 0
-        self.said = b""
+        self._more = 0
+        self.last_reply = b""
 
-    def left_alone(self, candidate: "MxCandidate", port: int) -> None:
+    def record_skipped(self, candidate: "MxCandidate", port: int) -> None:
         """Record that this address was skipped, because it recently timed out."""
-        self.failed(candidate, port, b"not tried, as it did not answer before")
+        self.record_failed(candidate, port, b"not tried, as it did not answer before")
 
-    def failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
+    def record_failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
         """Record that the connection to this address failed."""
-        if len(self._reasons) == MAX_TOLD:
-            self._untold += 1
+        if len(self._reasons) == MAX_REASONS:
+            self._more += 1
             return
         host = candidate.name.translate(_SAFE)
         ip = candidate.ip.encode()
@@ -60,10 +60,10 @@ class Attempts:
     @property
     def failure(self) -> TemporaryFailure:
         """Return the failure to report: C's text, followed by the reasons."""
-        more = [b"%d more" % self._untold] if self._untold else []
-        told = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
-        said = b"\n" + self.said.rstrip(b"\n") if self.said else b""
-        return TemporaryFailure(NO_CONNECTION + told + said)
+        more = [b"%d more" % self._more] if self._more else []
+        reasons = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
+        reply = b"\n" + self.last_reply.rstrip(b"\n") if self.last_reply else b""
+        return TemporaryFailure(NO_CONNECTION + reasons + reply)
 
 
 class RemotePlan:

@@ -100,16 +100,16 @@ def _deliver(
         if number and time.monotonic() >= until:
             break
         if tcpto.should_skip(candidate.ip, os.getpid()):
-            attempts.left_alone(candidate, plan.route.port)
+            attempts.record_skipped(candidate, plan.route.port)
             continue
-        dsn = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
-        client = connection.try_one(candidate, plan, dsn)
-        if client and may_go_plain(client, dsn, controls.tlsfallback, plan.route.user is not None):
+        tls = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        client = connection.try_one(candidate, plan, tls)
+        if client and may_go_plain(client, tls, controls.tlsfallback, plan.route.user is not None):
             client = connection.try_one(candidate, plan, PLAIN)
         if client and client.status != TRY_NEXT:
             return client.report
         if client:
-            attempts.said = client.said
+            attempts.last_reply = client.said
     raise attempts.failure
 
 
@@ -129,7 +129,7 @@ class _Connections:
         self._dsn: DsnParameters | None = None
         self._signatures: bytes | None = None
 
-    def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", dsn: TlsPolicy) -> SmtpClient | None:
+    def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", tls: TlsPolicy) -> SmtpClient | None:
         """Offer the message to one address; None if there is no connection."""
         route = plan.route
         if self._signatures is None:
@@ -138,14 +138,14 @@ class _Connections:
             sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
         except OSError as error:
             self.tcpto.record_failure(candidate.ip, error.errno or 0)
-            self.attempts.failed(candidate, route.port, error_text(error.errno))
+            self.attempts.record_failed(candidate, route.port, error_text(error.errno))
             return None
         self.tcpto.record_success(candidate.ip)
         credentials = None if route.user is None else ClientCredentials(route.user, route.password)
-        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=dsn)
+        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=tls)
 
         def secure() -> "ClientTls | None":
-            return client_contexts(self._site, self._controls).open(client, candidate.name, dsn)
+            return client_contexts(self._site, self._controls).open(client, candidate.name, tls)
 
         if self._first is None:
             self._first = os.read(0, CHUNK)

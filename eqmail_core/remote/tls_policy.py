@@ -55,6 +55,6 @@ def client_contexts(site: Site, controls: Controls) -> "ClientTlsContexts":
     return ClientTlsContexts(site.home, f"{folder}/{Controls.clientcert.file}", ciphers_for)
 
 
-def may_go_plain(client: "SmtpClient", dsn: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
+def may_go_plain(client: "SmtpClient", tls: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
     """Whether a message may go without TLS after a failure: if allowed, and without password."""
-    return client.has_broken_tls and falls_back and dsn.may_be_plain and not has_password
+    return client.has_broken_tls and falls_back and tls.may_be_plain and not has_password

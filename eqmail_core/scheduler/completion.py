@@ -13,7 +13,7 @@ from eqmail_core.mail.address import NULL_SENDER
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.message_match import FITS, message_state, vouch
+from eqmail_core.queue.message_match import FITS, confirm_match, message_state
 from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_ERROR_PAUSE_S, Cleaner, Injector, Log
 
@@ -131,7 +131,7 @@ class MessageCompletion:
             if not wait_s:
                 try:
                     self._files.note_warned(number)
-                    vouch(self._files, number)
+                    confirm_match(self._files, number)
                 except QueueFileError as trouble:
                     self._log.warning(trouble.text)
 

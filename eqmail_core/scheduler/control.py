@@ -94,8 +94,8 @@ class SchedulerControl:
             for due in self._dues():
                 due.unindex()
 
-    def change(self, verb: bytes, number: int, stamp: bytes, who: int, then: Then) -> None:
-        """Apply `verb` to a message for uid `who`; `then` is called with the result, at once or later."""
+    def change(self, verb: bytes, number: int, stamp: bytes, uid: int, then: Then) -> None:
+        """Apply `verb` to a message for uid `uid`; `then` is called with the result, at once or later."""
         if stamp.startswith(wire.IN_MEMORY):
             message = self._message.messages.get(int(stamp[1:]))
             if message is None or message.number != number:
@@ -103,7 +103,7 @@ class SchedulerControl:
             elif verb in (wire.RETRY, wire.RELEASE):
                 then(wire.DONE)
             else:
-                message.afterwards.append(lambda: then(self._act(verb, number, who)))
+                message.afterwards.append(lambda: then(self._act(verb, number, uid)))
                 self._message.spiller.spill(message)
             return
         try:
@@ -116,9 +116,9 @@ class SchedulerControl:
         elif found != stamp or self._message.is_held(number):
             then(wire.CHANGED)
         else:
-            then(self._act(verb, number, who))
+            then(self._act(verb, number, uid))
 
-    def _act(self, verb: bytes, number: int, who: int) -> bytes:
+    def _act(self, verb: bytes, number: int, uid: int) -> bytes:
         try:
             if self._files.birth_of(number) is None:
                 return wire.NEW if self._is_on_disk(number) else wire.GONE
@@ -128,7 +128,7 @@ class SchedulerControl:
             result = self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
-        self._log.add(self._log.lines.audit(who, verb, number, sender, result))
+        self._log.add(self._log.lines.audit(uid, verb, number, sender, result))
         return result
 
     def _retry(self, number: int) -> bytes:

@@ -128,7 +128,7 @@ class Trigger:
             return -1
 
 
-class KeepsTimes(Protocol):
+class ClockDependent(Protocol):
     """Anything that stores times at which something is due."""
 
     def set_back(self, seconds: int) -> None:
@@ -168,7 +168,7 @@ class SchedulerCore:
         self.preprocessor = Preprocessor(self.files, settings.lines)
         self.scanner = QueueScanner(self.scheduler, self.completion, self.preprocessor, cleaner, worker, self._is_held)
         self.is_held = _never_in_memory
-        self.keeps_times: list[KeepsTimes] = []
+        self.keeps_times: list[ClockDependent] = []
         self._clock = ClockWatch()
         self._site = site
         self._settings = settings
@@ -215,7 +215,7 @@ class SchedulerCore:
         back = self._clock.set_back_by(now)
         if back:
             self.log.warning(b"the clock was set back by %d seconds" % back)
-            parts: list[KeepsTimes] = [
+            parts: list[ClockDependent] = [
                 self.scanner,
                 self.scheduler,
                 self.completion.due,

@@ -129,13 +129,13 @@ class DestinationQueues(Generic[Item]):
         """Return when another item becomes ready if nothing happens before."""
         return self._alarms[0][0] if self._alarms else None
 
-    def remove(self, is_meant: Callable[[Item], bool]) -> list[Item]:
+    def remove(self, matches: Callable[[Item], bool]) -> list[Item]:
         """Remove waiting items that need no result."""
         gone = []
         for queue in self._queues.values():
-            leaving = [item for _, item in queue.waiting if is_meant(item)]
+            leaving = [item for _, item in queue.waiting if matches(item)]
             if leaving:
-                queue.waiting = deque(it for it in queue.waiting if not is_meant(it[1]))
+                queue.waiting = deque(it for it in queue.waiting if not matches(it[1]))
                 gone += leaving
         self.waiting -= len(gone)
         return gone

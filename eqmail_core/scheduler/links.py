@@ -90,12 +90,12 @@ class QueueLink:
         serials: Callable[[], list[int]],
         on_greeted: Callable[[], None],
         on_change: Callable[[], None],
-        on_nonsense: Callable[[], None],
+        on_malformed: Callable[[], None],
         on_lease: Callable[[bytes], None] = lambda state: None,
     ) -> None:
         self._on_lease = on_lease
         self._on_greeted = on_greeted
-        self._on_nonsense = on_nonsense
+        self._on_malformed = on_malformed
         self._on_admission = on_admission
         self._on_answer = on_answer
         self._serials = serials
@@ -194,7 +194,7 @@ class QueueLink:
             elif kind == admission.CLEAN and self._cleaning:
                 self._cleaning.popleft()(packet[1:2])
         except admission.AdmissionProtocolError:
-            self._on_nonsense()
+            self._on_malformed()
             if self.channel.channel is not None:
                 self.channel.channel.close()
         finally:

@@ -86,7 +86,7 @@ class ResidentSend:
         self._timer: asyncio.TimerHandle | None = None
         self._exiting = False
         self._exits_since = 0.0
-        self._is_hurried = False
+        self._ends_at_once = False
         self._quiet_since = 0.0
         self._has_lease = True
         self._error: BaseException | None = None
@@ -99,7 +99,7 @@ class ResidentSend:
             self._serials,
             self._greeted,
             self.wake,
-            self._nonsense,
+            self._malformed,
             self._on_lease,
         )
         injector: Injector
@@ -143,7 +143,7 @@ class ResidentSend:
     def run(self) -> None:
         """Run until TERM and the end of the running deliveries."""
         loop, core = self._loop, self._core
-        loop.set_exception_handler(self._surprised)
+        loop.set_exception_handler(self._on_unexpected_error)
         signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.retry_all, signal.SIGHUP: core.reread}
         install_signal_handlers(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
         core.start(time.time())
@@ -173,7 +173,7 @@ class ResidentSend:
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
-        if (self._core.can_end or self._is_hurried) and self._can_end(self._loop.time()):
+        if (self._core.can_end or self._ends_at_once) and self._can_end(self._loop.time()):
             self._end()
         elif more:
             self.wake()
@@ -225,7 +225,7 @@ class ResidentSend:
             self._spiller.lost()
         self.wake()
 
-    def _nonsense(self) -> None:
+    def _malformed(self) -> None:
         self._core.log.warning(b"the queue service talks nonsense: will connect to it again")
 
     def _on_signal(self, act: Callable[[], None]) -> None:
@@ -244,7 +244,7 @@ class ResidentSend:
         if self._trigger.fd >= 0 and not self._exiting:
             self._loop.add_reader(self._trigger.fd, self._on_trigger)
 
-    def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    def _on_unexpected_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """End at once after a bug.
 
         The parent restarts this process, and the queue service sends all messages again.
@@ -259,7 +259,7 @@ class ResidentSend:
         """Begin to end (signal TERM); a second, later TERM ends without waiting for running deliveries."""
         now = self._loop.time()
         if self._exiting:
-            self._is_hurried = self._is_hurried or now >= self._exits_since + REPEATED_S
+            self._ends_at_once = self._ends_at_once or now >= self._exits_since + REPEATED_S
             return
         self._exiting, self._exits_since = True, now
         if self._trigger.fd >= 0:

@@ -35,7 +35,7 @@ class SupervisedService:
     """
 
     __slots__ = (
-        *("becomes_program", "ended_at", "ends", "verdict", "kept", "last", "listeners", "load", "name", "pause_s"),
+        *("becomes_program", "ended_at", "ends", "readiness", "kept", "last", "listeners", "load", "name", "pause_s"),
         *("pid", "program", "purpose", "reason", "run", "signals", "since", "start_at", "state_since"),
     )
 
@@ -64,22 +64,22 @@ class SupervisedService:
         self.becomes_program = becomes_program
         self.pid = 0
         self.since = self.start_at = self.pause_s = 0.0
-        self.verdict: ReadinessReport | None = None
+        self.readiness: ReadinessReport | None = None
         self.ends = self.ended_at = self.state_since = 0
         self.reason = ""
 
     @property
     def is_ready(self) -> bool:
         """Tell whether it runs and serves."""
-        verdict = self.verdict
-        return bool(self.pid and verdict and (verdict.is_ready or (self.becomes_program and verdict.is_closed)))
+        readiness = self.readiness
+        return bool(self.pid and readiness and (readiness.is_ready or (self.becomes_program and readiness.is_closed)))
 
     def listen(self) -> bool:
         """Read the reports of the process; return whether it has become ready."""
-        if self.verdict is None:
+        if self.readiness is None:
             return False
         was_ready = self.is_ready
-        self.verdict.listen()
+        self.readiness.listen()
         if self.is_ready and not was_ready:
             self.state_since = int(time.time())
             return True
@@ -101,7 +101,7 @@ class SupervisedService:
         if not self.pid:
             self._become(readiness_fd, others, blocked)
         os.close(readiness_fd)
-        self.verdict = ReadinessReport(reader)
+        self.readiness = ReadinessReport(reader)
         _have_signalled(reader)
 
     def note_end(self, invoked_by: str) -> None:
@@ -109,13 +109,13 @@ class SupervisedService:
         self.pid = 0
         self.ends += 1
         self.ended_at = self.state_since = int(time.time())
-        told = ""
-        if self.verdict is not None:
-            self.verdict.listen()
-            told = self.verdict.reason
-            self.verdict.close()
-            self.verdict = None
-        self.reason = told or invoked_by
+        reported = ""
+        if self.readiness is not None:
+            self.readiness.listen()
+            reported = self.readiness.reason
+            self.readiness.close()
+            self.readiness = None
+        self.reason = reported or invoked_by
 
     def _become(self, readiness_fd: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
         """Run the service in the child; never returns."""
@@ -132,8 +132,8 @@ class SupervisedService:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else code
-        except BaseException as surprise:
-            reason = _reason(surprise)
+        except BaseException as error:
+            reason = _reason(error)
             tell_failure(reason)
             log_line(NAME, f"fatal: {self.name}: {reason}")
         finally:

@@ -212,7 +212,7 @@ class Supervisor:
                 os.kill(service.pid, signal.SIGTERM)
             is_killed = False
             while any(service.pid for service in ranked):
-                if not is_killed and self._is_told_to_hurry(begun):
+                if not is_killed and self._must_kill_now(begun):
                     is_killed = True
                     _kill([service for service in ranked if service.pid])
                 elif is_killed:
@@ -223,7 +223,7 @@ class Supervisor:
                             service.pid = 0
                             service.close()
 
-    def _is_told_to_hurry(self, begun: float) -> bool:
+    def _must_kill_now(self, begun: float) -> bool:
         """Wait briefly or for a death; return whether time is over or a second TERM has come."""
         left = begun + self._stop_s - time.monotonic() if self._stop_s else _LOOK_S
         if left <= 0:

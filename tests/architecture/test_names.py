@@ -17,6 +17,8 @@ UNWANTED = frozenset(
     intake guest visitor visitors bringer bringers arrivals excuse whither undertaking
     dress dressed undressed wardrobe census newcomer hurdles flavour flavours telling mend mending mended
     wished wishing stranger strangers desks town island patient
+    untold hurry hurried nonsense doomed tidy lighten askers vouch spoke surprise surprised foreseen
+    fleeting lasting
     adoption carrying bringing choosing advice staff barrier workman surroundings naming
     """.split()
 )

@@ -165,11 +165,11 @@ def test_only_the_smtp_server_may_ask(mail_system: MailSystem) -> None:
 
 
 def test_malformed_input_ends_its_connection_only(mail_system: MailSystem) -> None:
-    for nonsense in (b"x", b"Q", b"Q\0\0\0\0", b"Q\0\0\0\0a\0b@c", b"Q\0\0\0\0" + b"a" * 2000 + b"@c"):
+    for packet in (b"x", b"Q", b"Q\0\0\0\0", b"Q\0\0\0\0a\0b@c", b"Q\0\0\0\0" + b"a" * 2000 + b"@c"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.connect(str(mail_system.home / "run/lookup.sock"))
             sock.settimeout(60)
-            sock.send(nonsense)
+            sock.send(packet)
             assert sock.recv(100) == b""
     assert resident(mail_system, [f"{USER}@{ME}"]) == [KNOWN]
 

@@ -23,7 +23,7 @@ from eqmail_core.users.user import LOOKUP_USAGE, User
 
 NAME = "qmail-lspawn"
 
-NO_PLACE = DeliveryResult(TEMPORARY, b"This user has as many deliveries under way as one user may have. (#4.3.2)\n")
+NO_SLOT = DeliveryResult(TEMPORARY, b"This user has as many deliveries under way as one user may have. (#4.3.2)\n")
 SILENT = DeliveryResult(TEMPORARY, b"qmail-local gave no sign of life and was ended. (#4.3.0)\n")
 
 
@@ -49,7 +49,7 @@ class Dispatcher:
         self._report = report
         self._mark_durable = mark_durable
         self._to_push: set[WorkerHandle] = set()
-        self._in_doubt: list[int] = []
+        self._unsynced: list[int] = []
         self._is_syncing = False
         self._pool = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
@@ -62,8 +62,8 @@ class Dispatcher:
         self._give(worker, request)
 
     def _give(self, worker: WorkerHandle, request: AgentOrder) -> None:
-        if worker.has_no_place(time.monotonic()):
-            self._refuse(request, NO_PLACE)
+        if worker.is_full(time.monotonic()):
+            self._refuse(request, NO_SLOT)
             return
         worker.accept(request)
         self._to_push.add(worker)
@@ -108,8 +108,8 @@ class Dispatcher:
         self._pool.probe()
         now = time.monotonic()
         for agent in self._pool.agents():
-            for request in agent.crowded_out(now):
-                self._refuse(request, NO_PLACE)
+            for request in agent.take_overdue(now):
+                self._refuse(request, NO_SLOT)
 
     def _watch(self, worker: WorkerHandle) -> None:
         self._selector.register(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
@@ -209,19 +209,19 @@ class Dispatcher:
 
     def _flush_for(self, dead: WorkerHandle) -> None:
         """Make durable what a dead worker had delivered."""
-        self._in_doubt += dead.not_durable
+        self._unsynced += dead.not_durable
         self._sync()
 
     def _sync(self) -> None:
         """Sync the disks in a child process, one run at a time; without a child, retry later."""
-        if not self._in_doubt or self._is_syncing:
+        if not self._unsynced or self._is_syncing:
             return
         try:
             pid, sock = sync_in_child()
         except OSError:
             return
         self._is_syncing = True
-        numbers, self._in_doubt = self._in_doubt, []
+        numbers, self._unsynced = self._unsynced, []
 
         def synced(_events: int) -> None:
             self._selector.unregister(sock)

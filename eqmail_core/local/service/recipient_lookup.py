@@ -31,19 +31,19 @@ MAX_CONCURRENT = 64
 MAX_LINES = 1000
 """Maximum number of connected clients: processes of the SMTP service and clients of qmail-smtpd."""
 
-_BELIEVED_S = 2.0
-_BELIEVED = 10_000
+_CACHED_S = 2.0
+_MAX_CACHED = 10_000
 
 
 class LookupQuery:
     """One recipient to look up, and all clients that wait for the answer."""
 
-    __slots__ = ("_server", "askers", "recipient")
+    __slots__ = ("_server", "recipient", "waiting_clients")
 
     def __init__(self, context: "RecipientLookupServer", recipient: bytes) -> None:
         self._server = context
         self.recipient = recipient
-        self.askers: list[tuple[SelectorChannel, int]] = []
+        self.waiting_clients: list[tuple[SelectorChannel, int]] = []
 
     @property
     def local(self) -> bytes:
@@ -65,7 +65,7 @@ class RecipientLookupServer:
         self,
         selector: selectors.BaseSelector,
         listener: socket.socket,
-        welcome: Set[int],
+        allowed_uids: Set[int],
         user_lookup: UserLookup,
         ask: Callable[[LookupQuery, UserLookupAnswer], None],
     ) -> None:
@@ -76,23 +76,23 @@ class RecipientLookupServer:
         self._asked: dict[bytes, LookupQuery] = {}
         self._cache: dict[bytes, tuple[float, bytes]] = {}
         self._is_full = False
-        self._listener = Listener(selector, listener, welcome, self._meet, NAME)
+        self._listener = Listener(selector, listener, allowed_uids, self._accept_client, NAME)
 
     def expire(self) -> None:
         """Drop closed connections."""
         self._lines = {line for line in self._lines if not line.closed}
-        self._listener.tidy()
+        self._listener.expire()
 
-    def _meet(self, sock: socket.socket) -> None:
+    def _accept_client(self, sock: socket.socket) -> None:
         """Accept a client."""
         if len(self._lines) >= MAX_LINES:
             hang_up(sock)
             return
-        line = SelectorChannel(self._selector, sock, self._take)
+        line = SelectorChannel(self._selector, sock, self._on_question)
         self._lines.add(line)
         line.read(not self._is_full)
 
-    def _take(self, line: SelectorChannel, packet: bytes, _fd: int) -> None:
+    def _on_question(self, line: SelectorChannel, packet: bytes, _fd: int) -> None:
         try:
             tag, recipient = wire.split_question(packet)
         except wire.LookupProtocolError as error:
@@ -105,12 +105,12 @@ class RecipientLookupServer:
             return
         question = self._asked.get(recipient)
         if question is not None:
-            question.askers.append((line, tag))
+            question.waiting_clients.append((line, tag))
             return
         question = self._asked[recipient] = LookupQuery(self, recipient)
-        question.askers.append((line, tag))
+        question.waiting_clients.append((line, tag))
         if len(self._asked) >= MAX_CONCURRENT:
-            self._fill(True)
+            self._set_full(True)
         if question.local:
             self._user_lookup.find(question.local, lambda owner: self._ask(question, owner))
         else:
@@ -121,15 +121,15 @@ class RecipientLookupServer:
         """Answer every client that asked."""
         self._asked.pop(question.recipient, None)
         if outcome != TEMPORARY:
-            if len(self._cache) >= _BELIEVED:
+            if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
-            self._cache[question.recipient] = (time.monotonic() + _BELIEVED_S, outcome)
-        for line, tag in question.askers:
+            self._cache[question.recipient] = (time.monotonic() + _CACHED_S, outcome)
+        for line, tag in question.waiting_clients:
             line.send(wire.answer(tag, outcome))
         if self._is_full and len(self._asked) < MAX_CONCURRENT:
-            self._fill(False)
+            self._set_full(False)
 
-    def _fill(self, is_full: bool) -> None:
+    def _set_full(self, is_full: bool) -> None:
         """Stop reading questions, or resume."""
         self._is_full = is_full
         for line in self._lines:

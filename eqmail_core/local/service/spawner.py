@@ -76,14 +76,14 @@ class LocalSpawner:
     ) -> None:
         self._site = site
         self._owner = os.getuid()
-        welcome = {os.getuid()}
+        allowed_uids = {os.getuid()}
         if not site.single_user:
             self._owner = pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
-            welcome.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
+            allowed_uids.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
         environ = inherited(os.environb)
         environ[HOME_VARIABLE] = os.fsencode(site.home)
         self._selector = selectors.DefaultSelector()
-        self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)
+        self._listener = Listener(self._selector, listener, allowed_uids, self._accept_scheduler, NAME)
         can_carry = with_carrier and not site.single_user
         self._workers = Dispatcher(
             site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._mark_durable
@@ -97,8 +97,8 @@ class LocalSpawner:
         self._is_full = False
         self._lookup_server: RecipientLookupServer | None = None
         if asked_at is not None:
-            askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
-            self._lookup_server = RecipientLookupServer(self._selector, asked_at, askers, self._user_lookup, self._ask)
+            clients = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
+            self._lookup_server = RecipientLookupServer(self._selector, asked_at, clients, self._user_lookup, self._ask)
 
     def run(self) -> None:
         """Serve until TERM."""
@@ -122,8 +122,8 @@ class LocalSpawner:
             if time.monotonic() >= tick:
                 tick = time.monotonic() + _TICK_S
                 self._workers.expire()
-                self._user_lookup.tidy()
-                self._listener.tidy()
+                self._user_lookup.expire()
+                self._listener.expire()
                 self._lines = {line for line in self._lines if not line.closed}
                 if self._lookup_server is not None:
                     self._lookup_server.expire()
@@ -138,18 +138,18 @@ class LocalSpawner:
     def _watch(self, sock: socket.socket, handler: Callable[[int], object]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, handler)
 
-    def _meet(self, sock: socket.socket) -> None:
+    def _accept_scheduler(self, sock: socket.socket) -> None:
         """Accept a scheduler."""
         if self._leaving or len(self._lines) >= MAX_LINES:
             close_aside(sock.detach())
             return
-        line = SelectorChannel(self._selector, sock, self._take, takes_descriptors=True)
+        line = SelectorChannel(self._selector, sock, self._on_request, takes_descriptors=True)
         self._lines.add(line)
         line.read(not self._is_full)
 
     # Incoming orders.
 
-    def _take(self, line: SelectorChannel, packet: bytes, fd: int) -> None:
+    def _on_request(self, line: SelectorChannel, packet: bytes, fd: int) -> None:
         """Check an order and look up its user."""
         try:
             request = delivery_wire.split_order(packet)

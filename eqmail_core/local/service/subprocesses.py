@@ -185,7 +185,7 @@ class DeliverySubprocesses:
             if failure.text:
                 write_all(2, failure.text + b"\n")
             code = failure.exit_code
-        except Exception as surprise:
-            write_all(2, f"Unable to deliver: {type(surprise).__name__}: {surprise}. (#4.3.0)\n".encode())
+        except Exception as error:
+            write_all(2, f"Unable to deliver: {type(error).__name__}: {error}. (#4.3.0)\n".encode())
         finally:
             os._exit(code)

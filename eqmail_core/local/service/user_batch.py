@@ -122,8 +122,8 @@ class UserBatch:
                 copies = self._write(request)
             except Failure as failure:
                 result.refuse(request.number, failure)
-            except Exception as surprise:
-                result.refuse(request.number, unexpected(surprise))
+            except Exception as error:
+                result.refuse(request.number, unexpected(error))
             else:
                 if copies is None:
                     result.needs_subprocess.append(request)
@@ -138,9 +138,9 @@ class UserBatch:
                     raise problem
                 for copy in mine:
                     copy.publish()
-            except Exception as surprise:
+            except Exception as error:
                 _drop(mine)
-                result.refuse(number, surprise if isinstance(surprise, Failure) else unexpected(surprise))
+                result.refuse(number, error if isinstance(error, Failure) else unexpected(error))
                 continue
             disposition = NOT_DURABLE if mine else DURABLE
             text = delivery_counts([MAILDIR] * len(mine))
@@ -229,8 +229,8 @@ def predicted_result(user: User, default: bytes, patrn: int, limit_bytes: int) -
         check_deliverable(user.home, user.dash, user.ext, default, patrn, limit_bytes)
     except InstructionsTooLong as failure:
         return None if limit_bytes < MAX_BYTES else DeliveryResult(failure.outcome, failure.text)
-    except Exception as surprise:
-        failed = surprise if isinstance(surprise, Failure) else unexpected(surprise)
+    except Exception as error:
+        failed = error if isinstance(error, Failure) else unexpected(error)
         return DeliveryResult(failed.outcome, failed.text)
     return DeliveryResult(DONE, b"")
 

@@ -25,8 +25,8 @@ from eqmail_core.users.getpw import find_in_single_user_site
 from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
 
 # How long, and how many, answers of the look-up process are cached; a changed user database counts at once.
-_BELIEVED_S = 1.0
-_BELIEVED = 10_000
+_CACHED_S = 1.0
+_MAX_CACHED = 10_000
 
 SILENCE_S = 30.0
 """Time limit for one answer of the look-up process, in seconds.
@@ -86,7 +86,7 @@ class UserLookup:
         except OSError:
             self._deliver_answer(local, LOOKUP_SYSTEM)
 
-    def tidy(self) -> None:
+    def expire(self) -> None:
         """Replace a look-up process that is silent for too long, and reap those that have ended."""
         self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
         if self._process is not None and self._process.silent_s(time.monotonic()) > SILENCE_S:
@@ -104,9 +104,9 @@ class UserLookup:
             self._process_lost(process, "has died")
             return
         if isinstance(found, User):
-            if len(self._cache) >= _BELIEVED:
+            if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
-            self._cache[local] = (time.monotonic() + _BELIEVED_S, found)
+            self._cache[local] = (time.monotonic() + _CACHED_S, found)
         self._deliver_answer(local, found)
 
     def _process_lost(self, process: "_LookupProcess", why: str) -> None:

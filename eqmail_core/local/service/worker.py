@@ -77,11 +77,11 @@ class WorkerHandle:
         """Seconds for which a report has been overdue."""
         return now - self._busy_since if self.taken or self.asked else 0.0
 
-    def has_no_place(self, now: float) -> bool:
+    def is_full(self, now: float) -> bool:
         """Tell whether it has all the orders it may have, and waiting would not help."""
         return now < self._crowded_until and self._room() <= 0
 
-    def crowded_out(self, now: float) -> list[AgentOrder]:
+    def take_overdue(self, now: float) -> list[AgentOrder]:
         """Remove and return the orders that have waited too long behind others of the account."""
         found = []
         while self._backlog and self._backlog[0][0] < now - WAIT_S and not self.is_shared:

@@ -150,7 +150,7 @@ class WorkerLoop:
                 continue
             questions = wire.split_questions(packet)
             if questions:
-                self._tell(self._batch.check_deliverable(questions))
+                self._queue_results(self._batch.check_deliverable(questions))
                 break
             orders += wire.split_orders(packet, fds)
         if orders:
@@ -160,7 +160,7 @@ class WorkerLoop:
     def _deliver(self, orders: list[AgentOrder]) -> None:
         result = self._batch.deliver(orders)
         self._gather_until = time.monotonic() + _GATHER_S
-        self._tell(result)
+        self._queue_results(result)
         if self.subprocesses is not None:
             self.subprocesses.accept(result.needs_subprocess)
             return
@@ -169,7 +169,7 @@ class WorkerLoop:
                 os.close(request.fd)
             self._outgoing.append(wire.hand_back(request.number, request.number in result.slow))
 
-    def _tell(self, result: BatchResult) -> None:
+    def _queue_results(self, result: BatchResult) -> None:
         """Queue the durable ids, the reports, and the questions that remain unanswered."""
         self._outgoing += [wire.durable(number) for number in result.durable]
         self._outgoing += [wire.report(*report) for report in result.reports]

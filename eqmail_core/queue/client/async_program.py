@@ -168,11 +168,11 @@ class ProgramSubmission:
     def _ended(self, code: int) -> None:
         if self._slot is not None:
             self._slot.leave()
-        said = left_in(self._text, q.MAX_TEXT)
+        reason = left_in(self._text, q.MAX_TEXT)
         is_broken = self._message is None or self._message.broken or self._envelope.waiting > 0
         if code == q.OK and (is_broken or self._envelope_text is not None):
             code = q.READ_ERROR
-        self._finish(q.CRASHED if code < 0 else q.Reasoned(code, said), self._pid)
+        self._finish(q.CRASHED if code < 0 else q.Reasoned(code, reason), self._pid)
 
     def _finish(self, code: int, qp: int = 0) -> None:
         self._close()

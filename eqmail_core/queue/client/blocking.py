@@ -106,11 +106,11 @@ class ProgramQueue:
         except OSError:
             os.close(self._text)
             return q.WAIT_FAILED
-        said = left_in(self._text, q.MAX_TEXT)
+        reason = left_in(self._text, q.MAX_TEXT)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return q.CRASHED
-        return q.READ_ERROR if code == 0 and self._broken else q.Reasoned(code, said)
+        return q.READ_ERROR if code == 0 and self._broken else q.Reasoned(code, reason)
 
 
 def _write(fd: int, data: bytes) -> bool:

@@ -62,20 +62,20 @@ MAX_TEXT = 255
 class Reasoned(int):
     """An exit code of such a program with the text it wrote.
 
-    `said`: the text, after an outcome letter (D or Z).
+    `reason`: the text, after an outcome letter (D or Z).
     """
 
-    said: bytes
+    reason: bytes
 
-    def __new__(cls, code: int, said: bytes) -> "Reasoned":
+    def __new__(cls, code: int, reason: bytes) -> "Reasoned":
         """Combine code and text.
 
         A text without an outcome letter is ignored; others become one safe line.
         """
         self = super().__new__(cls, code)
-        line = said[:MAX_TEXT].partition(b"\n")[0].rstrip(b"\r")
+        line = reason[:MAX_TEXT].partition(b"\n")[0].rstrip(b"\r")
         is_text = line[:1] in (b"D", b"Z") and len(line) > 1
-        self.said = bytes(byte if 32 <= byte != 127 else 63 for byte in line) if is_text else b""
+        self.reason = bytes(byte if 32 <= byte != 127 else 63 for byte in line) if is_text else b""
         return self
 
 
@@ -86,8 +86,8 @@ def explain(code: int) -> bytes:
     """
     if code == OK:
         return b""
-    if code in (REJECTED, OWN_TEXT) and isinstance(code, Reasoned) and code.said:
-        return code.said
+    if code in (REJECTED, OWN_TEXT) and isinstance(code, Reasoned) and code.reason:
+        return code.reason
     text = _TEXTS.get(code)
     if text is not None:
         return text

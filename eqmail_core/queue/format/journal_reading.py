@@ -181,12 +181,12 @@ def _candidate(data: memoryview, start: int) -> _Record | None:
     return None
 
 
-def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tuple[int, int] | None:
+def _next_intact(data: memoryview, position: int, expected: int, epoch: int) -> tuple[int, int] | None:
     """Return where the next record of this epoch begins after `position`, and the checksum before it.
 
-    `guess`: its expected position. Bodies are searched only if it is not there.
+    `expected`: its expected position. Bodies are searched only if it is not there.
     """
-    it = _at(data, guess) if guess else None
+    it = _at(data, expected) if expected else None
     before = it.before(epoch) if it is not None else None
     if it is not None and before is not None:
         return it.start, before

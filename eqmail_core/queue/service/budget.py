@@ -12,13 +12,13 @@ from collections import Counter
 class SubmitterBudget:
     """A limited number of units, shared among users.
 
-    `whole`: all units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not).
+    `capacity`: all units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not).
     """
 
-    def __init__(self, whole: int, accounts: set[int], per_user: int = 0) -> None:
-        self._whole = whole
+    def __init__(self, capacity: int, accounts: set[int], per_user: int = 0) -> None:
+        self._capacity = capacity
         self._accounts = accounts
-        self._limit_of_one = min(per_user or whole, whole // 4)
+        self._limit_of_one = min(per_user or capacity, capacity // 4)
         self._taken: Counter[int] = Counter()
         self._ordinary = self._total = 0
 
@@ -30,10 +30,10 @@ class SubmitterBudget:
     def take(self, uid: int, units: int) -> bool:
         """Take `units`; False, and nothing taken, if that exceeds a limit."""
         is_ordinary = uid not in self._accounts
-        if self._total + units > self._whole:
+        if self._total + units > self._capacity:
             return False
         if is_ordinary:
-            if self._taken[uid] + units > self._limit_of_one or self._ordinary + units > self._whole // 2:
+            if self._taken[uid] + units > self._limit_of_one or self._ordinary + units > self._capacity // 2:
                 return False
             self._ordinary += units
         self._taken[uid] += units

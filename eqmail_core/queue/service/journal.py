@@ -151,10 +151,10 @@ class Journal:
             for index in range(0, len(ended), _MAX_TOMBSTONES):
                 some = ended[index : index + _MAX_TOMBSTONES]
                 self._room(form.OVERHEAD + 8 * len(some), touched)
-                whole, self._crc = form.tombstones(some, self._crc, self._epoch, self._begins)
+                block, self._crc = form.tombstones(some, self._crc, self._epoch, self._begins)
                 self._begins = False
-                self._pieces.append(whole)
-                self._position += len(whole)
+                self._pieces.append(block)
+                self._position += len(block)
             self._write_out(touched)
             is_flushing = True
             for segment in touched:

@@ -175,7 +175,7 @@ class QueueConnection:
         self.submitter: SubmissionConnection | None = None
         self.scheduler: SchedulerConnection | None = None
         self._listener = listener
-        self._spoke = listener.context.now()
+        self._active_at = listener.context.now()
         self.channel = AsyncChannel(listener.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
     def _on_packet(self, packet: bytes, _fd: int) -> None:
@@ -193,8 +193,8 @@ class QueueConnection:
         """Drop unfinished messages that are idle since this second."""
         if self.submitter is not None:
             self.submitter.expire_idle(before)
-            self._spoke = max(self._spoke, self.submitter.spoke)
-        if self._spoke < before and (self.submitter is None or self.submitter.is_idle):
+            self._active_at = max(self._active_at, self.submitter.active_at)
+        if self._active_at < before and (self.submitter is None or self.submitter.is_idle):
             self.channel.close()
 
     def _on_close(self) -> None:

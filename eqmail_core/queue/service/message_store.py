@@ -387,14 +387,14 @@ class MessageStore(DirectoryOnly):
         )
 
     def _committed(
-        self, group: list[Item], stands: list[tuple[AcceptedMessage, Segment]] | None, error: OSError | None
+        self, group: list[Item], recorded: list[tuple[AcceptedMessage, Segment]] | None, error: OSError | None
     ) -> None:
-        if stands is None:
+        if recorded is None:
             if error is not None:
                 self.on_problem("cannot write the journal", error)
             self._not_committed(group)
             return
-        for message, segment in stands:
+        for message, segment in recorded:
             self._journal.is_recorded(message, segment)
         self._commit_failed = False
         new = []

@@ -72,7 +72,7 @@ class QueueService:
         self._is_leaving = self._is_emptying = False
         controls = controls_in(site.control, read_file)
         disk, paths = FileSystem(), site.queue
-        loop.set_exception_handler(self._on_surprise)
+        loop.set_exception_handler(self._on_unexpected_error)
         if site.queue_database:
             # Needs the library of the database, which is not everywhere.
             from eqmail_core.queue.postgres.opening import open_database_queue
@@ -152,7 +152,7 @@ class QueueService:
         self._listener.close_all()
         self._loop.stop()
 
-    def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    def _on_unexpected_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """End at once after a bug: state in memory is unreliable, the state on the disk is not."""
         error = context.get("exception")
         if self.error is None:

@@ -71,7 +71,7 @@ class SubmissionConnection:
         self._partial: dict[int, PartialMessage] = {}
         self._has_submitted = False
         self._unanswered = 0
-        self.spoke = context.now()
+        self.active_at = context.now()
 
     @property
     def is_idle(self) -> bool:
@@ -80,7 +80,7 @@ class SubmissionConnection:
 
     def on_packet(self, packet: bytes) -> None:
         """Process a packet."""
-        self.spoke = self._context.now()
+        self.active_at = self._context.now()
         try:
             if packet[:1] == wire.WHOLE:
                 self._whole(packet)
@@ -167,7 +167,7 @@ class SubmissionConnection:
                 return
             now, qp = self._context.now(), self._next_qp()
             unfinished = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
-        unfinished.touched = self.spoke
+        unfinished.touched = self.active_at
         act = _ACTS.get(kind)
         if act is None:
             raise wire.SubmissionProtocolError("unknown packet")
@@ -193,7 +193,7 @@ class SubmissionConnection:
         self._discard(unfinished)
         return False
 
-    def _lighten(self, unfinished: PartialMessage, size: int) -> None:
+    def _release_memory(self, unfinished: PartialMessage, size: int) -> None:
         """Note that `size` bytes are not in memory any more."""
         unfinished.weight -= size
         self._context.memory.give_back(self._peer.uid, size)
@@ -221,7 +221,7 @@ class SubmissionConnection:
             self._context.disk.write(unfinished.fd, piece)
             unfinished.crc = crc32(piece, unfinished.crc)
         unfinished.pieces = []
-        self._lighten(unfinished, unfinished.weight - len(unfinished.envelope))
+        self._release_memory(unfinished, unfinished.weight - len(unfinished.envelope))
 
     def _envelope(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
         if len(unfinished.envelope) + len(piece) > MAX_ENVELOPE:
@@ -241,7 +241,7 @@ class SubmissionConnection:
             self._refuse(tag, unfinished.code)
             return
         envelope = with_dsn(unfinished.envelope, end)
-        self._lighten(unfinished, unfinished.weight)
+        self._release_memory(unfinished, unfinished.weight)
         if unfinished.fd < 0:
             self._submit(tag, unfinished.birth, unfinished.qp, envelope, b"".join(unfinished.pieces))
         else:
@@ -272,7 +272,7 @@ class SubmissionConnection:
     def _discard(self, unfinished: PartialMessage) -> None:
         """Release what an unfinished message holds."""
         unfinished.pieces, unfinished.envelope = [], bytearray()
-        self._lighten(unfinished, unfinished.weight)
+        self._release_memory(unfinished, unfinished.weight)
         if unfinished.number:
             if unfinished.fd >= 0:
                 self._context.disk.close(unfinished.fd)

@@ -97,9 +97,9 @@ class SubmissionContext:
             self._paused.append((channel, uid))
         elif self._paused and self.is_open and not self._is_loaded(uid, MAX_LOAD // 2):
             paused, self._paused = self._paused, []
-            for waiting, whose in paused:
-                if self._is_loaded(whose, MAX_LOAD // 2):
-                    self._paused.append((waiting, whose))
+            for waiting, owner in paused:
+                if self._is_loaded(owner, MAX_LOAD // 2):
+                    self._paused.append((waiting, owner))
                 else:
                     waiting.resume()
 

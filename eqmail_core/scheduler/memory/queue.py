@@ -22,7 +22,7 @@ from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import numbered
-from eqmail_core.queue.message_match import MISSING, message_state, vouch
+from eqmail_core.queue.message_match import MISSING, confirm_match, message_state
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.deferrer import DeferralPort, Deferrer
@@ -142,7 +142,7 @@ class MemoryQueue:
             if found is None:
                 return False
             if identity.is_same(found) and message_state(files, admission.number) != MISSING:
-                vouch(files, admission.number)
+                confirm_match(files, admission.number)
                 self._queue_service.spilled(admission.serial)
                 return True
             self._scheduler.remove_stale(admission.number)

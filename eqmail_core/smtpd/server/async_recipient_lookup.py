@@ -24,8 +24,8 @@ MAX_WAITING = 4096
 class RecipientLookup(Protocol):
     """A source of recipient lookups; see `RecipientLookupClient`."""
 
-    def ask(self, recipient: bytes, told: OnAnswer) -> None:
-        """Look up a recipient; `told` is called soon."""
+    def ask(self, recipient: bytes, on_answer: OnAnswer) -> None:
+        """Look up a recipient; `on_answer` is called soon."""
 
 
 class NoRecipientLookup:
@@ -34,9 +34,9 @@ class NoRecipientLookup:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def ask(self, recipient: bytes, told: OnAnswer) -> None:
+    def ask(self, recipient: bytes, on_answer: OnAnswer) -> None:
         """Answer b""."""
-        self._loop.call_soon(told, NO_ANSWER)
+        self._loop.call_soon(on_answer, NO_ANSWER)
 
 
 class RecipientLookupClient:
@@ -61,14 +61,14 @@ class RecipientLookupClient:
         self._waiting: dict[int, tuple[OnAnswer, asyncio.TimerHandle]] = {}
         self._has_complained = False
 
-    def ask(self, recipient: bytes, told: OnAnswer) -> None:
-        """Look up a recipient; `told` is never called from within this call."""
+    def ask(self, recipient: bytes, on_answer: OnAnswer) -> None:
+        """Look up a recipient; `on_answer` is never called from within this call."""
         channel = self._channel or self._open()
         if channel is None or len(self._waiting) >= MAX_WAITING:
-            self._give_up(told)
+            self._give_up(on_answer)
             return
         self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
-        self._waiting[tag] = (told, self._loop.call_later(self._timeout_s, self._expire, tag))
+        self._waiting[tag] = (on_answer, self._loop.call_later(self._timeout_s, self._expire, tag))
         channel.send(wire.question(tag, recipient))
 
     def close(self) -> None:
@@ -92,25 +92,25 @@ class RecipientLookupClient:
             tag, letter = wire.split_answer(packet)
         except wire.LookupProtocolError:
             return
-        told, timer = self._waiting.pop(tag, (None, None))
-        if told is not None and timer is not None:
+        on_answer, timer = self._waiting.pop(tag, (None, None))
+        if on_answer is not None and timer is not None:
             timer.cancel()
             self._has_complained = False
-            told(letter)
+            on_answer(letter)
 
     def _on_close(self) -> None:
         self._channel = None
         lost, self._waiting = self._waiting, {}
-        for told, timer in lost.values():
+        for on_answer, timer in lost.values():
             timer.cancel()
-            self._give_up(told)
+            self._give_up(on_answer)
 
     def _expire(self, tag: int) -> None:
-        told, _ = self._waiting.pop(tag)
-        self._give_up(told)
+        on_answer, _ = self._waiting.pop(tag)
+        self._give_up(on_answer)
 
-    def _give_up(self, told: OnAnswer) -> None:
+    def _give_up(self, on_answer: OnAnswer) -> None:
         if not self._has_complained:
             self._has_complained = True
             self._write_log(b"nobody answers at %b: recipients are accepted unseen" % self._path.encode())
-        self._loop.call_soon(told, NO_ANSWER)
+        self._loop.call_soon(on_answer, NO_ANSWER)

@@ -543,12 +543,12 @@ def test_one_user_does_not_get_all_places(homes: RealUsers) -> None:
         for serial in range(1, 7):
             stub_scheduler.order(serial, b"joe@h", queue_memfd())
         stub_scheduler.settle(4)
-        assert set(stub_scheduler.reports.values()) == {(b"Z", workforce.NO_PLACE.text)}
+        assert set(stub_scheduler.reports.values()) == {(b"Z", workforce.NO_SLOT.text)}
         wait_for(joe / "begun")
         stub_scheduler.order(7, b"joe@h", queue_memfd())
         stub_scheduler.order(8, b"ann@h", queue_memfd())
         stub_scheduler.settle(6)
-        assert stub_scheduler.reports[7] == (b"Z", workforce.NO_PLACE.text)
+        assert stub_scheduler.reports[7] == (b"Z", workforce.NO_SLOT.text)
         assert stub_scheduler.reports[8] == (b"K", b"did 1+0+0\n")
         (joe / "go").touch()
         stub_scheduler.settle(8)

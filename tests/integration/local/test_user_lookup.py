@@ -37,7 +37,7 @@ class LookupClients:
             assert time.monotonic() < deadline
             for key, mask in self.selector.select(0.05):
                 key.data(mask)
-            self.owners.tidy()
+            self.owners.expire()
 
 
 @pytest.fixture

@@ -232,16 +232,16 @@ def test_orders_that_wait_too_long_for_their_account_give_up_their_places(peer: 
         peer.worker.accept(order(number))
     peer.worker.push()
     now = time.monotonic()
-    assert peer.worker.crowded_out(now) == [] and not peer.worker.has_no_place(now)
-    (late,) = peer.worker.crowded_out(now + worker_module.WAIT_S + 1)
+    assert peer.worker.take_overdue(now) == [] and not peer.worker.is_full(now)
+    (late,) = peer.worker.take_overdue(now + worker_module.WAIT_S + 1)
     os.close(late.fd)
     assert late.number == 3 and list(peer.worker.taken) == [1, 2]
     now += worker_module.WAIT_S + 1
-    assert peer.worker.has_no_place(now + worker_module.CROWDED_S - 1)
-    assert not peer.worker.has_no_place(now + worker_module.CROWDED_S + 1)
+    assert peer.worker.is_full(now + worker_module.CROWDED_S - 1)
+    assert not peer.worker.is_full(now + worker_module.CROWDED_S + 1)
     peer.sock.send(wire.report(1, DeliveryResult(b"K", b"")))
     peer.worker.reports()
-    assert not peer.worker.has_no_place(now)
+    assert not peer.worker.is_full(now)
 
 
 def test_an_agent_is_pinged_once_and_only_with_work_pending(peer: Peer) -> None:

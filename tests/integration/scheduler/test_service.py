@@ -211,12 +211,12 @@ def test_a_second_term_waits_for_no_delivery(harness: ServiceHarness) -> None:
     assert Path(harness.site.queue.channel("remote", 457)).read_bytes() == b"Tr@other.net\0"
 
 
-@pytest.mark.parametrize("nonsense", [b"N", b"N" + bytes(36), b"N" + bytes(36) + b"Xx\0", b"W12"])
-def test_a_queue_service_with_malformed_packets_is_reconnected(harness: ServiceHarness, nonsense: bytes) -> None:
+@pytest.mark.parametrize("malformed", [b"N", b"N" + bytes(36), b"N" + bytes(36) + b"Xx\0", b"W12"])
+def test_a_queue_service_with_malformed_packets_is_reconnected(harness: ServiceHarness, malformed: bytes) -> None:
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     order, _ = take_order(harness.remote)
-    harness.queue.send(nonsense)
-    harness.until_logged("warning: the queue service talks nonsense: will connect to it again")
+    harness.queue.send(malformed)
+    harness.until_logged("warning: the queue service talks malformed: will connect to it again")
     harness.queue.sock.close()
     harness.queue = Peer(harness.queue_end)
     assert harness.queue.kind(admission.HELLO) == (11,)
@@ -256,11 +256,11 @@ def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(harnes
     assert order.number == 458
 
 
-@pytest.mark.parametrize("nonsense", [b"R", b"Rxx", b"Y123"])
-def test_a_deliverer_with_malformed_packets_is_disconnected(harness: ServiceHarness, nonsense: bytes) -> None:
+@pytest.mark.parametrize("malformed", [b"R", b"Rxx", b"Y123"])
+def test_a_deliverer_with_malformed_packets_is_disconnected(harness: ServiceHarness, malformed: bytes) -> None:
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     take_order(harness.remote)
-    harness.remote.send(nonsense)
+    harness.remote.send(malformed)
     assert harness.queue.kind(admission.WAITS) == (11,)
     harness.until_logged("warning: internal error: delivery report out of range")
     harness.remote.sock.close()

@@ -45,8 +45,8 @@ class Running:
             except StartFailed as reason:
                 os.write(2, f"failed: {reason}\n".encode())
                 os._exit(111)
-            except BaseException as surprise:
-                os.write(2, f"surprise: {surprise!r}\n".encode())
+            except BaseException as error:
+                os.write(2, f"error: {error!r}\n".encode())
                 os._exit(99)
 
     def reported(self) -> bytes:

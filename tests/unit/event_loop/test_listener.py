@@ -18,12 +18,12 @@ from eqmail_core.ipc.packet_socket import connect_to, listen_at
 class ListenerHarness:
     """A listener, its accepted connections, and the number of events."""
 
-    def __init__(self, folder: Path, welcome: set[int]) -> None:
+    def __init__(self, folder: Path, allowed_uids: set[int]) -> None:
         self.path = str(folder / "sock")
         self.selector = selectors.DefaultSelector()
         self.come: list[socket.socket] = []
         self.socket = listen_at(self.path, 0o600)
-        self.listener = Listener(self.selector, self.socket, welcome, self.come.append, "test")
+        self.listener = Listener(self.selector, self.socket, allowed_uids, self.come.append, "test")
 
     def turn(self) -> int:
         """Handle what there is now; the number of events."""
@@ -70,12 +70,12 @@ def test_without_descriptors_it_pauses_and_accepts_later(
         patch.setattr(socket.socket, "accept", none_left)
         assert harness.turn() == 1
         assert harness.turn() == 0, "it stays quiet, for the socket stays readable"
-        harness.listener.tidy()
+        harness.listener.expire()
         assert harness.turn() == 0
         patch.undo()
         now = time.monotonic()
         monkeypatch.setattr(module.time, "monotonic", lambda: now + module.PAUSE_S + 1)
-        harness.listener.tidy()
+        harness.listener.expire()
         harness.turn()
         assert len(harness.come) == 1
     assert capfd.readouterr().err.count("cannot take a connection") == 1

@@ -420,9 +420,9 @@ def test_each_kind_of_damage_is_reported_with_its_loss(kind: str) -> None:
     again, found = fresh(disk)
     assert len(found) == intact
     (damaged,) = again.damaged
-    weight, said = describe_damage(damaged)
-    assert weight == "alert" and said.startswith(f"{path}: ") and text in said
-    assert ("lost" in said.replace("nothing is lost", "")) == (intact < 4)
+    weight, reason = describe_damage(damaged)
+    assert weight == "alert" and reason.startswith(f"{path}: ") and text in reason
+    assert ("lost" in reason.replace("nothing is lost", "")) == (intact < 4)
     # It is never written again, and later starts report it only while some of it is needed.
     again.prepare()
     last = found
@@ -437,8 +437,8 @@ def test_a_torn_tail_is_a_warning() -> None:
     disk, path = filled()
     last = (disk.content(path) or b"").index(b"4" * 50)
     overwrite(disk, path, last, bytes(50))
-    weight, said = describe_damage(fresh(disk)[0].damaged[0])
-    assert weight == "warning" and "cut short by a crash" in said
+    weight, reason = describe_damage(fresh(disk)[0].damaged[0])
+    assert weight == "warning" and "cut short by a crash" in reason
 
 
 @pytest.mark.parametrize("survives", [lambda most: 0, lambda most: most], ids=["nothing", "everything"])

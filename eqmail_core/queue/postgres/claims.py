@@ -12,7 +12,7 @@ from eqmail_core.queue.postgres.long_bodies import download, spool_path
 from eqmail_core.queue.postgres.membership import Membership
 from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.postgres.worker import DatabaseWorker
-from eqmail_core.queue.service.message_store import Clock
+from eqmail_core.queue.service.ports import Clock
 
 CLAIM_AT_ONCE = 64
 MAX_CLAIMED = 2000

@@ -18,7 +18,7 @@ from eqmail_core.queue.postgres.errors import Fenced
 from eqmail_core.queue.postgres.homes import homes_of
 from eqmail_core.queue.postgres.lease import BEAT_S, LEASE_S, Lease, boot_time
 from eqmail_core.queue.postgres.worker import DatabaseWorker
-from eqmail_core.queue.service.message_store import Clock
+from eqmail_core.queue.service.ports import Clock
 
 RETRY_S = 2.0
 FREED_PER_BEAT = 40

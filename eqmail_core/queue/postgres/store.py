@@ -37,8 +37,7 @@ from eqmail_core.queue.postgres.membership import Membership, MembershipEvents
 from eqmail_core.queue.postgres.stored_message import Claimed, Deferral
 from eqmail_core.queue.postgres.worker import DatabaseWorker
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.message_store import Clock
-from eqmail_core.queue.service.ports import SchedulerLink, SubmissionAnswer
+from eqmail_core.queue.service.ports import Clock, SchedulerLink, SubmissionAnswer
 from eqmail_core.queue.spool import clean
 from eqmail_core.site.layout import QueuePaths
 

@@ -22,10 +22,9 @@ Fails: never; a disk error is an exit code of qmail-queue for a new message, and
 from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Protocol
 from zlib import crc32
 
-from eqmail_core.event_loop.worker_thread import Batcher, Call, Executor
+from eqmail_core.event_loop.worker_thread import Call, Executor
 from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
@@ -33,8 +32,9 @@ from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWrite, FileWriter
 from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
+from eqmail_core.queue.service.journal_writer import RETRY_S, JournalWriter, Record
 from eqmail_core.queue.service.number_pool import NumberPool
-from eqmail_core.queue.service.ports import DirectoryOnly, SchedulerLink, SubmissionAnswer
+from eqmail_core.queue.service.ports import Clock, DirectoryOnly, SchedulerLink, SubmissionAnswer
 from eqmail_core.queue.spool import clean, remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -46,22 +46,6 @@ UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
 
 POOL_LOW = 96
 POOL_BATCH = 192
-TOMBSTONE_BATCH = 1000
-TOMBSTONE_DELAY_S = 1.0
-RETRY_S = 5.0
-
-Item = tuple[bool, AcceptedMessage, SubmissionAnswer | None]
-"""For the journal: whether it is a tombstone, the message, the callback that gets the answer."""
-
-
-class Clock(Protocol):
-    """Calls functions later: the owner's event loop, or a test's."""
-
-    def soon(self, call: Call) -> object:
-        """Call once everything that has arrived already is processed."""
-
-    def later(self, seconds: float, call: Call) -> object:
-        """Call after some time."""
 
 
 class MessageStore(DirectoryOnly):
@@ -95,16 +79,12 @@ class MessageStore(DirectoryOnly):
         self.on_problem: Callable[[str, OSError], object] = lambda what, error: None
         self._held: dict[int, AcceptedMessage] = {}
         self._by_number: dict[int, AcceptedMessage] = {}
-        self._ended: list[AcceptedMessage] = []
-        self._timer_runs = False
         self._is_refilling = False
         self._spilled_for_room: tuple[int, Segment | None] = 0, None
         self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._stopped: Callable[[], None] | None = None
-        self._commit_failed = self._spill_failed = False
-        self._log: Batcher[Item, list[tuple[AcceptedMessage, Segment]]] = Batcher(
-            workers[0], clock.soon, self._commit, self._committed
-        )
+        self._spill_failed = False
+        self._writer = JournalWriter(journal, workers[0], clock, self._committed, self._not_committed)
         self._files = FileWriter(disk, paths, workers[1], clock.soon, limit, self._continue_stopping)
 
     @property
@@ -156,7 +136,7 @@ class MessageStore(DirectoryOnly):
         if message.body is None:
             self._place(message, FLUSHED, partial(self._flushed, message, answer))
         else:
-            self._record(message, answer)
+            self._writer.record(message, answer)
 
     def _accepted_as_files(
         self, message: AcceptedMessage, answer: SubmissionAnswer, result: object, error: OSError | None
@@ -172,7 +152,7 @@ class MessageStore(DirectoryOnly):
         self, message: AcceptedMessage, answer: SubmissionAnswer, result: object, error: OSError | None
     ) -> None:
         if error is None:
-            self._record(message, answer)
+            self._writer.record(message, answer)
             return
         self.on_problem("cannot write a message", error)
         self._unhold(message)
@@ -196,7 +176,7 @@ class MessageStore(DirectoryOnly):
         """Add a recovered message with a new number; it waits until its new record is on the disk."""
         message.state = COMMITTING
         self._hold(message)
-        self._record(message, None)
+        self._writer.record(message, None)
 
     # Scheduler.
 
@@ -287,7 +267,7 @@ class MessageStore(DirectoryOnly):
             digits = request.rpartition(b"/")[2]
             message = self._by_number.get(int(digits)) if digits.isdigit() else None
             if message is not None and message.state == REMOVING:
-                self._write_tombstones()
+                self._writer.write_tombstones()
                 return
             self._requests.popleft()
             job: Callable[[], bytes] = partial(clean, self._disk, self._paths, request)
@@ -348,85 +328,40 @@ class MessageStore(DirectoryOnly):
         del self._held[message.serial]
         self._weight -= message.weight
 
-    def _record(self, message: AcceptedMessage, answer: SubmissionAnswer | None) -> None:
-        self._log.add((False, message, answer))
-        self._write_tombstones()
-
     def _end(self, message: AcceptedMessage, number_fate: int) -> None:
         self._unhold(message)
         message.state, message.number_fate = REMOVING, number_fate
-        self._ended.append(message)
-        if len(self._ended) >= TOMBSTONE_BATCH or self._stopped is not None:
-            self._write_tombstones()
-        else:
-            self._delay_tombstones(TOMBSTONE_DELAY_S)
+        self._writer.end(message, at_once=self._stopped is not None)
 
-    def _delay_tombstones(self, seconds: float) -> None:
-        if not self._timer_runs:
-            self._timer_runs = True
-            self._clock.later(seconds, self._timer)
-
-    def _timer(self) -> None:
-        self._timer_runs = False
-        self._write_tombstones()
-
-    def _write_tombstones(self) -> None:
-        """Add the tombstones of ended messages to the next group."""
-        ended, self._ended = self._ended, []
-        for message in ended:
-            self._log.add((True, message, None))
-
-    def _commit(self, group: list[Item]) -> list[tuple[AcceptedMessage, Segment]]:
-        """Commit in the journal's thread: records first, then tombstones.
-
-        So no tombstone precedes a record of its message.
-        """
-        return self._journal.commit(
-            [message for is_end, message, _ in group if not is_end],
-            [message.serial for is_end, message, _ in group if is_end],
-        )
-
-    def _committed(
-        self, group: list[Item], recorded: list[tuple[AcceptedMessage, Segment]] | None, error: OSError | None
-    ) -> None:
-        if recorded is None:
-            if error is not None:
-                self.on_problem("cannot write the journal", error)
-            self._not_committed(group)
-            return
-        for message, segment in recorded:
-            self._journal.is_recorded(message, segment)
-        self._commit_failed = False
+    def _committed(self, records: list[Record], ended: list[AcceptedMessage]) -> None:
+        """Continue with messages whose record, or whose tombstone, is on the disk."""
         new = []
-        for is_end, message, answer in group:
-            if is_end:
-                self._journal.release(message)
-                self._removed(message)
-            elif message.state == COMMITTING:
+        for message, answer in records:
+            if message.state == COMMITTING:
                 message.state = LIVE
                 new.append(message)
                 if answer is not None:
                     answer(q.OK, message)
+        for message in ended:
+            self._removed(message)
         for message in new:
             self._admit(message)
         self._spill_for_room()
         self._continue_cleaning()
         self._continue_stopping()
 
-    def _not_committed(self, group: list[Item]) -> None:
+    def _not_committed(self, records: list[Record], error: OSError | None) -> None:
         """Refuse new messages, with tombstones for records that may exist; retry everything else."""
-        for is_end, message, answer in group:
-            if is_end:
-                self._ended.append(message)
-            elif answer is not None:
+        if error is not None:
+            self.on_problem("cannot write the journal", error)
+        for message, answer in records:
+            if answer is not None:
                 self._unhold(message)
                 message.state, message.number_fate = REMOVING, GOES_BACK
-                self._ended.append(message)
+                self._writer.end_later(message)
                 answer(q.WRITE_ERROR, message)
             elif message.state == COMMITTING:
-                self._clock.later(RETRY_S, partial(self._record, message, None))
-        self._delay_tombstones(RETRY_S)
-        self._commit_failed = True
+                self._clock.later(RETRY_S, partial(self._writer.record, message, None))
         self._continue_stopping()
 
     def _removed(self, message: AcceptedMessage) -> None:
@@ -452,7 +387,7 @@ class MessageStore(DirectoryOnly):
         weight = sum(m.weight for m in some)
         if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.is_longer_than_needed(self._weight):
             for message in some:
-                self._log.add((False, message, None))
+                self._writer.record_again(message)
 
     # End.
 
@@ -462,16 +397,16 @@ class MessageStore(DirectoryOnly):
         What cannot be written stays in the journal.
         """
         self._stopped, self._link = then, None
-        self._commit_failed = self._spill_failed = False
+        self._writer.has_failed = self._spill_failed = False
         self._continue_stopping()
 
     def _continue_stopping(self) -> None:
-        if self._stopped is None or not self._log.is_idle or not self._files.is_idle:
+        if self._stopped is None or not self._writer.is_idle or not self._files.is_idle:
             return
         if self._held and not self._spill_failed and self.spill():
             return
-        if self._ended and not self._commit_failed:
-            self._write_tombstones()
+        if self._writer.has_ended and not self._writer.has_failed:
+            self._writer.write_tombstones()
             return
         then, self._stopped = self._stopped, None
         if not self._held:

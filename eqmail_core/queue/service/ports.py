@@ -6,11 +6,22 @@ Two keep them: `message_store` in a journal and files, `queue.postgres.store` in
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.ipc.admission_protocol import AdmissionProtocolError
 from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 
 SubmissionAnswer = Callable[[int, AcceptedMessage], None]
+
+
+class Clock(Protocol):
+    """Calls functions later: the owner's event loop, or a test's."""
+
+    def soon(self, call: Call) -> object:
+        """Call once everything that has arrived already is processed."""
+
+    def later(self, seconds: float, call: Call) -> object:
+        """Call after some time."""
 
 
 class SchedulerLink(Protocol):

@@ -26,7 +26,7 @@ LIST_MODE = MESSAGE_FILES["info"][1]
 WARNED_MODE = LIST_MODE | WARNED
 """Mode of info/N after a delay warning was sent."""
 
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _DONE = bytes((MARK_DONE,))
 
 
@@ -86,7 +86,7 @@ class QueueFiles:
         """Return what info/N says.  Fails: QueueFileError."""
         path = self.paths.info(number)
         try:
-            fd = os.open(path, _READ)
+            fd = os.open(path, READ)
             try:
                 identity = MessageIdentity.on_disk(number, os.fstat(fd).st_mtime_ns)
                 text = os.read(fd, CHUNK)
@@ -114,7 +114,7 @@ class QueueFiles:
         """
         path = self.paths.channel(CHANNELS[channel], number)
         try:
-            fd = os.open(path, _READ)
+            fd = os.open(path, READ)
             try:
                 head = os.read(fd, CHUNK)
             except OSError:
@@ -177,7 +177,7 @@ class QueueFiles:
         """Flush the failures to the disk.  Fails: QueueFileError."""
         path = self.paths.bounce(number)
         try:
-            fd = os.open(path, _READ)
+            fd = os.open(path, READ)
             try:
                 os.fsync(fd)
             finally:
@@ -200,7 +200,7 @@ class QueueFiles:
 
     def open_message(self, number: int) -> int:
         """Return a descriptor of the message.  Fails: OSError."""
-        return os.open(self.paths.mess(number), _READ)
+        return os.open(self.paths.mess(number), READ)
 
     def remove_failures(self, number: int) -> None:
         """Remove the failures after the bounce was sent.  Fails: QueueFileError."""
@@ -282,7 +282,7 @@ def _rest_of(fd: int, head: bytes) -> Iterator[bytes]:
 
 
 def _pieces(path: str) -> Iterator[bytes]:
-    fd = os.open(path, _READ)
+    fd = os.open(path, READ)
     try:
         while piece := os.read(fd, CHUNK):
             yield piece

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from eqmail_core.dsn.parameters import parse_dsn, render_dsn
 from eqmail_core.mail.message_identity import MessageIdentity
-from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
+from eqmail_core.queue.files import LIST_MODE, READ, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import render_info
 from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
@@ -25,7 +25,6 @@ from eqmail_core.text.lines import leading_number
 T = TypeVar("T")
 
 _NS = 1_000_000_000
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _EXCL = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID, _PID = b"u"[0], b"p"[0]
 
@@ -75,7 +74,7 @@ class Preprocessor:
         paths, short = self.files.paths, self.files.short
         todo, mess, info = paths.todo(number), paths.mess(number), paths.info(number)
         lists = [paths.channel(name, number) for name in CHANNELS]
-        envelope = _attempt(b"unable to open", short(todo), os.open, todo, _READ)
+        envelope = _attempt(b"unable to open", short(todo), os.open, todo, READ)
         files: dict[str, _ListFile] = {}
         try:
             size = _attempt(b"unable to stat", short(mess), os.stat, mess).st_size

@@ -43,16 +43,13 @@ from eqmail_core.scheduler.links import QueueLink
 from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Injector
 from eqmail_core.service.parent import ParentMonitor
-from eqmail_core.service.readiness import tell_failure, tell_ready
+from eqmail_core.service.readiness import REPEATED_TERM_S, tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import write_all
 
 MEMORY_LIMIT = 20_000
 """Messages in memory at a time, at most; further ones go to the disk at once."""
-
-REPEATED_S = 1.0
-"""A second TERM counts only this long after the first, because some managers send two at once."""
 
 LAST_LOG_S = 10.0
 """How long the end waits for a queue service that is gone."""
@@ -259,7 +256,7 @@ class ResidentSend:
         """Begin to end (signal TERM); a second, later TERM ends without waiting for running deliveries."""
         now = self._loop.time()
         if self._exiting:
-            self._ends_at_once = self._ends_at_once or now >= self._exits_since + REPEATED_S
+            self._ends_at_once = self._ends_at_once or now >= self._exits_since + REPEATED_TERM_S
             return
         self._exiting, self._exits_since = True, now
         if self._trigger.fd >= 0:

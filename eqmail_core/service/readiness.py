@@ -7,6 +7,9 @@ Source: sd_notify(3), whose READY=1 waits for this.
 
 import os
 
+REPEATED_TERM_S = 1.0
+"""A second TERM ends a service at once only this long after the first, because some managers send two at once."""
+
 _READY = b"+"
 _REASON = b"-"
 _MAX = 4096

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from eqmail_core.service.readiness import REPEATED_TERM_S
 from eqmail_core.service.status import ServiceStatus
 from eqmail_core.site.site import Site
 from eqmail_core.supervisor.service_manager import ServiceManager
@@ -23,9 +24,6 @@ from eqmail_core.system.repeated_lines import say_seldom
 
 SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
-
-REPEATED_S = 1.0
-"""Seconds after the first TERM before a second one kills: some managers send two at once."""
 
 _LOOK_S = 10.0
 _COMPLETION = {signal.SIGTERM, signal.SIGINT}
@@ -229,7 +227,7 @@ class Supervisor:
         if left <= 0:
             return True
         event = signal.sigtimedwait(_WATCHED, min(left, _LOOK_S))
-        return event is not None and event.si_signo in _COMPLETION and time.monotonic() - begun >= REPEATED_S
+        return event is not None and event.si_signo in _COMPLETION and time.monotonic() - begun >= REPEATED_TERM_S
 
 
 def _next_dead(flags: int) -> tuple[int, int] | None:

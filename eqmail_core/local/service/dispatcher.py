@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eqmail_core.local.delivery.report import local_report
-from eqmail_core.local.service.protocol import BECAME_DURABLE, SLOW, AgentOrder
+from eqmail_core.local.service.protocol import BECAME_DURABLE, NAME, SLOW, AgentOrder
 from eqmail_core.local.service.worker import WorkerHandle
 from eqmail_core.local.service.worker_pool import WorkerPool, sync_in_child
 from eqmail_core.outcome import TEMPORARY, DeliveryResult
@@ -20,8 +20,6 @@ from eqmail_core.spawn.protocol import NO_FORK
 from eqmail_core.system.child import end_child
 from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import LOOKUP_USAGE, User
-
-NAME = "qmail-lspawn"
 
 NO_SLOT = DeliveryResult(TEMPORARY, b"This user has as many deliveries under way as one user may have. (#4.3.2)\n")
 SILENT = DeliveryResult(TEMPORARY, b"qmail-local gave no sign of life and was ended. (#4.3.0)\n")

@@ -39,6 +39,9 @@ MAX_ORDERS = 64
 MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one more order or report still fits."""
 
+NAME = "qmail-lspawn"
+"""Begins the log lines of the service."""
+
 BECAME_DURABLE = b"Y"
 PERSONAL, SLOW = b"P", b"L"
 

@@ -19,11 +19,10 @@ from eqmail_core.event_loop.listener import Listener
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.packet_socket import hang_up
 from eqmail_core.ipc.selector_channel import SelectorChannel
+from eqmail_core.local.service.protocol import NAME
 from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.outcome import DONE, TEMPORARY
 from eqmail_core.system.repeated_lines import say_seldom
-
-NAME = "qmail-lspawn"
 
 MAX_CONCURRENT = 64
 """Maximum number of questions in progress at a time."""

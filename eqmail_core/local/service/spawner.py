@@ -22,9 +22,9 @@ from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.local.delivery.report import local_report
 from eqmail_core.local.delivery.request import inherited
-from eqmail_core.local.service.dispatcher import NAME, Dispatcher
+from eqmail_core.local.service.dispatcher import Dispatcher
 from eqmail_core.local.service.order import PendingDelivery
-from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.protocol import NAME, AgentOrder
 from eqmail_core.local.service.recipient_lookup import LookupQuery, RecipientLookupServer
 from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.local.service.worker import NO_BOUND

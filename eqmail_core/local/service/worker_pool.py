@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eqmail_core.local.service import worker_process as agent
+from eqmail_core.local.service.protocol import NAME
 from eqmail_core.local.service.time_budget import SLOW_S
 from eqmail_core.local.service.worker import NO_BOUND, WorkerHandle
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import end_child, fork_with_socket, has_ended
 from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import User
-
-NAME = "qmail-lspawn"
 
 RESIDENT = 32
 IDLE_S = 30.0

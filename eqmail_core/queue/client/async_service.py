@@ -17,9 +17,6 @@ from eqmail_core.queue.format import exit_codes as q
 Done = Callable[[int, int, int, int], None]
 """Called once with exit code, message number, unix time and qp; for the code see queue/format/exit_codes.py."""
 
-BROKEN = 74
-"""The connection broke after the message was sent: whether it is queued is unknown."""
-
 # Packets that may wait in a long submission before its caller is asked to pause.
 _MANY = 4
 
@@ -99,7 +96,7 @@ class AsyncQueueClient:
         self._channel = None
         lost, self._outstanding = self._outstanding, {}
         for done in lost.values():
-            self._loop.call_soon(done, BROKEN, 0, 0, 0)
+            self._loop.call_soon(done, q.CONNECTION_LOST, 0, 0, 0)
 
 
 class StreamedSubmission:
@@ -162,7 +159,7 @@ class StreamedSubmission:
         if self._asked_to_pause:
             self._loop.call_soon(self._drained)
         if self._done is not None:
-            self._loop.call_soon(self._finish, BROKEN, 0, 0, 0)
+            self._loop.call_soon(self._finish, q.CONNECTION_LOST, 0, 0, 0)
 
     def _drained(self) -> None:
         if self._asked_to_pause:

@@ -9,12 +9,6 @@ import _socket
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.queue.format import exit_codes as q
 
-BROKEN = 74
-"""The connection broke after everything was sent."""
-
-TIMED_OUT = 72
-"""The service did not respond in time."""
-
 TIMEOUT_S = 120.0
 """How long the service may take for each step; it commits in milliseconds unless it or the disk hangs."""
 
@@ -75,9 +69,9 @@ class QueueSubmission:
                 self._sock.send(wire.tagged(wire.COMMIT, 0))
             _, code, _, _, self.qp = wire.split_result(self._sock.recv(64))
         except TimeoutError:
-            code = TIMED_OUT
+            code = q.TIMED_OUT
         except (OSError, wire.SubmissionProtocolError):
-            code = BROKEN if committed else q.SERVICE_AWAY
+            code = q.CONNECTION_LOST if committed else q.SERVICE_AWAY
         return code
 
     def close(self) -> None:

@@ -17,6 +17,8 @@ NO_MESS_FILE = 64
 NO_INTD_FILE = 65
 NO_TODO_FILE = 66
 SERVICE_AWAY = 71
+TIMED_OUT = 72
+CONNECTION_LOST = 74
 BUG = 81
 OWN_TEXT = 82
 BAD_ENVELOPE = 91
@@ -24,6 +26,8 @@ CANNOT_EXEC = 120
 CRASHED = -1
 WAIT_FAILED = -2
 
+# SERVICE_AWAY, TIMED_OUT and CONNECTION_LOST: what a client of the service reports of itself; after the last it is
+# unknown whether the message is queued.
 _TEXTS = {
     11: b"Denvelope address too long for qq (#5.1.3)",
     115: b"Denvelope address too long for qq (#5.1.3)",

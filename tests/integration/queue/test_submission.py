@@ -7,7 +7,8 @@ import pytest
 from eqmail_core.ipc.packet_socket import listen_at
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client import submission
-from eqmail_core.queue.client.submission import TIMED_OUT, QueueSubmission, connect
+from eqmail_core.queue.client.submission import QueueSubmission, connect
+from eqmail_core.queue.format.exit_codes import TIMED_OUT
 
 
 def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,7 +250,7 @@ def deaf() -> None:
 
 
 def test_a_second_term_ends_what_does_not_end(start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "REPEATED_S", 0.0)
+    monkeypatch.setattr(supervisor, "REPEATED_TERM_S", 0.0)
     running = start(service("deaf", deaf), service("polite", last=1))
     assert running.reported().startswith(b"READY=1")
     os.kill(running.pid, signal.SIGTERM)

@@ -36,6 +36,7 @@ CONTEXT = {
     "ipv6": "2001:db8::1",
     "found": [("submission", 587)],
     "tlsa": "0",
+    "dkim": ["x"],
     "linked": "x",
 }
 RENDER_ALL = f"""
@@ -44,7 +45,7 @@ from eqmail_setup.services.options import TemplateContext, Settings
 kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (dict[str, str], {{}}))}}
 service = dict(Settings().model_dump(), script="x", value="x")
 for name, field in TemplateContext.model_fields.items():
-    service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"], "tls": False}}]))
+    service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"], "role": ""}}]))
 from eqmail_setup.installation.manual_pages import packaged_pages
 assert {{"man5/dot-qmail.5", "man8/eqmail-check.8"}} <= {{path for path, _ in packaged_pages()}}
 for name in template_names():

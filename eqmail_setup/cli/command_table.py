@@ -47,6 +47,7 @@ COMMANDS = {
     "status": CommandEntry("status", "Show services, queue, problems and what is pending.", "Operate"),
     "probe": CommandEntry("probe", "Test a conversation with an SMTP server.", "Diagnose"),
     "test": CommandEntry("test", "Send a test message and follow it.", "Diagnose"),
+    "report": CommandEntry("report", "Write a support bundle without passwords and keys.", "Diagnose"),
     "log": CommandEntry("log", "Trace messages through the logs; summarize the logs.", "Diagnose"),
     "check": CommandEntry("check", "Compare an installation with its manifest; repair it.", "Diagnose"),
     "doctor": CommandEntry("doctor", "Find problems and show how to solve them.", "Diagnose"),

@@ -2,6 +2,8 @@
 
 import json
 import os
+import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +127,29 @@ def test_a_test_message_is_followed(mail_system: MailSystem, capsys: pytest.Capt
     assert run([*send, "ghost@mail.example.org"]) == ExitCode.FAILED
     assert "undeliverable" in capsys.readouterr().err
     assert run([*send, "joe"]) == ExitCode.USAGE
+
+
+def test_a_support_bundle_holds_no_secret(at_home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    control = Path(at_home, "control")
+    (control / "smtproutes").write_text("far.example:relay.example:587 joe hunter2secret\n")
+    (control / "servercert.pem").write_text("-----BEGIN PRIVATE KEY-----\nhunter2secret\n")
+    (control / "notes.txt").write_text("hunter2secret\n")
+    (control / "badmailfrom").write_text("ann.smith@spam.example\n")
+    Path(at_home, "users/smtpauth").write_text("joe:hunter2secret\n")
+    log = tmp_path / "log"
+    log.write_text(f"{time.time():.3f} starting delivery 1: msg 7 to local ann.smith@mail.example.org\n")
+    bundle = tmp_path / "report.tar.gz"
+    assert run(["--home", at_home, "report", str(bundle), "--redact", "--file", str(log)]) == 0
+    assert bundle.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(bundle) as archive:
+        texts = {entry.name: reader.read() for entry in archive if (reader := archive.extractfile(entry))}
+    everything = b"".join(texts.values())
+    assert b"hunter2secret" not in everything
+    assert b"ann.smith" not in everything
+    assert b"far.example:relay.example:587 ..." in texts["eqmail-report/control/smtproutes"]
+    assert b"to local user-" in texts["eqmail-report/log.txt"]
+    assert {f"eqmail-report/{name}.json" for name in ("versions", "status", "findings")} <= set(texts)
+    assert b" notes.txt\n" in texts["eqmail-report/control.listing"]
+    capsys.readouterr()
+    assert run(["--home", at_home, "report", str(bundle)]) == ExitCode.USAGE
+    assert "exists" in capsys.readouterr().err

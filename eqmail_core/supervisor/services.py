@@ -7,6 +7,7 @@ Source: docs/INTERNALS.md section 4; docs/SECURITY.md.
 """
 
 import os
+import socket
 from functools import partial
 from importlib import import_module
 from signal import SIGALRM, SIGHUP
@@ -25,8 +26,6 @@ from eqmail_core.supervisor.supervisor import Supervisor, logging_services
 from eqmail_core.system.installation import read_controls
 
 if TYPE_CHECKING:
-    import socket
-
     from eqmail_core.smtpd.server.listener import SmtpListener
 
 DEFAULT_DELIVERY = b"./Mailbox"

@@ -20,7 +20,7 @@ from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
 from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_challenge
+from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_over
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.protocol.session_streams import MAX_LINE
 from eqmail_core.spawn.protocol import CommandReader, rejection
@@ -126,7 +126,7 @@ def auth(data: bytes) -> None:
         exchange = SaslExchange(method, b"<1.2@mx.test>")
         answer = exchange.begin(initial)
         for line in lines:
-            if not is_challenge(answer):
+            if is_over(answer):
                 break
             answer = exchange.receive(line)
         if isinstance(answer, Credentials):

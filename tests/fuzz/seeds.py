@@ -87,7 +87,7 @@ def seeds() -> dict[str, list[bytes]]:
             SIGNATURE + b"\x21\x11\0\x0f" + bytes(range(15)) + b"EHLO",
             SIGNATURE + b"\x20\0\0\0",
         ],
-        "smtp_wishes": [
+        "smtp_dsn": [
             b" RET=FULL ENVID=QQ+2B SMTPUTF8 BODY=8BITMIME",
             b" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;a+40b",
             b"U F E:id 0:sf:rfc822;a 2:n: l12::utf-8;\xc3\xb6@x",

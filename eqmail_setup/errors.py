@@ -59,6 +59,11 @@ def permission_required(text: str, hint: Command = ()) -> EqmailError:
     return EqmailError(text, ExitCode.PERMISSION, hint)
 
 
+def not_found(what: str, hint: Command = ()) -> EqmailError:
+    """The error for something named by the caller that is not there."""
+    return EqmailError(f"{what}: not found", ExitCode.FAILED, hint)
+
+
 def not_installed(home: str, stage: str = "") -> EqmailError:
     """The error for a home without an installation."""
     more = ("--root", stage) if stage else ()

@@ -16,10 +16,12 @@ import click
 import eqmail_core
 from eqmail_core.site.layout import DEFAULT_HOME
 from eqmail_setup.cli.command_table import COMMANDS, SECTIONS, SUBCOMMANDS
+from eqmail_setup.cli.completers import complete_values
 from eqmail_setup.cli.output import COLOR_CHOICES, configure, print_error, styled
 from eqmail_setup.errors import EXIT_CODE_MEANINGS, Command, EqmailError, ExitCode
 
 DEBUG_VARIABLE = "EQMAIL_DEBUG"
+COMPLETION_VARIABLE = "_EQMAIL_COMPLETE"
 
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
     kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
@@ -41,6 +43,8 @@ class Commands(click.Group):
         module = import_module(f"eqmail_setup.cli.commands.{COMMANDS[cmd_name].module}")
         command = module.command
         assert isinstance(command, click.Command)
+        if COMPLETION_VARIABLE in os.environ:
+            complete_values(cmd_name, command)
         if isinstance(command, click.Group):
             for inner, found in command.commands.items():
                 found.short_help = SUBCOMMANDS.get(f"{cmd_name} {inner}", found.short_help)

@@ -25,7 +25,7 @@ def _completer(values: Callable[[Site], Iterable[tuple[str, str]]]) -> Completer
             found = [CompletionItem(value, help=text) for value, text in values(_site(context))]
         except Exception:  # a shell shows any output here in the middle of a line
             return []
-        return [item for item in found if item.value.startswith(incomplete)][:_MOST]
+        return [item for item in found if str(item.value).startswith(incomplete)][:_MOST]
 
     return complete
 
@@ -84,18 +84,54 @@ def _messages(site: Site) -> Iterator[tuple[str, str]]:
             yield name, ""
 
 
+def _logins(site: Site) -> Iterator[tuple[str, str]]:
+    from eqmail_setup.mail.credentials import credentials_in
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+    for row in credentials_in(site, DiskFilesystem(site.home)):
+        yield row.login, row.method
+
+
 def _findings(site: Site) -> Iterator[tuple[str, str]]:
     from eqmail_setup.diagnostics.ids import IDS
 
     for group, names in IDS.items():
-        yield group, "group of findings"
-        yield from ((f"{group}.{name}", "finding") for name in names)
+        yield group, "all findings of the group"
+        yield from ((f"{group}.{name}", "") for name in names)
 
 
-complete_setting = _completer(_settings)
-complete_domain = _completer(_domains)
-complete_user = _completer(_users)
-complete_alias = _completer(_aliases)
-complete_transaction = _completer(_transactions)
-complete_message = _completer(_messages)
-complete_finding = _completer(_findings)
+_SETTING, _DOMAIN, _ALIAS, _MESSAGE = (_completer(values) for values in (_settings, _domains, _aliases, _messages))
+_USER, _LOGIN, _TRANSACTION, _FINDING = (_completer(values) for values in (_users, _logins, _transactions, _findings))
+
+COMPLETERS = {
+    ("config", "name"): _SETTING,
+    ("config", "names"): _SETTING,
+    ("domain", "domain"): _DOMAIN,
+    ("dns", "domain"): _DOMAIN,
+    ("dkim", "domain"): _DOMAIN,
+    ("dmarc", "domain"): _DOMAIN,
+    ("mailbox", "domain"): _DOMAIN,
+    ("queue", "domains"): _DOMAIN,
+    ("user", "local"): _USER,
+    ("user", "login"): _LOGIN,
+    ("auth", "login"): _LOGIN,
+    ("alias", "name"): _ALIAS,
+    ("queue", "number"): _MESSAGE,
+    ("queue", "numbers"): _MESSAGE,
+    ("history", "number"): _TRANSACTION,
+    ("rollback", "number"): _TRANSACTION,
+    ("doctor", "only"): _FINDING,
+    ("doctor", "skip"): _FINDING,
+}
+"""What completes a parameter, by the command that it belongs to and its name."""
+
+
+def complete_values(name: str, command: click.Command) -> None:
+    """Give the parameters of a command, and of those below it, their completers."""
+    for parameter in command.params:
+        completer = COMPLETERS.get((name, parameter.name or ""))
+        if completer is not None:
+            # As the argument shell_complete of a parameter, which click keeps under this name.
+            parameter._custom_shell_complete = completer
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        complete_values(name, inner)

@@ -15,7 +15,7 @@ from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM,
 from eqmail_core.local.delivery.request import safe_extension
 from eqmail_core.site.site import Site
 from eqmail_core.text.invisible_characters import cleaned, oddities, visible
-from eqmail_setup.errors import EqmailError, Severity, usage_error
+from eqmail_setup.errors import EqmailError, Severity, not_found, usage_error
 from eqmail_setup.installation.accounts import caller, home_of
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
@@ -135,7 +135,7 @@ def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
     file = file_of(name)
     path = f"{site.layout.alias}/{file}"
     if snapshot(path, filesystem) is None:
-        return [Change(filesystem.display_path(path), "missing", "so", severity=Severity.WARNING)]
+        raise not_found(f"alias {name}", ("eqmail", "alias", "list"))
     links = [alias.name for alias in aliases_in(site, filesystem) if alias.same_as and file_of(alias.same_as) == file]
     if links:
         raise EqmailError(

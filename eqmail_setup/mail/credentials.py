@@ -13,7 +13,7 @@ from typing import NamedTuple
 from eqmail_core.auth.crypt import crypted, new_setting
 from eqmail_core.auth.secrets_file import FILE, SCRAM, entries, is_crypt_string
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import EqmailError, Severity, usage_error
+from eqmail_setup.errors import EqmailError, not_found, usage_error
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import server_secret_permissions
 from eqmail_setup.mail.routing import text
@@ -111,8 +111,7 @@ def plan_remove(site: Site, filesystem: Filesystem, login: str) -> list[Change]:
     lines = _content(site, filesystem).split(b"\n")
     kept = [line for line in lines if not _belongs_to(line, name)]
     if kept == lines:
-        show = filesystem.display_path(path_in(site))
-        return [Change(show, f"has no login {login}", "so", severity=Severity.WARNING)]
+        raise not_found(f"login {login}", ("eqmail", "auth", "list"))
     return list(_plan_write(site, filesystem, b"\n".join(kept)))
 
 

@@ -17,7 +17,7 @@ from eqmail_core.control.setting import Control, HostName
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.lines import non_empty_lines
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, not_found, usage_error
 from eqmail_setup.mail.routing import text
 from eqmail_setup.network.hostnames import ascii_form
 from eqmail_setup.settings.editor import content_of, plan_compile, plan_write, with_lines, without_lines
@@ -134,7 +134,10 @@ def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
         left = without_lines(files.content(control), lambda entry: entry.lower() == domain)
         files.contents[control.file] = left
     files.contents[Controls.virtualdomains.file] = _without_key(files, domain)
-    return files.changes()
+    changes = files.changes()
+    if not changes:
+        raise not_found(f"domain {name}", ("eqmail", "domain", "list"))
+    return changes
 
 
 def _accept(files: _DomainFiles, domain: bytes, many: bool) -> None:

@@ -19,7 +19,7 @@ from eqmail_core.users.database import assign_path, database_path
 from eqmail_core.users.getpw import home_owner
 from eqmail_core.users.pw2u import CannotAssign, assign_text
 from eqmail_core.users.pw2u_lists import read_assign_rules
-from eqmail_setup.errors import EqmailError, Severity, usage_error
+from eqmail_setup.errors import EqmailError, Severity, not_found, usage_error
 from eqmail_setup.installation.accounts import caller, group_name, user_name
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.installation.manifest_nodes import PathKind, Permissions
@@ -122,8 +122,7 @@ def plan_remove(
     keys = {(False, os.fsencode(local).lower()), (True, os.fsencode(local).lower() + site.break_char)}
     dropped = assignments.drop(keys)
     if not dropped:
-        show = filesystem.display_path(within(site, assign_path(site)))
-        return [Change(show, f"has no entry {local}", "so", severity=Severity.WARNING)]
+        raise not_found(f"user {local}", ("eqmail", "user", "list"))
     found = list(plan_assign(site, filesystem, assignments, on_progress))
     homes = {entry.home for entry in dropped} - {entry.home for entry in assignments.entries()}
     for home in sorted(homes):

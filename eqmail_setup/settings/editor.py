@@ -35,8 +35,8 @@ def declaration(name: str) -> Control[Any]:
     from difflib import get_close_matches
 
     near = get_close_matches(name, controls, 1)
-    hint = f"did you mean {near[0]}?" if near else "eqmail config show lists all"
-    raise usage_error(f"there is no setting {name!r}; {hint}")
+    hint = ("eqmail", "config", "explain", near[0]) if near else ("eqmail", "config", "show")
+    raise usage_error(f"unknown setting {name!r}", hint)
 
 
 def path_of(site: Site, control: Control[Any]) -> str:

@@ -25,6 +25,7 @@ from eqmail_setup.diagnostics.checks.readability import shut_out, worn
 from eqmail_setup.diagnostics.checks.start_scripts import readers_of_settings
 from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.staging import final_path
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from eqmail_setup.network.public_suffix import is_public_suffix
 from eqmail_setup.settings.cdb import database_bytes
@@ -262,6 +263,9 @@ def _programs(site: Site, controls: Controls) -> Iterator[SettingProblem]:
 def _is_program(site: Site, name: bytes, places: str) -> bool:
     """Whether there is such a program; a name with a slash is a path from the home, others are looked for in places."""
     path = os.fsdecode(name)
+    final_home = final_path(site, site.home)
+    if path.startswith(f"{final_home}/"):
+        path = site.home + path.removeprefix(final_home)  # below a staging root it is there already
     found = shutil.which(os.path.join(site.home, path) if "/" in path else path, os.F_OK, places)
     # Not whether we may run it: it is the server that does.
     return found is not None and bool(os.stat(found).st_mode & 0o111)

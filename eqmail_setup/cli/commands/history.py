@@ -7,7 +7,6 @@ from difflib import unified_diff
 
 import click
 
-from eqmail_setup.cli.completers import complete_transaction
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import Column, echo, print_json, print_table
@@ -31,7 +30,7 @@ DEFAULT_LIMIT = 20
 
 
 @click.command("history")
-@click.argument("number", type=int, required=False, shell_complete=complete_transaction)
+@click.argument("number", type=int, required=False)
 @click.option(
     "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="Most lines, 0 for all."
 )

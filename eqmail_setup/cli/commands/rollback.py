@@ -4,7 +4,6 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
-from eqmail_setup.cli.completers import complete_transaction
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options
@@ -20,7 +19,7 @@ _HISTORY = ("eqmail", "history")
 
 
 @click.command("rollback")
-@click.argument("number", type=int, required=False, shell_complete=complete_transaction)
+@click.argument("number", type=int, required=False)
 @click.option("--force", is_flag=True, help="Also undo what was changed again since.")
 @change_options
 @click.pass_context

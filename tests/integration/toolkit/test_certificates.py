@@ -161,7 +161,7 @@ def test_no_key_is_taken_or_shown_as_a_word(at_home: str, capsys: pytest.Capture
         (["servercert.pem", key], "No such option '(a text of several lines)'"),
         (["clientcert.pem", "--", key], "copy it there as it is"),
         (["smtpgreeting", "--", key], "a value has more than one line"),
-        (["--", key, "x"], "there is no setting '(a text of several lines)'"),
+        (["--", key, "x"], "unknown setting '(a text of several lines)'"),
     ):
         capsys.readouterr()
         assert run(["--home", at_home, "config", "set", *words]) == ExitCode.USAGE

@@ -125,7 +125,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
         (["config-fast", "box"], "give the full name"),
         (["config", "set", "databytes", "10x"], "'10x' is not a size"),
         (["config", "set", "databytes"], "give values for databytes"),
-        (["config", "set", "lcals", "x"], "there is no setting 'lcals'"),
+        (["config", "set", "lcals", "x"], "unknown setting 'lcals'"),
         (["run", "--smtp", "25"], "write ADDRESS:PORT"),
         (["run", "--smtp", "127.0.0.1:99999"], "write ADDRESS:PORT"),
         (["alias", "init", "joe@"], "is not an address"),

@@ -61,7 +61,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
         (["import", "/dev/null"], "is not what export makes"),
         (["import", "/nonexistent"], "/nonexistent"),
-        (["explain", "bogus"], "there is no setting 'bogus'"),
+        (["explain", "bogus"], "unknown setting 'bogus'"),
     ],
 )
 def test_an_unusable_value_is_refused_with_the_remedy(
@@ -254,3 +254,14 @@ def test_differences_from_the_defaults(at_home: str, capsys: pytest.CaptureFixtu
     found = {it["setting"]: it for it in json.loads(capsys.readouterr().out)["settings"]}
     assert found["databytes"] == {"setting": "databytes", "value": "20971520 (20 MB)", "default": "0"}
     assert "locals" not in found and "me" not in found and "queuelifetime" not in found
+
+
+def test_an_unknown_name_is_usage_and_a_missing_entry_is_not_found(
+    at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["show", "databits"], ["show", "databits", "--json"], ["explain", "databits"], ["unset", "databits"]):
+        capsys.readouterr()
+        assert run(["--home", at_home, "config", *words]) == ExitCode.USAGE, words
+        assert "databytes" in capsys.readouterr().err
+    assert run(["--home", at_home, "config", "remove", "rcpthosts", "gone.example"]) == ExitCode.FAILED
+    assert "rcpthosts: gone.example: not found" in capsys.readouterr().err

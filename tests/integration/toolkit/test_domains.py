@@ -74,7 +74,7 @@ def test_the_database_of_domains_is_kept_up_to_date(at_home: str) -> None:
     assert lists_domain(database, b"many.example")
     assert run(["--home", at_home, "domain", "remove", "many.example"]) == 0
     assert not lists_domain(database, b"many.example")
-    assert run(["--home", at_home, "domain", "remove", "many.example"]) == 0
+    assert run(["--home", at_home, "domain", "remove", "many.example"]) == ExitCode.FAILED, "not found"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ def test_a_second_run_has_nothing_to_do_and_a_dry_run_does_nothing(
     changed = picture(at_home)
     assert changed != before
     capsys.readouterr()
+    if words[1] == "remove":
+        assert run(["--home", at_home, *words]) == ExitCode.FAILED
+        assert "not found" in capsys.readouterr().err
+        assert picture(at_home) == changed
+        return
     assert run(["--home", at_home, *words]) == 0
     assert capsys.readouterr().out.endswith("No changes needed.\n")
     assert run(["--home", at_home, *words, "--dry-run", "--json"]) == 0
@@ -78,7 +83,7 @@ def test_a_run_that_is_killed_anywhere_is_undone_by_the_next_one(at_home: str, w
     step = 0
     while killed_at(step, ["--home", at_home, *words]):
         # The next run is one that finds nothing to do by itself.
-        assert run(["--home", at_home, "alias", "remove", "nobody"]) == 0
+        assert run(["--home", at_home, "config", "unset", "databytes"]) == 0
         assert picture(at_home) == before, f"after a kill before change {step}"
         step += 1
     assert step > 3
@@ -91,7 +96,7 @@ def test_a_kill_while_a_broken_run_is_undone_does_no_harm(at_home: str) -> None:
     cut = 25
     assert killed_at(cut, words)
     step = 0
-    while killed_at(step, ["--home", at_home, "alias", "remove", "nobody"]):
+    while killed_at(step, ["--home", at_home, "config", "unset", "databytes"]):
         step += 1
         assert step < 100
     assert picture(at_home) == before
@@ -102,11 +107,11 @@ def test_files_edited_after_an_interruption_are_left_alone(at_home: str, capsys:
     postmaster = Path(at_home, "alias/.qmail-postmaster")
     step = 10
     while killed_at(step, words) and not postmaster.exists():
-        run(["--home", at_home, "alias", "remove", "nobody"])
+        run(["--home", at_home, "config", "unset", "databytes"])
         step += 1
     postmaster.write_text("me@mine.example\n")
     capsys.readouterr()
-    assert run(["--home", at_home, "alias", "remove", "nobody"]) == 0
+    assert run(["--home", at_home, "config", "unset", "databytes"]) == 0
     assert "changed since, not restored" in capsys.readouterr().err
     assert postmaster.read_text() == "me@mine.example\n"
 

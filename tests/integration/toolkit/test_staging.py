@@ -154,3 +154,14 @@ def test_staging_needs_no_root(open_folder: Path) -> None:
     assert f"{open_folder}/stage{HOME}/queue" not in as_nobody("check")
     assert "No changes needed." in as_nobody("check", "--fix")
     assert not os.path.exists(HOME)
+
+
+def test_programs_are_looked_for_below_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home, stage = "/var/eqmail-of-a-package", str(tmp_path / "stage")
+    assert run(["--home", home, "setup", "--root", stage]) == 0
+    assert run(["--home", home, "config-fast", "mail.example.org", "--root", stage]) == 0
+    words = ["config", "set", "smtpcheckpw", f"{home}/bin/qmail-chkpw /bin/true", "--root", stage]
+    assert run(["--home", home, *words]) == 0
+    capsys.readouterr()
+    run(["--home", home, "check", "--root", stage])
+    assert "smtpcheckpw" not in capsys.readouterr().out

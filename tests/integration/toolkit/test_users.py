@@ -136,7 +136,7 @@ def test_other_lines_stay_byte_for_byte(at_home: str) -> None:
         (["add", "foo", "--home-of-user", "/nonexistent/foo"], ExitCode.FAILED, "/nonexistent: missing"),
         (["add", "foo", "--maildir", "../x"], ExitCode.USAGE, "--maildir ../x"),
         (["add", "old"], ExitCode.FAILED, "line 1 says =old:x:7:7:/x:::; --replace replaces it"),
-        (["show", "foo"], ExitCode.FAILED, "has no entry for foo"),
+        (["show", "foo"], ExitCode.FAILED, "user foo: not found"),
         (["import-passwd", "/nonexistent"], ExitCode.FAILED, "/nonexistent: does not exist"),
         (["import-passwd", "/dev/null"], ExitCode.FAILED, "unable to find alias user"),
     ],

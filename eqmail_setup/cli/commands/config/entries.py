@@ -11,8 +11,9 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.commands.config.common import carry_out_changes, one_line, reloading, written
 from eqmail_setup.cli.options import ChangeOptions, staged_change_options
-from eqmail_setup.errors import usage_error
+from eqmail_setup.errors import not_found, usage_error
 from eqmail_setup.settings.editor import content_of, declaration, with_lines, without_lines
+from eqmail_setup.settings.secrets import redact_words
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
 
@@ -69,7 +70,9 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
     def plan(site: Site, filesystem: Filesystem) -> list[Change]:
         content = content_of(site, filesystem, control)
         left = without_lines(content, drops)
-        return [] if left is None or left == content else written(site, filesystem, control, left)
+        if left is None or left == content:
+            raise not_found(f"{name}: {' '.join(redact_words(name, values))}", ("eqmail", "config", "show", name))
+        return written(site, filesystem, control, left)
 
     return carry_out_changes(context, change, reload, [control], plan)
 

@@ -1,6 +1,5 @@
 """The verbs of `eqmail config` that only look: show, explain, get, lint."""
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
-from eqmail_setup.cli.output import Column, print_json, print_note, print_table
+from eqmail_setup.cli.output import Column, hint_words, print_json, print_note, print_table
 from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.settings.describe import describe, display_value, json_value
 from eqmail_setup.settings.editor import declaration
@@ -37,8 +36,9 @@ def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> 
       eqmail config show --json
     """
     site = require_installation(context)
-    if name is not None and not as_json:
-        return _explain(site, declaration(name))
+    control = None if name is None else declaration(name)
+    if control is not None and not as_json:
+        return _explain(site, control)
     values, found, rows = read_controls(site), {}, []
     for key, control in Controls.declared().items():
         exists = os.path.exists(f"{site.control}/{control.file}")
@@ -47,7 +47,7 @@ def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> 
         found[control.file] = {"value": json_value(values, key, control), "set": exists}
         rows.append((control.file, display_value(values, key, control), "set" if exists else "default"))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json("settings-1", installation=site.home, settings=found)
     else:
         print_table((Column("SETTING", fixed=True), "VALUE", Column("ORIGIN", fixed=True)), rows)
     return 0
@@ -156,7 +156,7 @@ def lint(context: click.Context, as_json: bool) -> int:
     site = require_installation(context)
     problems = check_settings(site)
     if as_json:
-        click.echo(json.dumps([_value(problem) for problem in problems], indent=1))
+        print_json("findings-1", installation=site.home, findings=[_value(problem) for problem in problems])
     else:
         if not problems:
             click.echo(f"{site.control}: no problems found")
@@ -169,12 +169,13 @@ def lint(context: click.Context, as_json: bool) -> int:
 
 def _value(problem: "SettingProblem") -> dict[str, object]:
     return {
-        "file": problem.file,
-        "found": problem.found,
-        "wanted": problem.expected,
-        "weight": problem.severity.value,
-        "name": problem.name,
-        "repaired": problem.repaired,
+        "id": f"settings.{problem.name or problem.file}",
+        "severity": problem.severity.value,
+        "path": problem.file,
+        "message": problem.found,
+        "expected": problem.expected,
+        "hint": hint_words(("eqmail", "check", "--fix")) if problem.repaired is not None else [],
+        "fixable": problem.repaired is not None,
     }
 
 

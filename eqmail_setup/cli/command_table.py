@@ -34,6 +34,8 @@ COMMANDS = {
     "dkim": CommandEntry("dkim", "Make, rotate, show and check the keys that sign mail.", "Configure"),
     "dmarc": CommandEntry("dmarc", "Show which DMARC policy applies to a domain.", "Diagnose"),
     "service": CommandEntry("service", "Install, start, stop, restart and inspect the services.", "Operate"),
+    "apply": CommandEntry("apply", "Make the installation what a TOML document says.", "Configure"),
+    "dump": CommandEntry("dump", "Write the installation as a TOML document.", "Configure"),
     "gen-systemd": CommandEntry("gen_systemd", "Generate systemd units.", "Operate"),
     "gen-init": CommandEntry("gen_init", "Generate an init script for SysV or OpenRC.", "Operate"),
     "gen-runit": CommandEntry("gen_runit", "Generate service folders for runit.", "Operate"),

@@ -104,6 +104,11 @@ def plan_add(
     return _plan_write(site, filesystem, name, content, replace)
 
 
+def alias_content(targets: Iterable[str]) -> bytes:
+    """The content of an alias with these lines; comments and the empty alias, for the default delivery, are allowed."""
+    return os.fsencode("".join(f"{target if target[:1] in ('#', '') else _line(target)}\n" for target in targets))
+
+
 def plan_required_aliases(site: Site, filesystem: Filesystem, target: str, checked: bool = True) -> list[Change]:
     """Actions after which every address exists that a host must have; what exists is kept.
 

@@ -105,6 +105,26 @@ def plan_set_credential(site: Site, filesystem: Filesystem, login: str, secret: 
     return list(_plan_write(site, filesystem, b"\n".join(made)))
 
 
+def plan_set_all(site: Site, filesystem: Filesystem, secrets: dict[str, bytes], removed: set[str]) -> list[Change]:
+    """What has to be done so that these logins have these secrets and those are gone; all others stay."""
+    if not secrets and not removed:
+        return []
+    gone = {_name(login) for login in removed}
+    wanted = {_name(login): secret for login, secret in secrets.items()}
+    made, done = [], set()
+    for line in _content(site, filesystem).split(b"\n"):
+        name = next((login for login, _ in entries(line)), b"")
+        if name in gone or name in done:
+            continue
+        if name in wanted:
+            done.add(name)
+            line = name + b":" + wanted[name]
+        made.append(line)
+    last = made.pop() if made and not made[-1] else b""
+    made += [name + b":" + secret for name, secret in wanted.items() if name not in done]
+    return list(_plan_write(site, filesystem, b"\n".join([*made, last])))
+
+
 def plan_remove(site: Site, filesystem: Filesystem, login: str) -> list[Change]:
     """Actions after which a login can no longer be used."""
     name = _name(login)

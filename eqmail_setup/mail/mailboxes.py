@@ -119,12 +119,12 @@ def plan_add(
             found += domains.plan_add(site, filesystem, address.domain, item.prefix or None, False, False)
         key = (_prefix(item) or "") + address.local
         prefix = item.prefix
-    home = _home(site, address)
-    entry = AssignEntry(key, False, address.local, *ids, final_path(site, home))
+    home = mailbox_home(site, address)
+    entry = AssignEntry(key, False, address.local, *ids, standard_home(site, address))
     assignments = read_entries(site)
     added = [entry]
-    if prefix == address.domain:
-        added.append(_domain_entry(site, assignments, address.domain, ids))
+    if prefix == address.domain and not _has_domain_entry(assignments, address.domain):
+        added.append(domain_entry(site, address.domain, ids))
     assignments.put(added, False)
     found += plan_folders(site, filesystem, within(site, home), entry, maildir or default_maildir(site), quota_bytes)
     found += plan_assign(site, filesystem, assignments)
@@ -143,7 +143,7 @@ def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, dis
         found += credentials.plan_remove(site, filesystem, str(address))
     home = within(site, box.entry.home)
     if discard and filesystem.stat(home) is not None:
-        if home != within(site, _home(site, address)):
+        if home != within(site, mailbox_home(site, address)):
             raise EqmailError(f"{box.entry.home}: not a home that mailbox add made; remove its mail by hand")
         found.append(Change(filesystem.display_path(home), "mail", "removed", RemoveTree(home)))
     return found
@@ -209,19 +209,25 @@ def _is_of_other(key: str, site: Site, filesystem: Filesystem) -> bool:
     return any(key.startswith(prefix) for prefix in prefixes)
 
 
-def _home(site: Site, address: MailboxAddress) -> str:
+def mailbox_home(site: Site, address: MailboxAddress) -> str:
+    """Where `plan_add` makes the home of a mailbox."""
     if address.domain in TABLES:
         raise usage_error(f"{site.users}/{address.domain}: cannot be the folder of a domain")
     return f"{site.users}/{address.domain}/{address.local}"
 
 
-def _domain_entry(site: Site, assignments: Assignments, domain: str, ids: tuple[int, int]) -> AssignEntry:
+def standard_home(site: Site, address: MailboxAddress) -> str:
+    """The home of a mailbox as users/assign has it."""
+    return final_path(site, mailbox_home(site, address))
+
+
+def domain_entry(site: Site, domain: str, ids: tuple[int, int]) -> AssignEntry:
     """The entry of all other addresses of a domain: their .qmail files lie in the folder of the domain."""
-    key = f"{domain}{_DASH}"
-    for entry in assignments.entries():
-        if entry.wildcard and entry.local == key:
-            return entry
-    return AssignEntry(key, True, domain, *ids, final_path(site, f"{site.users}/{domain}"), _DASH)
+    return AssignEntry(f"{domain}{_DASH}", True, domain, *ids, final_path(site, f"{site.users}/{domain}"), _DASH)
+
+
+def _has_domain_entry(assignments: Assignments, domain: str) -> bool:
+    return any(entry.wildcard and entry.local == f"{domain}{_DASH}" for entry in assignments.entries())
 
 
 def _read(site: Site, filesystem: Filesystem, address: MailboxAddress, entry: AssignEntry, logins: set[str]) -> Mailbox:

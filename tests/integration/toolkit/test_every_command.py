@@ -43,6 +43,7 @@ COMMANDS: dict[str, list[str]] = {
     "mailbox forward": ["ann@example.net", "ann@elsewhere.example", "--keep"],
     "mailbox quota": ["ann@example.net", "0"],
     "service install": ["--manager", "xinetd", "--no-start", "--set", "folder={root}/xinetd.d"],
+    "apply": ["{root}/site.toml"],
     "import": ["{root}/old"],
     "export": ["--to", "netqmail", "{root}/back"],
     "cert install": ["{root}/pair.pem", "{root}/pair.pem"],
@@ -88,6 +89,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path
     old_home(folder / "old", 5)
     (folder / "settings.json").write_text('{"concurrencyremote": "7\\n"}')
+    (folder / "site.toml").write_text('schema = "eqmail/site-1"\n[settings]\ndatabytes = "20M"\n')
     pair = keys.self_signed(keys.new_key(keys.ECDSA), ["mail.example.org"], datetime.now(UTC), 90)
     (folder / "pair.pem").write_bytes(pair)
     uid = os.getuid() or 12

@@ -17,6 +17,7 @@ from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.declarative.document import MailboxSection, Setting, SiteDocument, UserSection
 from eqmail_setup.declarative.dump import is_setting, is_standard, user_key
 from eqmail_setup.errors import usage_error
+from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.mail import credentials
 from eqmail_setup.mail.aliases import alias_content, alias_permissions, aliases_in, file_of
 from eqmail_setup.mail.assign_file import AssignEntry
@@ -244,8 +245,8 @@ def _aliases(site: Site, filesystem: Filesystem, wanted: dict[str, list[str] | s
             continue
         content = alias_content(value)
         state = snapshot(path, filesystem)
-        if state is None or state.kind != "a file" or state.content != content:
-            permissions = state.permissions if state and state.kind == "a file" else alias_permissions(site)
+        if state is None or state.kind != PathKind.FILE or state.content != content:
+            permissions = state.permissions if state and state.kind == PathKind.FILE else alias_permissions(site)
             yield Change(filesystem.display_path(path), "other lines", "these", WriteFile(path, content, permissions))
     for alias in aliases_in(site, filesystem):
         if alias.name not in wanted:

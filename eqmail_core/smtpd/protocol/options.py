@@ -28,12 +28,14 @@ class ServerOptions:
     `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: no password without TLS.
     `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT.
     `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `enhanced_status_codes`: replies as in RFC 2034.
+    `bare_newline`: the reply to an LF without CR in a message.
     `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacement.
     """
 
     __slots__ = (
         "auth_methods",
         "auth_needs_tls",
+        "bare_newline",
         "enhanced_status_codes",
         "greeting",
         "is_own_address",
@@ -66,7 +68,9 @@ class ServerOptions:
         max_commands: int = 0,
         offers_notify: bool = False,
         offers_utf8: bool = False,
+        bare_newline: bytes = reply.BARE_NEWLINE,
     ) -> None:
+        self.bare_newline = bare_newline
         self.greeting = greeting
         self.size_limit = size_limit
         self.max_recipients = max_recipients

@@ -85,7 +85,7 @@ class ServerProtocol(SmtpCommands):
         try:
             body, self._position = self._message.take(self._buffer, self._position)
         except BareNewline:
-            self.close(reply.BARE_NEWLINE)
+            self.close(self._rules.bare_newline)
             return BROKEN
         if body is not None and body.is_last:
             self.awaited = body

@@ -19,6 +19,7 @@ from eqmail_core.control.setting import SMTPD, ControlError
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, SUBMISSION_PORT, Delays, PolicyConfig, submission_ports
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
+from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.files import read_file
@@ -71,6 +72,7 @@ def read_policy_config(
         max_commands=controls.smtpmaxcommands,
         offers_notify=controls.dsn,
         offers_utf8=controls.smtputf8,
+        bare_newline=reply.BARE_NEWLINE_AS_C if controls.smtplogformat == AS_C else reply.BARE_NEWLINE,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
     return PolicyConfig(

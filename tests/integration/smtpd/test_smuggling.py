@@ -88,7 +88,12 @@ def converse(client: socket.socket, pieces: list[bytes]) -> bytes:
 
 def check_one(replies: bytes, queued: list[tuple[bytes, bytes]]) -> None:
     """The message was refused as a whole, or is one, with all of the other within."""
-    if replies.endswith((RESET, b"\r\n451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")):
+    if replies.endswith(
+        (
+            RESET,
+            b"\r\n451 a line of the message ends in LF alone, and not in CRLF; see RFC 5321 section 2.3.8 (#4.5.2)\r\n",
+        )
+    ):
         assert not queued
         return
     ((envelope, message),) = queued

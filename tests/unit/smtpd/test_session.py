@@ -242,7 +242,9 @@ def test_an_endless_line_is_discarded_and_answered_once() -> None:
 def test_a_bare_newline_in_a_body_ends_everything() -> None:
     client = Client()
     replies = client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\ny\r\n.\r\nQUIT\r\n")
-    assert replies.endswith(b"451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")
+    assert replies.endswith(
+        b"451 a line of the message ends in LF alone, and not in CRLF; see RFC 5321 section 2.3.8 (#4.5.2)\r\n"
+    )
     assert client.events[-1] is BROKEN
     assert client.core.closed
     assert not client.messages

@@ -12,6 +12,7 @@ Knows no jobs and no files; the clock is an argument.  Fails: never.
 from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
+from math import ceil
 from typing import Generic, TypeVar
 
 from eqmail_core.control.remote_limits import Limit, limit_of
@@ -171,7 +172,9 @@ class DestinationQueues(Generic[Item]):
     def _reason_to_defer(self, queue: DestinationQueue[Item], now: float) -> bytes:
         destination = queue.destination
         if destination.is_dead:
-            return b"Left alone for now, after: " + destination.last_error
+            seconds = destination.delay(now)
+            until = b"for %d seconds" % ceil(seconds) if seconds else b"until one delivery has an answer"
+            return b"Left alone %b, after: %b" % (until, destination.last_error)
         since = max(queue.waiting[0][0], destination.answered_at)
         if now - since < MAX_WAIT_S:
             return b""

@@ -99,7 +99,7 @@ def test_deliveries_to_a_dead_destination_are_deferred() -> None:
         harness.end(f"dead{number}", NOBODY)
     assert harness.call() == []
     assert [name for name, _ in harness.turned_away] == [f"dead{number}" for number in range(5, 10)]
-    assert harness.turned_away[0][1] == b"Left alone for now, after: " + NOBODY[1]
+    assert harness.turned_away[0][1] == b"Left alone until one delivery has an answer, after: " + NOBODY[1]
     harness.end("dead3", NOBODY)
     harness.end("dead4", NOBODY)
     harness.now += 100

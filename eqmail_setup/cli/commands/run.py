@@ -14,6 +14,7 @@ from eqmail_setup.cli.context import require_installation
 from eqmail_setup.errors import EqmailError, permission_required, usage_error
 from eqmail_setup.installation.loading import demand_own
 from eqmail_setup.installation.trust import demand_trusted
+from eqmail_setup.settings.reload import running_pid
 
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
@@ -52,6 +53,10 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
         raise permission_required(
             f"running the services of {site.home} needs root, because each becomes a user of its own"
         )
+    if pid := running_pid(site):
+        raise EqmailError(
+            f"{site.home}: the services are running already (process {pid})", hint=("eqmail", "service", "status")
+        )
     demand_own(site)
     demand_trusted([program], "what is run")
     chosen = os.fsencode(delivery) if delivery else read_controls(site).defaultdelivery
@@ -59,6 +64,9 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
     for address in addresses:
         words += [b"--smtp", os.fsencode(address)]
     words.append((chosen or b"").rstrip(b"\n") or DEFAULT_DELIVERY)
+    listens = addresses or [os.fsdecode(line) for line in read_controls(site).smtplisten or ()]
+    where = f"SMTP on {', '.join(listens)}" if listens else "no SMTP; --smtp ADDRESS:PORT listens"
+    click.echo(f"Starting the services of {site.home}: {where}. TERM or Ctrl-C ends them.", err=True)
     os.dup2(2, 1)
     os.execve(program, words, service_environ(site, os.environ))
 

@@ -120,6 +120,16 @@ def test_status_shows_every_process(at_home: str, capsys: pytest.CaptureFixture[
         system.stop()
 
 
+def test_services_that_run_already_are_not_run_again(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    running = MailSystem(Path(at_home))
+    try:
+        pid = running.process.pid if running.process else 0
+        assert run(["--home", at_home, "run"]) == 3
+        assert f"the services are running already (process {pid})" in capsys.readouterr().err
+    finally:
+        running.stop()
+
+
 def test_listing_and_showing_name_options_and_listeners(
     at_home: str, tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.mail.message_identity import MessageIdentity
+from eqmail_core.scheduler.queue_scanner import ABANDONED_S, SWEEP_S
 from eqmail_core.scheduler.retry_schedule import next_retry
 from tests.support.scheduler_harness import LOCAL, NOW, REMOTE, SchedulerHarness
 
@@ -427,3 +428,17 @@ def test_a_failure_of_the_last_moment_that_cannot_be_noted_is_tried_again(
     harness.turn(200)
     assert harness.running == [b"j@example.org"]
     assert harness.due_of(LOCAL, 9) == []
+
+
+def test_the_file_of_a_message_in_memory_is_never_taken_for_an_abandoned_one(harness: SchedulerHarness) -> None:
+    """mess/9 may be there, and old, before info/9 is: the journal has counted on it since a crash."""
+    harness.admit(9, BOTH)
+    harness.message(9)
+    old = harness.now - 2 * ABANDONED_S
+    os.utime(harness.paths.mess(9), (old, old))
+    harness.message(12)
+    os.utime(harness.paths.mess(12), (old, old))
+    harness.turn(SWEEP_S + 1)
+    harness.turn()
+    assert harness.cleaner.requests == [b"foop/12"]
+    assert os.path.exists(harness.paths.mess(9))

@@ -365,6 +365,22 @@ def test_a_message_without_a_readable_sender_is_kept_for_later(harness: Schedule
     assert harness.due_of(LOCAL, 7) == [123]
 
 
+def test_a_message_whose_info_cannot_be_read_is_kept_for_later(harness: SchedulerHarness) -> None:
+    harness.old(7, b"a@b", local=b"Tj@example.org\0")
+    info = Path(harness.paths.info(7))
+    content = info.read_bytes()
+    info.unlink()
+    info.mkdir()
+    harness.scanner.find_old(NOW)
+    harness.turn()
+    assert harness.lines() == ["warning: trouble opening info/1/7; will try again later (is a directory)"]
+    assert harness.due_of(LOCAL, 7) == [123]
+    info.rmdir()
+    info.write_bytes(content)
+    harness.turn(124)
+    assert harness.running == [b"j@example.org"]
+
+
 def test_leftovers_in_mess_are_removed_after_36_hours(harness: SchedulerHarness) -> None:
     for number, age in ((3, 129601), (4, 129600), (5, 200000)):
         harness.message(number)

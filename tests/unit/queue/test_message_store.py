@@ -354,3 +354,24 @@ def test_files_that_a_killed_service_had_not_flushed_are_flushed_before_the_jour
     after = SimQueueService(again.disk.after_power_cut(lambda most: 0), again.history)
     after.finish_all(RNG)
     assert not after.history.missing()
+
+
+def test_a_stop_that_cannot_empty_the_journal_marks_what_has_ended(service: SimQueueService) -> None:
+    """Otherwise the next start would deliver again what was delivered a moment before the stop."""
+    service.store.scheduler_connected(service, set())
+    submit(service, b"stays\n", b"delivered\n")
+    settle(service)
+    stays, delivered = service.admitted
+    service.finish(delivered)
+    assert service.store.held == 1
+    service.disk.is_full = True
+    stopped: list[bool] = []
+    service.store.stop(lambda: stopped.append(True))
+    settle(service)  # a service that stops runs no timers any more
+    assert stopped
+    service.disk.is_full = False
+    again = SimQueueService(service.disk, service.history)
+    assert again.found.live == 1 and not again.history.missing() - {b"stays\n"}
+    again.store.scheduler_connected(again, set())
+    settle(again)
+    assert [message.serial for message in again.admitted] == [stays.serial]

@@ -151,3 +151,29 @@ def test_making_and_reading_leave_no_descriptor(tmp_path: Path) -> None:
     with pytest.raises(CdbNotWritten):
         write_cdb(f"{tmp_path}/nowhere/cdb", f"{tmp_path}/nowhere/cdb.tmp", [])
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_database_is_mapped_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file that is cut off while it is read or written ends the process with SIGBUS."""
+    seen: list[bool] = []
+    fsync = os.fsync
+
+    def look() -> None:
+        seen.append(str(tmp_path) in Path("/proc/self/maps").read_text())
+
+    def look_and_sync(fd: int) -> None:
+        look()
+        fsync(fd)
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        for count in range(2000):
+            yield b"%d" % count, b"x" * 100
+        look()
+
+    monkeypatch.setattr(os, "fsync", look_and_sync)
+    write_cdb(f"{tmp_path}/cdb", f"{tmp_path}/cdb.tmp", records())
+    reader = open_cdb(f"{tmp_path}/cdb")
+    assert reader is not None and reader.get(b"7") == b"x" * 100
+    look()
+    reader.close()
+    assert len(seen) == 4 and not any(seen)

@@ -1,12 +1,14 @@
 """Remote mail waits for its destination without a place, and so delays no other."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from eqmail_core.queue.format.channels import HELD_UNTIL, REMOTE
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
-from tests.support.scheduler_harness import SchedulerHarness
+from eqmail_core.scheduler.ports import Job
+from tests.support.scheduler_harness import NOW, SchedulerHarness
 from tests.unit.scheduler.test_destination import NOBODY, YES
 
 
@@ -211,3 +213,26 @@ def test_two_long_lists_are_both_read_on(tmp_path: Path) -> None:
             harness.turn()
         assert delivered == 300, f"{domain} takes mail, whatever the other does"
     assert harness.files(3) == harness.files(4) == {}
+
+
+def test_of_two_stalled_attempts_the_one_whose_destination_has_room_goes_on(
+    harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Room:
+        free = {b"free.example"}
+
+        def has_space(self, domain: bytes, factor: int = 2) -> bool:
+            return domain in self.free
+
+    channel = harness.scheduler.channels[REMOTE]
+    monkeypatch.setattr(channel, "room", Room())
+    resumed: list[object] = []
+    monkeypatch.setattr(harness.scheduler, "_enqueue_remote", lambda channel, job, record, now: resumed.append(record))
+    records = [(0, b"T"[0], b"a@full.example"), (9, b"T"[0], b"b@Free.example")]
+    channel.stalled.extend((cast(Job, object()), record) for record in records)
+    for _ in range(2):
+        harness.scheduler._read_on(channel, NOW)
+    assert resumed == records[1:] and [record for _, record in channel.stalled] == records[:1]
+    Room.free.add(b"full.example")
+    assert harness.scheduler._read_on(channel, NOW)
+    assert resumed == records[::-1] and not channel.stalled

@@ -60,7 +60,7 @@ def test_a_dead_destination_with_thousands_of_messages_delays_no_other(harness: 
     assert not harness.running
     assert len(harness.scheduler.channels[REMOTE].due) == 2000
     lines = harness.lines()
-    assert sum("deferral: Left_alone_for_now,_after:_Sorry" in line for line in lines) == 1995
+    assert sum("deferral: Left_alone_for_" in line and ",_after:_Sorry" in line for line in lines) == 1995
 
 
 def test_a_message_for_two_destinations_waits_for_one_of_them_only(harness: SchedulerHarness) -> None:

@@ -91,7 +91,7 @@ def run(arguments: list[str] | None = None) -> int:
     show_progress_with(progress)
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = cli.main(arguments, prog_name="eqmail", standalone_mode=False)
+        code = cli.main(arguments, prog_name="eqmail", standalone_mode=False, color=_early_color(words))
     except _NO_ARGUMENTS as asked:
         click.echo(asked.format_message(), err=True)
         return ExitCode.USAGE
@@ -115,6 +115,14 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         return _internal_error(error)
     return code if isinstance(code, int) else 0
+
+
+def _early_color(words: list[str]) -> bool | None:
+    """Whether help is colored, which is written before options are looked at."""
+    for word in words:
+        if word.startswith("--color="):
+            return {"always": True, "never": False}.get(word.partition("=")[2])
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _usage_hint(error: click.UsageError) -> Command:

@@ -7,12 +7,16 @@ Screens come from a private installation, whose home is shown as /var/qmail. The
 again, and rollback.
 """
 
+import fcntl
 import os
+import pty
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from pathlib import Path
 
 from tests.conftest import eqmail
@@ -25,11 +29,12 @@ _MOST_LINES = 45
 _VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "2026-11-23 10:00:00"),
     (re.compile(r", \d+ bytes\)"), ", ... bytes)"),
-    (re.compile(r"(byte-compile) \d+ modules in \S+"), r"\1 ... modules in ..."),
+    (re.compile(r"byte code of \d+ modules in \S+"), "byte code of ... modules in ..."),
 )
 
 SCREENS = (
-    ("setup --dry-run", "--home {new} setup --single-user --dry-run", 25),
+    ("the help", "--help", 70),
+    ("setup --dry-run", "--home {new} setup --single-user --dry-run", 30),
     (
         "quickstart --dry-run",
         "--home {new} quickstart mail.example.org --service systemd --dry-run",
@@ -44,15 +49,20 @@ SCREENS = (
     ("check", "check", _MOST_LINES),
     ("import --dry-run", "import {other} --dry-run", _MOST_LINES),
     ("history", "history", _MOST_LINES),
+    ("rollback", "rollback", _MOST_LINES),
 )
 """Title, words after `eqmail`, and how many lines of the output are shown."""
+
+NARROW, WIDE = 80, 120
+ALSO_WIDE = ("--help", "--home {new} setup --single-user --dry-run", "config show", "history", "rollback", "doctor")
+"""The beginnings of commands that are shown on a wide terminal, too."""
 
 BUILD_PAGE = (
     ("make setup check", ("mkusers", "setup", "check")),
     ("./config-fast mail.example.org", ("config-fast mail.example.org",)),
     ("echo joe > alias/.qmail-root and the other aliases", ("alias init joe@elsewhere.example",)),
-    ("users/assign, qmail-newu, maildirmake, chown", ("user add foo --ids 65534:65533", "user list")),
     ("echo ./Maildir/ > control/defaultdelivery", ("config set defaultdelivery ./Maildir/",)),
+    ("users/assign, qmail-newu, maildirmake, chown", ("user add foo --ids 65534:65533", "user list")),
     ("the init script", ("gen-init --output {files}",)),
     ("the xinetd service", ("gen-xinetd --output {files}",)),
     ("daemontools", ("gen-daemontools --output {files}",)),
@@ -80,6 +90,28 @@ class CommandRunner:
         done = eqmail(*command, cwd=self.folder, env=ENVIRON)
         return done.returncode, self.shown(done.stdout + done.stderr)
 
+    def on_terminal(self, words: str, columns: int, typed: str = "n\n") -> tuple[int, str]:
+        """Run one command on a terminal of this width, where `typed` answers a question."""
+        given = shlex.split(words.format(**self.names))
+        command = given if given[0] in ("--home", "--help") else ["--home", str(self.home), *given]
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        environ = {key: value for key, value in ENVIRON.items() if key not in ("COLUMNS", "LINES")}
+        environ |= {"TERM": "xterm", "NO_COLOR": "1"}
+        words_of = [sys.executable, "-m", "eqmail_setup", *command]
+        with subprocess.Popen(words_of, stdin=slave, stdout=slave, stderr=slave, cwd=self.folder, env=environ) as run:
+            os.close(slave)
+            os.write(master, typed.encode())
+            output = b""
+            try:
+                while chunk := os.read(master, 65536):
+                    output += chunk
+            except OSError:
+                pass  # the other side is closed
+        os.close(master)
+        text = output.decode().replace("\r\n", "\n").removeprefix(typed)
+        return run.returncode, self.shown(text)
+
     def shown(self, text: str) -> str:
         """The text with the names of the page, and without what is different each time."""
         for name, place in (("new", SHOWN), ("home", SHOWN), ("other", OTHER), ("files", FRESH_FILES)):
@@ -88,10 +120,10 @@ class CommandRunner:
             text = pattern.sub(instead, text)
         return text
 
-    def screen(self, words: str, most: int = _MOST_LINES) -> str:
-        """The command with its output, as a block."""
-        code, output = self.run(words)
-        assert code in (0, 1) or "doctor" in words, f"{words}: {output}"
+    def screen(self, words: str, most: int = _MOST_LINES, columns: int = 0) -> str:
+        """The command with its output, as a block; with `columns`, that of a terminal."""
+        code, output = self.on_terminal(words, columns) if columns else self.run(words)
+        assert code in (0, 1) or "doctor" in words or (columns and words == "rollback"), f"{words}: {output}"
         lines = output.rstrip("\n").split("\n")
         if len(lines) > most:
             lines = [*lines[: most - 4], f"... {len(lines) - most + 1} lines more ...", *lines[-3:]]
@@ -129,8 +161,13 @@ def screens(folder: Path) -> str:
     for words in (*made, "alias add sales joe@elsewhere.example"):
         runner.run(words)
     old_home(folder / "other", 12)
-    parts = ["# Screens\n\nMade by `python -m tests.support.screens docs`; long ones are cut.\n"]
-    parts += [f"## {title}\n\n{runner.screen(words, most)}" for title, words, most in SCREENS]
+    parts = [
+        "# Screens\n\nTerminals of 80 and 120 columns, by `python -m tests.support.screens docs`; long ones are cut.\n"
+    ]
+    for title, words, most in SCREENS:
+        parts.append(f"## {title}\n\n{runner.screen(words, most, NARROW)}")
+        if words.startswith(ALSO_WIDE):
+            parts.append(f"120 columns:\n\n{runner.screen(words, most, WIDE)}")
     return "\n".join(parts)
 
 
@@ -156,9 +193,10 @@ def _build_page(runner: FreshMachine) -> str:
             runner.screen(words, 6) for words in commands if not words.startswith(("user list", "explain", "doctor"))
         ]
     parts += ["## And back\n", runner.screen("history", 12)]
-    parts += [runner.screen("rollback", 8) for _ in range(4)]
+    while not runner.run("rollback --dry-run")[0]:
+        parts.append(runner.screen("rollback", 8))
     parts += [runner.screen("history", 16)]
-    parts += ["And the installation itself:\n", runner.screen("rollback", 8)]
+    parts += ["And the installation itself:\n", runner.screen("rollback 1", 8)]
     parts += [f"What is left of it: {', '.join(runner.left())}; and the accounts.\n"]
     return "\n".join(parts)
 

@@ -270,3 +270,20 @@ def test_an_empty_list_explains_its_meaning(home: str, capsys: pytest.CaptureFix
         assert run(["--home", home, *words, "--json"]) == 0
         (empty,) = [value for key, value in json.loads(capsys.readouterr().out).items() if key != "schema"]
         assert empty == []
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "colored"),
+    [
+        (["--help"], {}, False),
+        (["--color=always", "--help"], {}, True),
+        (["--color=always", "check"], {}, True),
+        (["--color=never", "check"], {}, False),
+        (["check"], {"NO_COLOR": "1"}, False),
+    ],
+)
+def test_color_is_written_where_it_is_asked_for(words: list[str], environ: dict[str, str], colored: bool) -> None:
+    command = [sys.executable, "-m", "eqmail_setup", *words]
+    environ = {"PYTHONPATH": str(CHECKOUT), "EQMAIL_HOME": "/nonexistent", **environ}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, cwd="/")
+    assert ("\x1b[" in ended.stdout + ended.stderr) is colored

@@ -21,6 +21,8 @@ def blocks(page: str) -> dict[str, list[str]]:
 def test_every_screen_is_on_the_page_and_can_be_made_again() -> None:
     there = (DOCS / "screens.md").read_text()
     made = in_folder(screens)
+    for block in made.partition("120 columns:")[0].split("```")[1::2]:
+        assert max(map(len, block.splitlines())) <= 80
     for title, _, _ in SCREENS:
         assert f"\n## {title}\n" in there
     assert set(blocks(made)) == set(blocks(there))
@@ -40,6 +42,7 @@ def test_the_build_page_from_top_to_bottom_again_and_back() -> None:
                 first, again = output[words.format(files=FRESH_FILES)]
                 assert "No changes needed." in again, words
                 assert "No changes needed." not in first, words
-    assert output["explain foo@mail.example.org"][0].rstrip().endswith("into the Maildir ./.Maildir/")
-    assert len(output["rollback"]) == 5
+    explained = output["explain foo@mail.example.org"][0]
+    assert "Maildir /var/qmail/users/foo/Maildir/" in explained and explained.rstrip().endswith("delivered")
+    assert len(output["rollback"]) >= 4
     assert made.endswith("What is left of it: .setup.lock, history; and the accounts.\n"), made[-300:]

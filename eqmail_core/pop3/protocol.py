@@ -1,11 +1,11 @@
-"""The server sides of POP3, before and after authentication; no I/O.
+"""The server side of POP3: what both of its machines share, and the one after authentication; no I/O.
 
 Both machines accept bytes in any fragmentation and produce every reply that needs no external action.  They stop at an
 event that needs one.  There are two machines for two processes: the one before authentication runs as another user
 than the one after it.
 
 Fails: never on client input; bad input becomes a reply.
-Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939.
+Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939, RFC 2449 (CAPA), RFC 6856 (UTF8).
 """
 
 from eqmail_core.auth.credentials import Credentials
@@ -34,7 +34,12 @@ CANNOT_UNLINK = b"unable to unlink all deleted messages"
 NO_MAILDIR = b"this user has no $HOME/Maildir"
 CANNOT_SCAN = b"unable to scan $HOME/Maildir"
 
+NO_CHECKER = b"no program checks passwords here"
+
 _END = b".\r\n"
+
+# RFC 2449, RFC 6856.  Messages are sent as they are, with UTF8 or without.
+_CAPABILITIES = (b"TOP", b"UIDL", b"USER", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail")
 
 
 def refusal(text: bytes) -> bytes:
@@ -82,7 +87,7 @@ FLUSH = Flush()
 Pop3Event = Credentials | Retrieve | Update | Flush
 
 
-class _Machine:
+class Pop3Machine:
     """Lines in, replies out; holds at most one line and the bytes of the last `receive`."""
 
     def __init__(self) -> None:
@@ -129,54 +134,25 @@ class _Machine:
 
     def end(self, problem: bytes | None = None) -> None:
         """Reply whether the last event succeeded, and close the session."""
-        self._say() if problem is None else self._refuse(problem)
+        self._accept() if problem is None else self._refuse(problem)
         self.closed = True
 
     def _command(self, line: bytes) -> Pop3Event | None:
         raise NotImplementedError
 
-    def _say(self, text: bytes = b"") -> None:
+    def _accept(self, text: bytes = b"") -> None:
         self._out.append(OK + text + b"\r\n")
 
     def _refuse(self, text: bytes) -> None:
         self._out.append(refusal(text))
 
-
-class Authorisation(_Machine):
-    """The AUTHORIZATION state.  Credentials are the only event, and the last one."""
-
-    def __init__(self, greeting: bytes) -> None:
-        """`greeting` is the timestamp <...>, the challenge of APOP."""
-        super().__init__()
-        self._greeting = greeting
-        self._user: bytes | None = None
-        self._say(greeting)
-
-    def _command(self, line: bytes) -> Pop3Event | None:
-        verb, argument = _words(line)
-        if verb == b"user":
-            self._user = argument or self._user
-            self._say() if argument else self._refuse(SYNTAX)
-        elif verb == b"pass":
-            if self._user is None or not argument:
-                self._refuse(USER_FIRST if self._user is None else SYNTAX)
-            else:
-                return Credentials(PASS, self._user, argument, self._greeting)
-        elif verb == b"apop":
-            user, space, digest = argument.partition(b" ")
-            if space:
-                return Credentials(APOP, user, digest, self._greeting)
-            self._refuse(SYNTAX)
-        elif verb == b"quit":
-            self.end()
-        elif verb == b"noop":
-            self._say()
-        else:
-            self._refuse(AUTHORIZATION_FIRST)
-        return None
+    def _list_capabilities(self, argument: bytes) -> None:
+        self._accept()
+        self._out += [line + b"\r\n" for line in _CAPABILITIES]
+        self._out.append(_END)
 
 
-class Transaction(_Machine):
+class Transaction(Pop3Machine):
     """The TRANSACTION state; messages keep their numbers, counted from 1, after deletions.
 
     Call `send_message` or `refuse` after a Retrieve, `end` after an Update.
@@ -187,18 +163,18 @@ class Transaction(_Machine):
         self._messages = messages
         self._deleted: set[int] = set()
         self._last = 0
-        self._say()
+        self._accept()
 
     def send_message(self) -> None:
         """Announce the requested message; its bytes follow the output, encoded by `MessageText`."""
-        self._say()
+        self._accept()
 
     def refuse(self, text: bytes) -> None:
         """Reply why the requested message cannot be sent."""
         self._refuse(text)
 
     def _command(self, line: bytes) -> Pop3Event | None:
-        verb, argument = _words(line)
+        verb, argument = split_command(line)
         act = _VERBS.get(verb)
         if act is None:
             self._refuse(UNIMPLEMENTED)
@@ -225,7 +201,7 @@ class Transaction(_Machine):
 
     def _stat(self, argument: bytes) -> None:
         kept = self._kept()
-        self._say(b"%d %d" % (len(kept), sum(self._messages[index].size for index in kept)))
+        self._accept(b"%d %d" % (len(kept), sum(self._messages[index].size for index in kept)))
 
     def _list(self, argument: bytes) -> Pop3Event | None:
         return self._reply_about(argument, lambda message: b"%d" % message.size)
@@ -237,9 +213,9 @@ class Transaction(_Machine):
         if argument:
             index = self._index(argument)
             if index is not None:
-                self._say(b"%d %b" % (index + 1, fact(self._messages[index])))
+                self._accept(b"%d %b" % (index + 1, fact(self._messages[index])))
             return None
-        self._say()
+        self._accept()
         self._out += [b"%d %b\r\n" % (index + 1, fact(self._messages[index])) for index in self._kept()]
         self._out.append(_END)
         return FLUSH
@@ -249,7 +225,7 @@ class Transaction(_Machine):
         if index is not None:
             self._deleted.add(index)
             self._last = max(self._last, index + 1)
-            self._say()
+            self._accept()
 
     def _retr(self, argument: bytes) -> Pop3Event | None:
         index = self._index(argument)
@@ -262,19 +238,19 @@ class Transaction(_Machine):
     def _rset(self, argument: bytes) -> None:
         self._deleted.clear()
         self._last = 0
-        self._say()
+        self._accept()
 
     def _reply_last(self, argument: bytes) -> None:
-        self._say(b"%d" % self._last)
+        self._accept(b"%d" % self._last)
 
     def _noop(self, argument: bytes) -> None:
-        self._say()
+        self._accept()
 
     def _quit(self, argument: bytes) -> Pop3Event:
         return Update(sorted(self._deleted))
 
 
-def _words(line: bytes) -> tuple[bytes, bytes]:
+def split_command(line: bytes) -> tuple[bytes, bytes]:
     """The verb in lower case and the argument after the following blanks."""
     verb, _, argument = line.partition(b" ")
     return verb.lower(), argument.lstrip(b" ")
@@ -291,4 +267,5 @@ _VERBS: "dict[bytes, Callable[[Transaction, bytes], Pop3Event | None]]" = {
     b"last": Transaction._reply_last,
     b"noop": Transaction._noop,
     b"quit": Transaction._quit,
+    b"capa": Transaction._list_capabilities,
 }

@@ -12,8 +12,10 @@ from eqmail_core.auth.credentials import Credentials
 from eqmail_core.outcome import Failure
 from eqmail_core.pop3 import maildrop
 from eqmail_core.pop3 import protocol as pop3
+from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.system.files import CHUNK
+from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.log import log_line
 from eqmail_core.system.processes import await_end
 from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream
 
@@ -33,7 +35,11 @@ def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
 
     No byte after the line that completes the credentials is read: it belongs to the program that the checker starts.
     """
-    machine = pop3.Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
+    if not _can_run(checker[0], environ):
+        log_line("qmail-popup", b"alert: %b: no such program checks passwords; clients are refused" % checker[0])
+        write_all(1, pop3.refusal(pop3.NO_CHECKER))
+        return
+    machine = Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
     client = TimedStream(TIMEOUT_S)
     try:
         client.write(machine.take_output())
@@ -48,6 +54,14 @@ def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
             client.write(machine.take_output())
     except (TimedOut, ConnectionLost):
         pass
+
+
+def _can_run(program: bytes, environ: "Mapping[bytes, bytes]") -> bool:
+    """Whether a program is found as it would be when it is started."""
+    if b"/" in program:
+        return os.access(program, os.X_OK)
+    folders = environ.get(b"PATH", os.fsencode(os.defpath)).split(b":")
+    return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
 
 
 def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Credentials) -> bytes | None:

@@ -37,7 +37,7 @@ queue/routing queue/format/* queue/admin/filter queue/postgres/homes queue/postg
 scheduler/destination_queues scheduler/retry_schedule scheduler/due_queue
 smtp/path smtp/data smtp/reply_reader smtp/client smtp/lmtp_client
 filters/verdict filters/transaction filters/message filters/milter/*
-smtpd/protocol/* smtpd/policy/* qmtp/protocol pop3/protocol pop3/message_encoder
+smtpd/protocol/* smtpd/policy/* qmtp/protocol pop3/authorisation pop3/protocol pop3/message_encoder
 inject/header_rewriter inject/host_defaults inject/originator inject/sendmail_options
 remote/routes remote/plan remote/report remote/tcpto_table
 local/delivery/dotqmail local/delivery/request local/delivery/lmtp_command local/delivery/report local/service/protocol

@@ -11,9 +11,10 @@ from eqmail_core.dsn.parameters import parse_dsn, render_dsn
 from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.filters.milter.client import MilterClient
 from eqmail_core.mail.header import HeaderReader
+from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
 from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
-from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import MaildropMessage, Retrieve, Transaction, Update
 from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
 from eqmail_core.smtp.data import BareNewline, DotStuffer, DotUnstuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader

@@ -130,9 +130,12 @@ def test_a_failed_login_gets_an_error_and_ends(home: Home) -> None:
     output = b"USER joe\r\nPASS secret\r\nSTAT\r\n"
     done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
-    done = home.run("qmail_popup", "mx.test", "/nonexistent", stdin=output)
+    broken = home.path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    done = home.run("qmail_popup", "mx.test", str(broken), stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR unable to fork", b""]
-    assert done.stderr == b"alert: unable to run /nonexistent: file does not exist\n"
+    assert done.stderr == b"alert: unable to run %b: file does not exist\n" % str(broken).encode()
     done = home.run("qmail_popup", "mx.test", "/bin/sh", "-c", "kill $$", stdin=output)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR aack, child crashed", b""]
 
@@ -172,3 +175,10 @@ def test_a_user_without_maildir_gets_an_error(home: Home) -> None:
     assert home.run("qmail_pop3d", "nowhere").stdout == b"-ERR this user has no $HOME/Maildir\r\n"
     (home.path / "Maildir/new").rmdir()
     assert pop3d(home) == [b"-ERR unable to scan $HOME/Maildir"]
+
+
+@pytest.mark.parametrize("checker", ["no-such-checker", "/no/such/checker"])
+def test_without_a_password_checker_clients_are_refused_and_the_log_names_it(home: Home, checker: str) -> None:
+    done = home.run("qmail_popup", "pop.test", checker, "qmail-pop3d", "Maildir", stdin=b"USER joe\r\nPASS x\r\n")
+    assert done.stdout == b"-ERR no program checks passwords here\r\n"
+    assert f"qmail-popup: alert: {checker}: no such program checks passwords" in done.stderr.decode()

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.auth.credentials import Credentials
+from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import MaildropMessage, Retrieve, Transaction, Update
 
 GREETING = b"<1.2@mail.example.org>"
 DROP = [MaildropMessage(120, b"one"), MaildropMessage(200, b"two"), MaildropMessage(3, b"three")]
@@ -67,6 +68,20 @@ def test_few_commands_are_allowed_before_login() -> None:
         b"+OK ",
         b"",
     ]
+
+
+CAPABILITIES = [b"TOP", b"UIDL", b"USER", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail", b"."]
+
+
+def test_capabilities_are_listed_before_login_and_after() -> None:
+    out, found = authorise(b"CAPA\r\nUTF8\r\nUSER joe\r\n")
+    assert found is None
+    assert out.split(b"\r\n") == [b"+OK ", *CAPABILITIES, b"+OK ", b"+OK ", b""]
+    machine = Transaction([])
+    machine.receive(b"capa\r\nUTF8\r\n")
+    assert machine.next_event() is None
+    # After login the mode cannot change (RFC 6856 section 2.1).
+    assert machine.take_output().split(b"\r\n")[1:] == [b"+OK ", *CAPABILITIES, b"-ERR unimplemented", b""]
 
 
 def test_credentials_hold_no_nul() -> None:

@@ -9,9 +9,11 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
+from eqmail_setup.cli.commands.cert_acme import acme, timer
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option
+from eqmail_setup.cli.output import print_note
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.network.hostnames import require_host_name
 
@@ -101,9 +103,12 @@ def install(context: click.Context, chain: str, key: str, change: ChangeOptions)
 @_days
 @click.option("--within", type=click.IntRange(0), default=30, help="Only if it ends within so many days; 30.")
 @click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
+@click.option("--force", is_flag=True, help="Also where it is not time yet; of one obtained by ACME.")
 @change_options
 @click.pass_context
-def renew(context: click.Context, days: int | None, within: int, new_key: bool, change: ChangeOptions) -> int:
+def renew(
+    context: click.Context, days: int | None, within: int, new_key: bool, force: bool, change: ChangeOptions
+) -> int:
     """Make the certificate last longer, if it ends soon; names and key stay. Fit for cron.
 
     Refuses one that an authority issued.
@@ -116,8 +121,17 @@ def renew(context: click.Context, days: int | None, within: int, new_key: bool, 
     from eqmail_setup.mail.certificates import DEFAULT_DAYS, plan_renewal
 
     site = require_installation(context)
+    if os.path.exists(f"{site.home}/acme/certificate.json"):
+        from eqmail_setup.acme.renewal import plan_acme_renewal
+
+        execute(context, site, change, lambda world: plan_acme_renewal(site, world, force, new_key, print_note))
+        return 0
     execute(context, site, change, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, new_key))
     return 0
+
+
+command.add_command(acme)
+command.add_command(timer)
 
 
 @command.command("show")

@@ -19,6 +19,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.errors import EqmailError, not_found, usage_error
 from eqmail_setup.mail.routing import text
+from eqmail_setup.mail.virtual_domains import require_reachable
 from eqmail_setup.network.hostnames import ascii_form
 from eqmail_setup.settings.editor import content_of, plan_compile, plan_write, with_lines, without_lines
 from eqmail_setup.transaction.filesystem import Filesystem
@@ -112,6 +113,7 @@ def plan_add(
         files.contents[Controls.locals.file] = with_lines(_listing(files.locals(), files, Controls.locals), [domain])
     else:
         line = domain + b":" + _require_prefix(prefix)
+        require_reachable(site, _require_prefix(prefix))
         if line not in files.entries(Controls.virtualdomains):
             files.contents[Controls.virtualdomains.file] = with_lines(_without_key(files, domain), [line])
         if domain in [entry.lower() for entry in files.locals()]:

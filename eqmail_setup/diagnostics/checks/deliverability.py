@@ -10,15 +10,15 @@ import pwd
 from collections.abc import Iterable, Iterator
 from glob import escape, glob
 
-from eqmail_core.local.delivery.request import safe_extension
-from eqmail_core.outcome import PERMANENT, TEMPORARY
+from eqmail_core.outcome import TEMPORARY
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_core.users.user import LookupFailed, User
 from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
 from eqmail_setup.mail.aliases import LINKED_TO_BOUNCE_CONFIG, POSTMASTER, ROOT, file_of
-from eqmail_setup.mail.local_delivery import HomeView, look_into_home, look_into_homes
+from eqmail_setup.mail.local_delivery import look_into_home, look_into_homes
 from eqmail_setup.mail.routing import default_delivery, find_owner
+from eqmail_setup.mail.virtual_domains import receives_mail
 
 MAX_ACCOUNTS, MAX_ALIASES, MAX_DOMAINS = 20, 200, 100
 """How many of each are looked at."""
@@ -94,16 +94,3 @@ def check_domains(site: Site) -> Iterator[Finding]:
             fact += f"{os.fsdecode(prefix)}-LOCALPART, which no user or alias receives, so all of it bounces"
             suggestion = f"add a catch-all: eqmail alias add {os.fsdecode(prefix)}-default ADDRESS"
             yield Finding("domains.undeliverable", ERROR, fact, suggestion)
-
-
-def receives_mail(site: Site, prefix: bytes, default: bytes) -> bool:
-    """Whether a virtual domain with this prefix has any address; where that cannot be told now, it counts as one."""
-    try:
-        _, user = find_owner(site, prefix + b"-" + _PROBE)
-    except LookupFailed:
-        return True
-    view: HomeView = look_into_home(user, default, site.patrn)
-    if view.cannot_look or view.outcome != PERMANENT.decode():
-        return True
-    stem = b".qmail" + user.dash + safe_extension(user.ext.removesuffix(_PROBE))
-    return bool(glob(escape(os.fsdecode(user.home + b"/" + stem)) + "*"))

@@ -405,7 +405,7 @@ def test_tls_and_passwords_are_tried_where_they_should_work(
     try:
         assert findings(healthy, capsys, *words) == {}
         checker.write_text("#!/bin/sh\nexit 0\n")
-        assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["message"]
+        assert "accepts an invalid password" in findings(healthy, capsys, *words)["selftest.auth"]["message"]
         checker.write_text("#!/bin/sh\nexit 111\n")
         assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["message"]
         mail_system.stop()

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.access.rcpthosts_database import lists_domain
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_site
+from eqmail_core.users.user import User
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
+from eqmail_setup.mail import virtual_domains
 from eqmail_setup.settings.reload import running_pid
 from tests.support.error_text import is_one_error
 
@@ -126,3 +129,25 @@ def test_the_service_manager_is_found_by_the_kernel_and_not_by_a_file(at_home: s
         os.waitpid(pid, 0)
         os.close(reading)
         os.close(writing)
+
+
+def test_a_virtual_domain_of_a_user_whom_its_mail_would_not_reach_is_refused(
+    at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = os.fsencode(f"{at_home}/alias")
+    joe = User(b"joe", os.getuid(), os.getgid(), os.fsencode(at_home), b"", b"")
+
+    def find_owner(site: Site, local: bytes) -> tuple[str, User]:
+        """The accounts of a host where extensions follow a plus sign."""
+        return "accounts", joe if local == b"joe" else User(b"alias", os.getuid(), os.getgid(), folder, b"-", local)
+
+    monkeypatch.setattr(virtual_domains, "find_owner", find_owner)
+    add = ["--home", at_home, "domain", "add", "example.net", "--virtual", "joe"]
+    capsys.readouterr()
+    assert run(add) == ExitCode.FAILED
+    captured = capsys.readouterr().err
+    assert "mail for the domain becomes joe-LOCALPART, which user joe does not receive" in captured
+    assert "user add joe" in captured
+    assert b"example.net" not in (Path(at_home) / "control/rcpthosts").read_bytes()
+    (Path(at_home) / "alias/.qmail-joe-default").write_text("&kim@elsewhere.example\n")
+    assert run(add) == 0

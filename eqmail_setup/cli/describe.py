@@ -7,6 +7,7 @@ import click
 
 from eqmail_setup.cli.app import cli
 from eqmail_setup.cli.command_table import COMMANDS
+from eqmail_setup.cli.options import RenamedOption
 from eqmail_setup.reference.command_help import ArgumentHelp, CommandHelp, OptionHelp
 
 
@@ -47,4 +48,5 @@ def _options(command: click.Command, context: click.Context) -> Iterator[OptionH
         if isinstance(option, click.Option) and not option.hidden:
             value = "" if option.is_flag or not option.metavar else option.metavar
             default = str(option.default) if option.show_default and option.default not in (None, "") else ""
-            yield OptionHelp(", ".join(option.opts), value, option.help or "", default)
+            names = option.current_names if isinstance(option, RenamedOption) else option.opts
+            yield OptionHelp(", ".join(names), value, option.help or "", default)

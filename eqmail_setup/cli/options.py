@@ -1,7 +1,7 @@
 """Options that commands share, each spelled and explained in one place."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -18,6 +18,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON."
 
 reload_option = click.option("--reload", is_flag=True, help="Make running services read the change.")
 """For every command that changes what services read."""
+
+
+class RenamedOption(click.Option):
+    """An option that also has the names of former versions, which no help shows."""
+
+    def __init__(self, param_decls: Sequence[str], former: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__([*param_decls, *former], **settings)
+        self.former = frozenset(former)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The line of the help, without former names."""
+        names = self.opts
+        self.opts = self.current_names
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+    @property
+    def current_names(self) -> list[str]:
+        """The names that are shown."""
+        return [name for name in self.opts if name not in self.former]
 
 
 class ChangeOptions(NamedTuple):

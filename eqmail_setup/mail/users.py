@@ -89,7 +89,7 @@ def _demand_local_part(site: Site, local: str, names_home: bool) -> None:
     if not local or any(sign in "/@" or sign.isspace() or not sign.isprintable() for sign in local):
         raise usage_error(f"{local!r} is not a local part; give the part of the address before the @")
     if names_home and (local in (".", "..") or local in TABLES):
-        raise usage_error(f"{site.users}/{local} cannot be the home of a user; give another with --home-of-user")
+        raise usage_error(f"{site.users}/{local} cannot be the home of a user; give another with --home-dir")
 
 
 def plan_add(
@@ -226,7 +226,7 @@ def _plan_maildir(site: Site, filesystem: Filesystem, entry: AssignEntry, maildi
     home = within(site, entry.home)
     folder = os.path.dirname(entry.home)
     if filesystem.stat(within(site, folder) if folder != site.home else "") is None:
-        raise EqmailError(f"{folder}: missing; make it first, or choose another home with --home-of-user")
+        raise EqmailError(f"{folder}: missing; make it first, or choose another home with --home-dir")
     for path in (home, *(f"{home}/{name}{part}" for part in PARTS)):
         seen = filesystem.stat(path)
         if seen is None:

@@ -6,7 +6,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
-from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, staged_change_options
 from eqmail_setup.cli.output import echo, print_rows
 from eqmail_setup.mail.domains import DOMAIN_FILES, Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.settings.reload import after_change
@@ -28,7 +28,14 @@ def command() -> None:
 @command.command("add")
 @click.argument("domain")
 @click.option("--virtual", "prefix", metavar="PREFIX", help="The domain belongs to this user.")
-@click.option("--many", is_flag=True, help="Accept it by way of morercpthosts, for thousands of domains.")
+@click.option(
+    "--morercpthosts",
+    "many",
+    cls=RenamedOption,
+    former=["--many"],
+    is_flag=True,
+    help="Use morercpthosts, for thousands of domains.",
+)
 @click.option("--replace", is_flag=True, help="Also where the domain is delivered another way.")
 @click.option("--reload", is_flag=True, help="Make running services read it.")
 @staged_change_options

@@ -13,7 +13,7 @@ import click
 from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import change_value, execute, print_plan, report
-from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.options import ChangeOptions, RenamedOption, change_options
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.Command:
-    """The command `eqmail gen-NAME`; with `managers`, --flavour chooses one, else it is the first."""
+    """The command `eqmail gen-NAME`; with `managers`, --type chooses one, else it is the first."""
 
     @click.command(f"gen-{name}", help=_help(name, what))
     @click.option("--service", "services", metavar="NAME", multiple=True, help="What to run; may be given again.")
@@ -65,7 +65,15 @@ def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.C
     if managers:
         kinds = click.Choice(managers)
         option = click.option(
-            "--flavour", "manager", type=kinds, default=managers[0], metavar="NAME", help=f"{' or '.join(managers)}."
+            "--type",
+            "manager",
+            cls=RenamedOption,
+            former=["--flavour"],
+            type=kinds,
+            default=managers[0],
+            show_default=True,
+            metavar="NAME",
+            help=f"{' or '.join(managers)}.",
         )
         command = option(command)
     return command

@@ -12,7 +12,7 @@ from eqmail_core.system.files import read_file
 from eqmail_core.users.database import assign_path
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
-from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
+from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, staged_change_options
 from eqmail_setup.cli.output import print_rows
 from eqmail_setup.cli.progress import on_terminal, progress
 from eqmail_setup.errors import EqmailError, usage_error
@@ -50,8 +50,24 @@ def command() -> None:
 @command.command("add")
 @click.argument("local")
 @click.option("--ids", metavar="UID:GID", default="", help="Numbers to deliver as; else those of the account.")
-@click.option("--home-of-user", "home", metavar="DIR", default="", help="Home; else the account's, else users/LOCAL.")
-@click.option("--as", "user", metavar="NAME", default="", help="User name that programs see; else LOCAL.")
+@click.option(
+    "--home-dir",
+    "home",
+    cls=RenamedOption,
+    former=["--home-of-user"],
+    metavar="DIR",
+    default="",
+    help="Home; default: that of the account, or users/LOCAL.",
+)
+@click.option(
+    "--user-name",
+    "user",
+    cls=RenamedOption,
+    former=["--as"],
+    metavar="NAME",
+    default="",
+    help="User name that programs see; default: LOCAL.",
+)
 @click.option("--maildir", metavar="NAME", default="", help="Maildir in the home; else that of defaultdelivery.")
 @click.option("--no-maildir", is_flag=True, help="Make no home, no Maildir and no .qmail file.")
 @click.option("--no-extensions", is_flag=True, help="No mail for LOCAL+anything.")
@@ -76,7 +92,7 @@ def add(
     Examples:
       eqmail user add foo --ids 65534:65533
       eqmail user add joe --maildir Maildir
-      eqmail user add joe.doe --as joe --ids 1001:1001 --home-of-user /home/joe --no-maildir
+      eqmail user add joe.doe --user-name joe --ids 1001:1001 --home-dir /home/joe --no-maildir
     """
     site = require_installation(context)
     entry = entry_for(site, local, ids, home, user)

@@ -287,3 +287,17 @@ def test_color_is_written_where_it_is_asked_for(words: list[str], environ: dict[
     environ = {"PYTHONPATH": str(CHECKOUT), "EQMAIL_HOME": "/nonexistent", **environ}
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, cwd="/")
     assert ("\x1b[" in ended.stdout + ended.stderr) is colored
+
+
+def test_former_names_of_options_work_and_are_not_shown(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", home, "domain", "add", "many.example", "--many", "--dry-run"]) == 0
+    assert run(["--home", home, "domain", "add", "many.example", "--morercpthosts", "--dry-run"]) == 0
+    for command, old, new in (
+        (["domain", "add"], "--many", "--morercpthosts"),
+        (["user", "add"], "--home-of-user", "--home-dir"),
+        (["user", "add"], "--as ", "--user-name"),
+    ):
+        capsys.readouterr()
+        assert run([*command, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert new in shown and old not in shown

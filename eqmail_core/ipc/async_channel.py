@@ -10,14 +10,11 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors, send_packet
-
-# Packets read per wake-up, so that one busy peer does not starve the others.
-_BURST = 64
+from eqmail_core.ipc.packet_channel import PacketChannel
+from eqmail_core.ipc.packet_socket import send_packet
 
 
-class AsyncChannel:
+class AsyncChannel(PacketChannel):
     """One connected SOCK_SEQPACKET socket.
 
     `on_packet(data, fd)` owns the descriptor that it gets (-1: none).
@@ -28,16 +25,12 @@ class AsyncChannel:
     """
 
     __slots__ = (
-        "_holds_none",
         "_is_paused",
         "_loop",
         "_on_close",
         "_on_drained",
         "_on_packet",
         "_pending",
-        "_takes_descriptors",
-        "closed",
-        "sock",
     )
 
     def __init__(
@@ -49,18 +42,14 @@ class AsyncChannel:
         on_drained: Callable[[], None] | None = None,
         takes_descriptors: bool = False,
     ) -> None:
-        sock.setblocking(False)
-        enlarge_send_buffer(sock)
-        self.sock = sock
-        self.closed = self._is_paused = False
-        self._takes_descriptors = takes_descriptors
-        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
+        super().__init__(sock, takes_descriptors)
+        self._is_paused = False
         self._loop = loop
         self._on_packet = on_packet
         self._on_close = on_close
         self._on_drained = on_drained
         self._pending: deque[tuple[bytes, int]] = deque()
-        loop.add_reader(sock.fileno(), self._readable)
+        loop.add_reader(sock.fileno(), self._receive)
 
     @property
     def waiting(self) -> int:
@@ -92,17 +81,15 @@ class AsyncChannel:
         """Read packets again."""
         if not self.closed:
             self._is_paused = False
-            self._loop.add_reader(self.sock.fileno(), self._readable)
+            self._loop.add_reader(self.sock.fileno(), self._receive)
 
-    def close(self) -> None:
-        """Close the connection; waiting packets are dropped."""
-        self._close(is_over=False)
+    def _may_read(self) -> bool:
+        return not self._is_paused
 
-    def _close(self, is_over: bool) -> None:
-        """Close; `is_over`: the peer has disconnected, and all its packets were read."""
-        if self.closed:
-            return
-        self.closed = True
+    def _deliver(self, data: bytes, fd: int) -> None:
+        self._on_packet(data, fd)
+
+    def _stop(self) -> None:
         self._loop.remove_reader(self.sock.fileno())
         if self._pending:
             self._loop.remove_writer(self.sock.fileno())
@@ -110,31 +97,9 @@ class AsyncChannel:
             if fd >= 0:
                 os.close(fd)
         self._pending.clear()
-        if is_over or self._holds_none:
-            self.sock.close()
-        else:
-            close_aside(self.sock.detach())
-        self._on_close()
 
-    def _readable(self) -> None:
-        for _ in range(_BURST):
-            if self.closed or self._is_paused:
-                return
-            try:
-                data, fd = receive_packet(self.sock)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.close()
-                return
-            if fd >= 0 and not (data and self._takes_descriptors):
-                close_aside(fd)
-                self.close()
-                return
-            if not data:
-                self._close(is_over=True)
-                return
-            self._on_packet(data, fd)
+    def _ended(self) -> None:
+        self._on_close()
 
     def _writable(self) -> None:
         while self._pending:

@@ -9,17 +9,13 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors
-
-# Packets read per wake-up, so that a busy peer does not delay the delivery processes.
-_BURST = 64
+from eqmail_core.ipc.packet_channel import PacketChannel
 
 MAX_PENDING = 1000
 """Most packets that wait for the peer; while so many wait, its own packets are not read."""
 
 
-class SelectorChannel:
+class SelectorChannel(PacketChannel):
     """One connection.
 
     `on_packet(channel, data, fd)` owns the descriptor that it gets, -1 for none.
@@ -27,14 +23,10 @@ class SelectorChannel:
     """
 
     __slots__ = (
-        "_holds_none",
         "_on_packet",
         "_pending",
         "_reading",
         "_selector",
-        "_takes_descriptors",
-        "closed",
-        "sock",
     )
 
     def __init__(
@@ -44,12 +36,7 @@ class SelectorChannel:
         on_packet: "Callable[[SelectorChannel, bytes, int], None]",
         takes_descriptors: bool = False,
     ) -> None:
-        sock.setblocking(False)
-        enlarge_send_buffer(sock)
-        self._takes_descriptors = takes_descriptors
-        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
-        self.sock = sock
-        self.closed = False
+        super().__init__(sock, takes_descriptors)
         self._selector = selector
         self._on_packet = on_packet
         self._pending: deque[bytes] = deque()
@@ -84,29 +71,11 @@ class SelectorChannel:
             self._reading = is_wanted
             self._watch()
 
-    def close(self) -> None:
-        """Close the connection; waiting packets are dropped."""
-        self._close(is_over=False)
-
-    def _close(self, is_over: bool) -> None:
-        """Close; `is_over`: the peer has disconnected, and all its packets were read."""
-        if self.closed:
-            return
-        self.closed = True
-        self._pending.clear()
-        if self.sock in self._selector.get_map():
-            self._selector.unregister(self.sock)
-        if is_over or self._holds_none:
-            self.sock.close()
-        else:
-            close_aside(self.sock.detach())
-
-    @property
-    def _takes_packets(self) -> bool:
+    def _may_read(self) -> bool:
         return self._reading and len(self._pending) < MAX_PENDING
 
     def _watch(self) -> None:
-        events = (selectors.EVENT_READ if self._takes_packets else 0) | (selectors.EVENT_WRITE if self._pending else 0)
+        events = (selectors.EVENT_READ if self._may_read() else 0) | (selectors.EVENT_WRITE if self._pending else 0)
         if self.sock in self._selector.get_map():
             self._selector.unregister(self.sock)
         if events:
@@ -132,22 +101,10 @@ class SelectorChannel:
             self._pending.popleft()
         self._watch()
 
-    def _receive(self) -> None:
-        for _ in range(_BURST):
-            if self.closed or not self._takes_packets:
-                return
-            try:
-                data, fd = receive_packet(self.sock)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.close()
-                return
-            if fd >= 0 and not (data and self._takes_descriptors):
-                close_aside(fd)
-                self.close()
-                return
-            if not data:
-                self._close(is_over=True)
-                return
-            self._on_packet(self, data, fd)
+    def _deliver(self, data: bytes, fd: int) -> None:
+        self._on_packet(self, data, fd)
+
+    def _stop(self) -> None:
+        self._pending.clear()
+        if self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)

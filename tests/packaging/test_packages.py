@@ -37,6 +37,9 @@ CONTEXT = {
     "found": [("submission", 587)],
     "tlsa": "0",
     "dkim": ["x"],
+    "command": "x",
+    "hour": 1,
+    "minute": 1,
     "linked": "x",
 }
 RENDER_ALL = f"""

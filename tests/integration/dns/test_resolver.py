@@ -205,7 +205,7 @@ def test_a_silent_server_delays_no_other_query(server: NameServer, monkeypatch: 
         for search in searches:
             search.cancel()
         await asyncio.wait(searches)
-        assert dns._beside == 0
+        assert client._beside == 0
         return len({name for name, _, _ in server.asked if name.startswith("silent")})
 
     # One of each search, and so many beside them.

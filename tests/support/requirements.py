@@ -30,6 +30,15 @@ def demand_programs(*names: str) -> None:
         lack(f"{' and '.join(missing)} in PATH")
 
 
+def open_terminal() -> tuple[int, int]:
+    """A pseudo terminal: the descriptors of both ends.  Skips the test where the machine gives none."""
+    try:
+        return os.openpty()
+    except OSError:
+        lack("pseudo terminals (/dev/pts)")
+        raise
+
+
 def demand_own_sources() -> None:
     """Skip a test that looks at byte code, which setup can keep beside sources of the caller's own only."""
     if not os.access(SOURCES, os.W_OK):

@@ -9,7 +9,6 @@ again, and rollback.
 
 import fcntl
 import os
-import pty
 import re
 import shlex
 import struct
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from tests.conftest import eqmail
 from tests.support.isolated_root import IsolatedRoot
+from tests.support.requirements import open_terminal
 
 SHOWN = "/var/qmail"
 OTHER = "/var/netqmail"
@@ -94,7 +94,7 @@ class CommandRunner:
         """Run one command on a terminal of this width, where `typed` answers a question."""
         given = shlex.split(words.format(**self.names))
         command = given if given[0] in ("--home", "--help") else ["--home", str(self.home), *given]
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         environ = {key: value for key, value in ENVIRON.items() if key not in ("COLUMNS", "LINES")}
         environ |= {"TERM": "xterm", "NO_COLOR": "1"}

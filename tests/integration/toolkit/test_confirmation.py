@@ -1,7 +1,6 @@
 """Before an action that cannot be rolled back, the command asks on a terminal, and only there."""
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,12 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
+from tests.support.requirements import open_terminal
 
 
 def on_terminal(words: list[str], typed: str) -> tuple[int, str]:
     """Run a command with a terminal, on which this is typed; its exit code and what the terminal showed."""
-    main, side = pty.openpty()
+    main, side = open_terminal()
     try:
         command = [sys.executable, "-m", "eqmail_setup", *words]
         environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}

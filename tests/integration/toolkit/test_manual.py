@@ -14,6 +14,7 @@ from eqmail_setup.installation.launchers import COMMAND_ALIASES, launchers
 from eqmail_setup.reference import manual
 from eqmail_setup.reference.manual.program_pages import FOR_USERS
 from eqmail_setup.reference.manual.roff import Page
+from tests.support.requirements import demand_programs
 
 ALL_PAGES = manual.pages(describe_commands())
 PAGES = {page.name: page for page in ALL_PAGES}
@@ -21,6 +22,7 @@ PAGES = {page.name: page for page in ALL_PAGES}
 
 def rendered(content: bytes) -> str:
     """What a reader sees; groff must have nothing to say about it."""
+    demand_programs("groff")
     words = ["groff", "-man", "-Tascii", "-ww", "-P-c", "-P-b", "-P-o", "-P-u"]
     done = subprocess.run(words, input=content, capture_output=True, check=True)
     assert done.stderr == b""

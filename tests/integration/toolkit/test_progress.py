@@ -1,13 +1,14 @@
 """The moving bar: seen on a terminal while something takes its time, gone without a trace, and nowhere else."""
 
 import os
-import pty
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.requirements import open_terminal
 
 LINES = 40_000
 _CONTROL = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
@@ -41,7 +42,7 @@ def screen(output: str) -> list[str]:
 
 def on_terminal(*words: str) -> str:
     """All that a command writes to a terminal of its own."""
-    master, slave = pty.openpty()
+    master, slave = open_terminal()
     environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     command = [sys.executable, "-m", "eqmail_setup", *words]
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as process:

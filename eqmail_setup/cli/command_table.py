@@ -42,6 +42,7 @@ COMMANDS = {
     "gen-s6": CommandEntry("gen_s6", "Generate service folders for s6.", "Operate"),
     "gen-daemontools": CommandEntry("gen_daemontools", "Generate service folders for daemontools.", "Operate"),
     "gen-xinetd": CommandEntry("gen_xinetd", "Generate xinetd services for SMTP.", "Operate"),
+    "gen-dovecot": CommandEntry("gen_dovecot", "Generate the configuration of Dovecot for IMAP and POP3.", "Operate"),
     "run": CommandEntry("run", "Run the services in the foreground.", "Operate"),
     "reload": CommandEntry("reload", "Make running services read changed settings.", "Operate"),
     "queue": CommandEntry("queue", "Show, retry, hold, return, delete and move messages.", "Operate"),

@@ -18,7 +18,7 @@ from eqmail_setup.declarative.document import MailboxSection, Setting, SiteDocum
 from eqmail_setup.declarative.dump import is_setting, is_standard, user_key
 from eqmail_setup.errors import usage_error
 from eqmail_setup.installation.manifest_nodes import PathKind
-from eqmail_setup.mail import credentials
+from eqmail_setup.mail import credentials, dovecot
 from eqmail_setup.mail.aliases import alias_content, alias_permissions, aliases_in, file_of
 from eqmail_setup.mail.assign_file import AssignEntry
 from eqmail_setup.mail.domains import domains_of, require_domain
@@ -178,6 +178,15 @@ def _mailboxes_and_users(site: Site, filesystem: Filesystem, document: SiteDocum
         assignments.put(wanted.values(), True)
         yield from plan_assign(site, filesystem, assignments)
     yield from _logins(site, filesystem, document, set(boxes))
+    if document.mailboxes is not None and filesystem.stat(f"{site.layout.users}/{dovecot.USERS}") is not None:
+        yield from dovecot.plan_users(site, filesystem, _dovecot_lines(site, document))
+
+
+def _dovecot_lines(site: Site, document: SiteDocument) -> Iterator[bytes]:
+    for name, section in (document.mailboxes or {}).items():
+        home = standard_home(site, parse_address(name))
+        uid, gid = map(int, section.ids.split(":"))
+        yield dovecot.user_line(name, (uid, gid), home, f"{home}/{default_maildir(site)}", section.quota)
 
 
 def _prefix_of(document: SiteDocument, address: MailboxAddress) -> str:

@@ -21,7 +21,7 @@ from eqmail_core.mailbox import maildirsize
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.staging import final_path
-from eqmail_setup.mail import credentials, domains
+from eqmail_setup.mail import credentials, domains, dovecot
 from eqmail_setup.mail.assign_file import AssignEntry, Assignments
 from eqmail_setup.mail.mailbox_files import QUOTA_FILE, owner_of, plan_folders, plan_quota_file
 from eqmail_setup.mail.routing import text
@@ -128,6 +128,9 @@ def plan_add(
     assignments.put(added, False)
     found += plan_folders(site, filesystem, within(site, home), entry, maildir or default_maildir(site), quota_bytes)
     found += plan_assign(site, filesystem, assignments)
+    folder = f"{entry.home}/{maildir or default_maildir(site)}"
+    line = dovecot.user_line(str(address), ids, entry.home, folder, quota_bytes)
+    found += dovecot.plan_user(site, filesystem, str(address), line)
     if secret:
         found += credentials.plan_set_credential(site, filesystem, str(address), secret)
     return found
@@ -139,6 +142,7 @@ def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, dis
     assignments = read_entries(site)
     assignments.drop([box.entry.key()])
     found = list(plan_assign(site, filesystem, assignments))
+    found += dovecot.plan_user(site, filesystem, str(address), b"")
     if box.has_login:
         found += credentials.plan_remove(site, filesystem, str(address))
     home = within(site, box.entry.home)
@@ -152,7 +156,10 @@ def plan_remove(site: Site, filesystem: Filesystem, address: MailboxAddress, dis
 def plan_quota(site: Site, filesystem: Filesystem, address: MailboxAddress, quota_bytes: int) -> list[Change]:
     """Actions after which a mailbox takes no more than so many bytes; 0 for no limit."""
     box = find_mailbox(site, filesystem, address)
-    return list(plan_quota_file(filesystem, within(site, box.maildir), box.entry, quota_bytes))
+    ids, home = (box.entry.uid, box.entry.gid), box.entry.home
+    line = dovecot.user_line(str(address), ids, home, box.maildir, quota_bytes)
+    found = list(plan_quota_file(filesystem, within(site, box.maildir), box.entry, quota_bytes))
+    return found + dovecot.plan_user(site, filesystem, str(address), line)
 
 
 def plan_forward(
@@ -175,6 +182,14 @@ def plan_forward(
         raise EqmailError(f"{filesystem.display_path(path)}: has other instructions; edit it by hand")
     write = WriteFile(path, content, state.permissions if state else owner_of(box.entry, 0o600))
     return [Change(filesystem.display_path(path), "other instructions", "these", write)]
+
+
+def dovecot_lines(site: Site, filesystem: Filesystem) -> list[bytes]:
+    """The lines of all mailboxes in the list that Dovecot reads."""
+    return [
+        dovecot.user_line(str(it.address), (it.entry.uid, it.entry.gid), it.entry.home, it.maildir, it.quota_bytes)
+        for it in list_mailboxes(site, filesystem)
+    ]
 
 
 def ids_of(site: Site, ids: str, address: MailboxAddress, filesystem: Filesystem) -> tuple[int, int] | None:

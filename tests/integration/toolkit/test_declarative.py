@@ -154,7 +154,7 @@ def test_comments_of_a_list_stay(furnished: str, tmp_path: Path) -> None:
         ("nonsense", "not TOML"),
         ('schema = "other"', "schema"),
         ('colour = "red"', "colour"),
-        ('[settings]\nno-such = "1"', "there is no setting 'no-such'"),
+        ('[settings]\nno-such = "1"', "unknown setting 'no-such'"),
         ('[settings]\nrcpthosts = ["a.example"]', "belongs to another section"),
         ('[settings]\ndatabytes = "x"', "is not a size"),
         ('[mailboxes.ann]\nids = "1:1"', "not an address"),

@@ -71,6 +71,7 @@ OTHERS = {
     "cert request": "as cert make",
     "dkim generate": "makes new keys each time",
     "dkim rotate": "tests/integration/toolkit/test_dkim.py",
+    "gen-dovecot": "needs Dovecot: tests/interop/test_dovecot_mailboxes.py",
     "quickstart": "a test of its own",
 }
 """Changing commands that are no rows of the table, and why."""

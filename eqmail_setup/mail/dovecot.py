@@ -4,7 +4,7 @@ users/dovecot has a line for each mailbox, in the form of a passwd file; Dovecot
 passwords stay in users/smtpauth alone. Once the list is there, every change of a mailbox changes its line too.
 
 Fails: EqmailError.
-Source: doc.dovecot.org 2.3: passwd-file, Maildir++ quota.
+Source: the Maildir++ description of Courier; tests/interop/test_dovecot_mailboxes.py has the real Dovecot.
 """
 
 import os

@@ -22,7 +22,7 @@ def found(tmp_path: Path, text: str) -> list[str]:
     script.parent.mkdir(parents=True)
     script.write_text(text.replace("HOME", str(home)))
     return [
-        f"{it.severity} {it.id} {it.message.partition(': ')[2]}"
+        f"{it.severity.value} {it.id} {it.message.partition(': ')[2]}"
         for it in check_start_scripts(Site(home=str(home)), ("{home}/supervise/*/run",))
     ]
 

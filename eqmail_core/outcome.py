@@ -102,7 +102,7 @@ class DeliveryResult:
         return f"DeliveryResult({self.outcome!r}, {self.text!r}, {self.disposition!r})"
 
 
-DSN_VARIABLE = b"WISHES"
+DSN_VARIABLE = b"QMAILDSN"
 """Environment variable with the DSN parameters, for programs of a .qmail file.
 
 Format: `dsn.parameters`.

@@ -114,7 +114,7 @@ VARIABLES = (
     Variable("QMAILMFTFILE", (INJECT,), "File with mailing lists, for a Mail-Followup-To field.", "none"),
     Variable("SENDER", (DELIVERED,), "Envelope sender.", set_by=LOCAL),
     Variable(
-        "WISHES",
+        "QMAILDSN",
         (DELIVERED,),
         "Which reports the sender requested (RFC 3461), which forward and condredirect pass on.",
         set_by=LOCAL,

@@ -10,7 +10,7 @@ Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
 
 import os
 
-from eqmail_core.auth.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_claim
+from eqmail_core.auth.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_credentials
 from eqmail_core.auth.crypt import crypted, new_setting
 from eqmail_core.auth.secrets_file import FILE, entries, find_secret
 from eqmail_core.auth.verify import is_login
@@ -27,23 +27,23 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     if argv[1:] in ([b"-e"], [b"-r"]):
         return _encrypt(argv[1] == b"-e")
     try:
-        claim = parse_claim(read_upto(DESCRIPTOR, MAX_BYTES + 1))
+        credentials = parse_credentials(read_upto(DESCRIPTOR, MAX_BYTES + 1))
         os.close(DESCRIPTOR)
     except OSError:
         return MISUSED
-    if claim is None:
+    if credentials is None:
         return MISUSED
     try:
         text = read_file(f"{read_site(environ).users}/{FILE}")
         if text is None:
             return fatal(NAME, f"users/{FILE} does not exist")
-        secret = find_secret(text, claim.user)
+        secret = find_secret(text, credentials.user)
         others = (other for _, other in entries(text))
-        if not is_login(claim.response, claim.challenge, secret, others, crypted):
+        if not is_login(credentials.password, credentials.challenge, secret, others, crypted):
             return REFUSED
         if len(argv) < 2:
             return ACCEPTED
-        os.execvpe(argv[1], argv[1:], environ | {b"USER": claim.user})
+        os.execvpe(argv[1], argv[1:], environ | {b"USER": credentials.user})
     except (OSError, ValueError) as error:
         return fatal(NAME, f"trouble: {error}")
 

@@ -113,10 +113,10 @@ class DelivererLink:
 
     def _lost(self) -> None:
         orders, self.requests = self.requests, {}
-        unsettled, self._not_durable = self._not_durable, {}
+        pending, self._not_durable = self._not_durable, {}
         for delivery in orders.values():
             self._results.report(delivery, DeliveryResult(TEMPORARY, LOST))
-        for delivery in unsettled.values():
+        for delivery in pending.values():
             self._results.durability_lost(delivery)
         self._on_change()
 

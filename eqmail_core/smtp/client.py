@@ -237,7 +237,7 @@ class SmtpClient(SmtpExchange):
             self._quit(letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
 
     def _greet(self) -> None:
-        self._say(b"%b %b" % (self.HELLO, self._hello), self._ehlo_answered)
+        self._send_command(b"%b %b" % (self.HELLO, self._hello), self._ehlo_answered)
 
     def _ehlo_answered(self, reply: Reply) -> None:
         if reply.code != 250 and not reply.is_refusal:
@@ -246,7 +246,7 @@ class SmtpClient(SmtpExchange):
         self._extensions = reply.lines()[1:] if reply.code == 250 else []
         if self._tls.is_wanted and not self._is_secured:
             if self._is_offered(b"STARTTLS"):
-                self._say(b"STARTTLS", self._starttls_answered)
+                self._send_command(b"STARTTLS", self._starttls_answered)
                 return
             if self._tls.demanded_by:
                 text = b"ZNo TLS achieved while %b exists; connecting to %b.\n"
@@ -259,7 +259,7 @@ class SmtpClient(SmtpExchange):
 
     def _hello_refused(self, _reply: Reply) -> None:
         """Fall back to HELO for a server without extensions."""
-        self._say(b"HELO " + self._hello, self._helo_answered)
+        self._send_command(b"HELO " + self._hello, self._helo_answered)
 
     def _is_offered(self, keyword: bytes) -> bool:
         return any(line.strip().upper() == keyword for line in self._extensions)
@@ -297,7 +297,7 @@ class SmtpClient(SmtpExchange):
                 next_step, answer = self._pending_answers.pop(0)
                 self._authenticate(next_step, answer(reply.text[4:]))
 
-        self._say(line, answered)
+        self._send_command(line, answered)
 
     def _ready_for_message(self) -> None:
         self._ready_state = True
@@ -313,7 +313,7 @@ class SmtpClient(SmtpExchange):
                 return
             self.next_hop_sends_dsn = self._is_offered(b"DSN")
             parameters += mail_parameters(self._dsn, self.next_hop_sends_dsn)
-        self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
+        self._send_command(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
         if self._pipelining and self.status == WAITING:
             self._send_group()
 
@@ -347,7 +347,7 @@ class SmtpClient(SmtpExchange):
         if self._pipelining:
             self._await(self._recipient_answered)
         else:
-            self._say(self._rcpt(0), self._recipient_answered)
+            self._send_command(self._rcpt(0), self._recipient_answered)
 
     def _recipient_answered(self, reply: Reply) -> None:
         if not self._failure:
@@ -371,11 +371,11 @@ class SmtpClient(SmtpExchange):
         elif self._failure:
             self._end_session(self._failure)
         else:
-            self._say(b"DATA", self._data_answered)
+            self._send_command(b"DATA", self._data_answered)
 
     def _await_next_recipient(self) -> None:
         if not self._pipelining:
-            self._say(self._rcpt(self._next_recipient), self._recipient_answered)
+            self._send_command(self._rcpt(self._next_recipient), self._recipient_answered)
         elif self._next_recipient % GROUP == 0:
             if self._failure:
                 self._end_session(self._failure)

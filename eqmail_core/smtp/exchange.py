@@ -87,7 +87,7 @@ class SmtpExchange:
         if reply.code == CLOSING and not self._critical:
             self.may_retry = True
 
-    def _say(self, line: bytes, expected: "Callable[[Reply], None]") -> None:
+    def _send_command(self, line: bytes, expected: "Callable[[Reply], None]") -> None:
         """Send a command while no other is outstanding; `expected` handles its reply."""
         if not self._reader.is_clean:
             self._fail_out_of_step()

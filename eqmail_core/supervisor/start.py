@@ -112,17 +112,17 @@ def listen_for_workers(site: Site, name: str, first: socket.socket, count: int) 
     return {site.socket(name): first} | {site.socket(other): sock for other, sock in named.items()}
 
 
-def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[SmtpListener]:
+def smtp_listeners(asked: list[str], configured: list[bytes]) -> list[SmtpListener]:
     """The sockets of the SMTP service: those the service manager passed, and those in `asked`.
 
-    Without either, the addresses in `settled`.  An invalid line of `settled` costs only its own listener.
+    Without either, the addresses in `configured`.  An invalid line of `configured` costs only its own listener.
     Fails: StartError.
     """
     try:
         given = given_listeners(os.environb)
     except OSError as error:
         raise StartError(str(error.strerror)) from error
-    addresses = asked if asked or given else list(_usable([os.fsdecode(line) for line in settled]))
+    addresses = asked if asked or given else list(_usable([os.fsdecode(line) for line in configured]))
     return given + [listen_on(address) for address in addresses]
 
 

@@ -39,12 +39,12 @@ _NO_CONTEXT = "unable to initialize ctx"
 class ServerTlsContexts:
     """Creates TLS sessions for clients and reads changed files again.
 
-    If that fails, the old certificates stay in use, and `say` gets a sentence for the log.
+    If that fails, the old certificates stay in use, and `write_log` gets a line.
     """
 
-    def __init__(self, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
+    def __init__(self, files: ServerTlsFiles, write_log: "Callable[[bytes], None]") -> None:
         self._files = files
-        self._say = say
+        self._write_log = write_log
         self._contexts: dict[str, tuple[Fingerprint, ssl.SSLContext]] = {}
         # Fingerprints of broken certificate files that have been logged, by path.
         self._complained: dict[str, object] = {}
@@ -68,7 +68,7 @@ class ServerTlsContexts:
         except TlsUnavailable as trouble:
             if not known:
                 raise
-            self._say(b"the certificates in use stay: " + _bytes(str(trouble)))
+            self._write_log(b"the certificates in use stay: " + _bytes(str(trouble)))
             context = known[1]
         else:
             context.sni_callback = self._choose
@@ -91,7 +91,7 @@ class ServerTlsContexts:
             if self._complained.get(path) == found:
                 return
             self._complained[path] = found
-            self._say(b"no certificate for " + name.encode() + b": " + _bytes(str(trouble)))
+            self._write_log(b"no certificate for " + name.encode() + b": " + _bytes(str(trouble)))
 
 
 class ServerTls:

@@ -20,10 +20,10 @@ class TlsTimedStream(TimedStream):
     Fails: TlsUnavailable, before any byte is sent.
     """
 
-    def __init__(self, plain: TimedStream, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
+    def __init__(self, plain: TimedStream, files: ServerTlsFiles, write_log: "Callable[[bytes], None]") -> None:
         self._plain = plain
         self.deadline = None
-        self._tls = ServerTlsContexts(files, say).open()
+        self._tls = ServerTlsContexts(files, write_log).open()
 
     def shake(self) -> TlsSessionInfo:
         """Perform the handshake.  Fails: TlsHandshakeError, TimedOut, ConnectionLost."""

@@ -30,7 +30,7 @@ UNWANTED = re.compile(
     re.IGNORECASE,
 )
 # Names that contain such a word: the account nobody, and the first words of quoted output.
-ALLOWED = re.compile(r"WISHES|\buser `?nobody`?|`[^`]*`|\"[^\"]*\"")
+ALLOWED = re.compile(r"QMAILDSN|\buser `?nobody`?|`[^`]*`|\"[^\"]*\"")
 
 
 def documents(*left_out: str) -> list[str]:

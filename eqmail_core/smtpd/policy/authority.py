@@ -39,10 +39,10 @@ class ClientAuthority:
 
     __slots__ = (
         "_changes",
+        "_default_delays",
         "_environ",
         "_helo",
         "_protocol",
-        "_settled_delays",
         "delays",
         "dnsbl_exemption",
         "has_milters",
@@ -82,7 +82,7 @@ class ClientAuthority:
         # What programs see beside the rights: the environment as it was, and what changed since; None: removed.
         self._environ = environ
         self._changes: dict[bytes, bytes | None] = {}
-        self._settled_delays = delays
+        self._default_delays = delays
         self.delays = delays.overridden_by(environ)
 
     # --- rights
@@ -174,7 +174,7 @@ class ClientAuthority:
             return
         self._changes[name] = value
         if name in DELAY_VARIABLES:
-            self.delays = self._settled_delays.overridden_by(self.environ())
+            self.delays = self._default_delays.overridden_by(self.environ())
 
     def unset_variable(self, name: bytes) -> None:
         """Remove a variable, and the right that it gave."""
@@ -183,4 +183,4 @@ class ClientAuthority:
             return
         self._changes[name] = None
         if name in DELAY_VARIABLES:
-            self.delays = self._settled_delays.overridden_by(self.environ())
+            self.delays = self._default_delays.overridden_by(self.environ())

@@ -36,8 +36,8 @@ class Delays:
         if DELAY_VARIABLES.isdisjoint(environ):
             return self
         own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
-        settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
-        return Delays(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
+        defaults = (self.greet_s, self.tarpit_count, self.tarpit_s)
+        return Delays(*[_number(text, number) for text, number in zip(own, defaults, strict=True)])
 
 
 NO_DELAYS = Delays()
@@ -50,8 +50,8 @@ DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
 """The variables that override the delays for a client."""
 
 
-def _number(text: bytes, settled: int) -> int:
-    return int(text) if text.isdigit() and len(text) <= _MAX_DIGITS else settled
+def _number(text: bytes, default: int) -> int:
+    return int(text) if text.isdigit() and len(text) <= _MAX_DIGITS else default
 
 
 class PolicyConfig:

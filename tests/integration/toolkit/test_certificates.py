@@ -119,7 +119,7 @@ def test_what_no_client_would_take_is_not_put_in_place(at_home: str, capsys: pyt
         ((chain, pem(authority, "mail.example.org")[1]), "KEY: is not the key of a certificate in CHAIN"),
         ((root + chain, key), "CHAIN: does not begin with the certificate of KEY"),
         ((chain + root, key), "which stands before it"),
-        ((chain, sealed), "KEY: is encrypted"),
+        ((chain, sealed), "KEY: encrypted"),
         ((chain, b"nonsense"), "KEY: is no private key"),
         ((b"nonsense", key), "CHAIN: holds no certificate"),
         ((over, over), "expired on 2020-01-31"),

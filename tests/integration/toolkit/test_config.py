@@ -56,7 +56,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["set", "concurrencyremote", "300"], "is not between 0 and 255"),
         (["set", "me", "a.example\nb.example"], "more than one line"),
         (["set", "defaultdelivery", ""], "the first line is blank, so mail for users without a .qmail file waits"),
-        (["set", "databyte", "1"], "did you mean databytes?"),
+        (["set", "databyte", "1"], "unknown setting 'databyte'"),
         (["add", "databytes", "1"], "is no list but one value (bytes); use: eqmail config set databytes"),
         (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
         (["import", "/dev/null"], "is not what export makes"),
@@ -130,7 +130,7 @@ def test_only_what_was_set_is_shown_and_passwords_never(at_home: str, capsys: py
     assert ["smtproutes", ":relay", "set"] in [line.split() for line in output.splitlines()]
     assert "secret" not in output and " default\n" not in output
     assert run(["--home", at_home, "config", "show", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out)["settings"]
     assert shown["smtproutes"] == {"value": {"": "relay"}, "set": True}
     assert shown["databytes"] == {"value": 0, "set": False}
 

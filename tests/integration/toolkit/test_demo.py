@@ -28,7 +28,7 @@ def test_the_demonstration_delivers_over_every_way_and_stops(
     ]
     assert any("\n.dotted\n" in text for text in letters)
     assert "to ann+count@" in (ann / "handled").read_text()
-    assert f"<nobody@{HOST}>:" in output
+    assert f"<unknown@{HOST}>:" in output
     assert "log: end msg" in output
     port = int(output.split("1. over SMTP, 127.0.0.1:")[1].split(",")[0])
     with pytest.raises(OSError, match="refused"):

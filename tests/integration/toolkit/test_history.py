@@ -229,10 +229,10 @@ def test_a_record_of_the_first_format_is_read(at_home: str, capsys: pytest.Captu
 
 
 def test_logs_do_not_stop_a_rollback_and_stay(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--home", at_home, "user", "add", "joe"]) == 0
-    Path(at_home, "users/joe/current").write_text("a log\n")
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    Path(at_home, "users/foo/current").write_text("a log\n")
     assert run(["--home", at_home, "rollback"]) == 0
-    assert Path(at_home, "users/joe/current").exists()
+    assert Path(at_home, "users/foo/current").exists()
     assert "directory not removed: holds current" in capsys.readouterr().out
 
 

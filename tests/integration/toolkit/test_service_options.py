@@ -71,7 +71,7 @@ def pieces_and_texts(case: Case, root: Path) -> object:
         (Case("xinetd", ("mta",)), "xinetd cannot run mta"),
         (Case("sysv", ("mta", "qmtp")), "cannot run qmtp"),
         (Case("xinetd", (), ("relay=yes",)), "would let everybody relay"),
-        (Case("xinetd", (), ("memory=3",)), "means nothing for xinetd"),
+        (Case("xinetd", (), ("memory=3",)), "unknown for xinetd"),
         (Case("xinetd", (), ("colour=red",)), "nothing is called so"),
         (Case("xinetd", (), ("port",)), "write KEY=VALUE"),
         (Case("xinetd", (), ("imap.port=143",)), "the services are mta, smtp"),

@@ -14,7 +14,7 @@ from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import change_value, execute, print_plan, report
 from eqmail_setup.cli.options import ChangeOptions, RenamedOption, change_options
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, not_installed, usage_error
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
 
@@ -173,7 +173,7 @@ def _found(context: click.Context, root: str) -> "tuple[Site, str]":
         if opened.before is not None:
             return opened.before, place
     home = opened.site.home
-    raise EqmailError(f"{home}: no installation here; run: eqmail --home {home} setup")
+    raise not_installed(home)
 
 
 def _list_settings(context: click.Context, manager: "ServiceManager", services: tuple[str, ...]) -> int:

@@ -149,7 +149,7 @@ def test_without_an_installation_the_error_names_setup(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["--home", str(tmp_path / "none"), "gen-init"]) == ExitCode.FAILED
-    assert "no installation here; run: eqmail --home" in capsys.readouterr().err
+    assert "no eQmail installation\nhint: eqmail --home" in capsys.readouterr().err
 
 
 def test_the_keys_of_a_service_manager_are_listed(home: str, capsys: pytest.CaptureFixture[str]) -> None:

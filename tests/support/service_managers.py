@@ -1,6 +1,7 @@
 """What every test of a service manager does: generate, install, greet, send a message, see it delivered, look round."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,14 +105,24 @@ class ManagedInstallation:
         until(lambda: not self.processes(), f"an end of {self.processes()}", TIMEOUT_S)
 
     def accounts(self) -> dict[str, str]:
-        """The name of every process of the installation, with its user."""
+        """The name of every process of the installation, with its user; of services their title up to the colon.
+
+        A program that is no service has a blank and `program` behind its name.
+        """
         found = {}
-        for pid in self.processes():
+        for pid, line in self.processes().items():
             try:
-                found[Path(f"/proc/{pid}/comm").read_text().strip()] = Path(f"/proc/{pid}").owner()
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                is_program = name.startswith("qmail-smtpd") and not line.startswith(f"{name}: ")
+                found[f"{name} program" if is_program else name] = Path(f"/proc/{pid}").owner()
             except OSError:
                 continue
         return found
+
+    def service_pid(self, name: str) -> int:
+        """The only process of a resident service."""
+        (pid,) = [pid for pid, line in self.processes().items() if line.startswith(f"{name}: ")]
+        return pid
 
     def demand_services(self) -> None:
         """All services of the MTA run."""
@@ -127,7 +138,8 @@ class ManagedInstallation:
                 line = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             except OSError:
                 continue
-            if f"{self.home}/" in line or f"{self.folder}/" in line:
+            # The title of a service ends with the home.
+            if re.search(rf"{re.escape(str(self.home))}(/|\s|$)", line) or f"{self.folder}/" in line:
                 found[int(entry)] = line
         return found
 

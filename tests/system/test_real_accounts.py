@@ -52,7 +52,7 @@ def test_every_service_has_its_own_account(mail_system: MailSystem, joe: pwd.str
             continue  # an agent of another test that has just ended
         uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
         assert len(set(uids)) == 1, f"{name} could come back: {uids}"
-        if name.startswith("eq-"):
+        if name.startswith("qmail-"):
             owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
     # Other tests may have left mail for the alias user in this home.
     owners["qmail-local"].discard("alias")

@@ -42,7 +42,7 @@ def stop_tcpserver(installation: ManagedInstallation, server: "subprocess.Popen[
 
 def sessions_of(installation: ManagedInstallation) -> int:
     """The connections with clients that the resident service holds."""
-    (smtpd,) = [pid for pid in installation.processes() if Path(f"/proc/{pid}/comm").read_text() == "qmail-smtpd\n"]
+    smtpd = installation.service_pid("qmail-smtpd")
     held = {os.readlink(f"/proc/{smtpd}/fd/{fd}") for fd in os.listdir(f"/proc/{smtpd}/fd")}
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     ours = {f"socket:[{fields[9]}]" for fields in lines if int(fields[1].split(":")[1], 16) == installation.port}
@@ -85,7 +85,7 @@ def test_a_service_that_dies_is_replaced_and_its_programs_end(switched_on: Manag
     server = start_tcpserver(installation)
     installation.demand_greeting()
     with greeted(installation) as client:
-        (smtpd,) = [pid for pid in installation.processes() if Path(f"/proc/{pid}/comm").read_text() == "qmail-smtpd\n"]
+        smtpd = installation.service_pid("qmail-smtpd")
         os.kill(smtpd, signal.SIGKILL)
         assert end_of(client) == b""
     installation.demand_greeting()
@@ -99,7 +99,7 @@ def test_without_the_service_each_program_serves_its_client(installation: Manage
     assert "qmail-smtpd" not in installation.accounts()
     installation.demand_delivery()
     with greeted(installation):
-        assert installation.accounts()["qmail-smtpd"] == "qmaild"
+        assert installation.accounts()["qmail-smtpd program"] == "qmaild"
     stop_tcpserver(installation, server)
 
 

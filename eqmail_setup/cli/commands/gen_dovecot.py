@@ -4,7 +4,7 @@ import click
 
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
-from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.options import ChangeOptions, staged_change_options
 from eqmail_setup.cli.output import echo
 
 
@@ -13,7 +13,7 @@ from eqmail_setup.cli.output import echo
 @click.option("--config", "path", metavar="FILE", default="", help="Where; else /etc/dovecot/dovecot.conf.")
 @click.option("--listen", metavar="ADDRESSES", default="*, ::", show_default=True, help="Addresses to listen on.")
 @click.option("--replace", is_flag=True, help="Also where there is another configuration, which is kept beside it.")
-@change_options
+@staged_change_options
 @click.pass_context
 def command(context: click.Context, change: ChangeOptions, install: bool, path: str, listen: str, replace: bool) -> int:
     """Generate the configuration of Dovecot 2.3: IMAP, POP3 and LMTP over the same mailboxes and credentials.

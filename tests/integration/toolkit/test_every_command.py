@@ -66,6 +66,7 @@ OTHERS = {
     "mailbox passwd": "asks for a secret",
     "mailbox remove": "a mailbox that is not there is an error",
     "service remove": "services that are not there are an error",
+    "cert acme": "asks an authority",
     "cert make": "refuses where there is a certificate",
     "cert renew": "makes a new certificate each time",
     "cert request": "as cert make",

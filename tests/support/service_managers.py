@@ -36,10 +36,13 @@ class ManagedInstallation:
         self._sent = 0
 
     def generate(self, kind: str, *words: str, **settings: object) -> None:
-        """Install service files twice: the second time there must be nothing to do."""
+        """Install service files twice: the second time there must be nothing to do.
+
+        What other tests chose for the same home is forgotten.
+        """
         pairs = {"folder": self.folder / kind, **settings}
         options = [word for key, value in pairs.items() for word in ("--set", f"{key}={value}")]
-        command = ("--home", self.home, f"gen-{kind}", *words, "--install", *options)
+        command = ("--home", self.home, f"gen-{kind}", *words, "--install", "--forget", "--yes", *options)
         first = self._eqmail(*command)
         assert first.returncode == 0, first.stderr
         second = self._eqmail(*command)

@@ -94,7 +94,7 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     # This host has no /usr/sbin/sendmail of any kind.
     doctor = "eqmail doctor --offline --skip programs.sendmail"
     assert isolated_root.run(doctor) == "/var/qmail: no problems found\n"
-    assert "and its services run; stop them first" in isolated_root.run("eqmail rollback 1", code=3)
+    assert "and its services run; stop them" in isolated_root.run("eqmail rollback 1", code=3)
     isolated_root.run(method.stop)
 
 
@@ -107,7 +107,7 @@ def test_a_quickstart_can_be_rolled_back(discover: Callable[[str], IsolatedRoot]
     assert first["run"] == 1
     assert isolated_root.run("stat -c '%U %a' /home/joe/Maildir") == "joe 700\n"
     isolated_root.run("sv -w 30 stop qmail-send")
-    isolated_root.run("eqmail rollback --force")
+    isolated_root.run("eqmail rollback 1 --force --yes")
     assert isolated_root.run("ls /etc/service") == ""
     isolated_root.run("test ! -e /var/qmail/bin")
     assert isolated_root.run("ls /home/joe/Maildir/new") != ""
@@ -123,7 +123,7 @@ def test_a_rolled_back_quickstart_can_be_repeated(name: str, discover: Callable[
     isolated_root.run(method.stop)
     assert "delivered: " in isolated_root.run(QUICKSTART)
     isolated_root.run(method.stop)
-    isolated_root.run("eqmail rollback --force")
+    isolated_root.run("eqmail rollback 1 --force --yes")
     assert "delivered: " in isolated_root.run(QUICKSTART)
     isolated_root.run(method.stop)
 
@@ -137,7 +137,7 @@ def test_obstacles_are_named_before_anything_changes(discover: Callable[[str], I
         ("--service openrc --to nobody-here", "there is no such account"),
         ("--set scanned=/etc/elsewhere", "/etc/elsewhere: missing"),
         ("--set scanned=/etc/sv", "no runsvdir watches /etc/sv"),
-        ("--set smtp.prt=25", "means nothing for runit"),
+        ("--set smtp.prt=25", "unknown for runit"),
     ):
         isolated_root.run(f"{QUICKSTART} {words} >/run/said 2>&1 || true")
         (line,) = isolated_root.run("cat /run/said").splitlines()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,13 +60,28 @@ SLOW_FILES = {
     "unit/queue/test_admin_transfer.py",
 }
 TESTS = Path(__file__).resolve().parent
+SCRATCH, KEPT_S = "eqt", 86400
+"""How scratch folders of runs are named, and how long those of failed ones stay."""
+
 _OWN_SCRATCH = pytest.StashKey[bool]()
+
+
+def _remove_old_scratch() -> None:
+    """Remove what runs that failed left a day ago: it is gigabytes."""
+    for path in Path("/tmp").glob(f"{SCRATCH}????????"):
+        try:
+            status = path.lstat()
+        except OSError:
+            continue
+        if status.st_uid == os.getuid() and status.st_mtime < time.time() - KEPT_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Scratch folders with short paths for every account: the path of a socket has at most 107 bytes."""
     if not config.option.basetemp and not hasattr(config, "workerinput"):
-        config.option.basetemp = tempfile.mkdtemp(prefix="eqt", dir="/tmp")
+        _remove_old_scratch()
+        config.option.basetemp = tempfile.mkdtemp(prefix=SCRATCH, dir="/tmp")
         config.stash[_OWN_SCRATCH] = True
 
 

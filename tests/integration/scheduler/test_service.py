@@ -216,7 +216,7 @@ def test_a_queue_service_with_malformed_packets_is_reconnected(harness: ServiceH
     harness.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     order, _ = take_order(harness.remote)
     harness.queue.send(malformed)
-    harness.until_logged("warning: the queue service talks malformed: will connect to it again")
+    harness.until_logged("warning: the queue service talks nonsense: will connect to it again")
     harness.queue.sock.close()
     harness.queue = Peer(harness.queue_end)
     assert harness.queue.kind(admission.HELLO) == (11,)

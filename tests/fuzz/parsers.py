@@ -5,7 +5,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 
-from eqmail_core.auth.checkpassword import parse_claim
+from eqmail_core.auth.checkpassword import parse_credentials
 from eqmail_core.auth.secrets_file import entries
 from eqmail_core.control.controls import Controls
 from eqmail_core.dsn.parameters import (
@@ -232,7 +232,7 @@ def small_formats(data: bytes) -> None:
     parse_info(data)
     parse_route(data)
     parse_table(data)
-    parse_claim(data)
+    parse_credentials(data)
     list(entries(data))
     user_in(data)
     if is_field(data):

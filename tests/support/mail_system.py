@@ -133,6 +133,18 @@ class MailSystem:
             except ProcessLookupError:
                 pass
         self.process.wait()
+        # A service that began meanwhile holds the port until it sees that its parent is gone.
+        until(self._port_is_free, "the end of what began meanwhile")
+
+    def _port_is_free(self) -> bool:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", self.port))
+                sock.listen()
+            except OSError:
+                return False
+        return True
 
     def send(self, recipients: list[str], text: str, sender: str = "sender@example.net") -> None:
         with smtplib.SMTP("127.0.0.1", self.port, "client.example.net", timeout=60) as client:

@@ -3,14 +3,13 @@
 Fails: never.
 """
 
-import ipaddress
 import shutil
 import socket
 
 from eqmail_core.system.files import read_file
 from eqmail_setup.mail import certificates as keys
 from eqmail_setup.mail import dkim
-from eqmail_setup.network.records import DnsRecord
+from eqmail_setup.network.records import DnsRecord, public_address
 from eqmail_setup.quickstart.plan import MAILDIR, QuickstartPlan
 from eqmail_setup.quickstart.preflight import addresses_of
 from eqmail_setup.templating import render
@@ -18,7 +17,6 @@ from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
 # RFC 6186 and RFC 8314: where mail programs of people look.
 _SRV = (("submissions", "smtps"), ("submission", "submission"))
-_DOCUMENTATION = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 def dns_records(plan: QuickstartPlan) -> str:
@@ -35,17 +33,6 @@ def dns_records(plan: QuickstartPlan) -> str:
     values = {"name": plan.name, "found": found, "tlsa": tlsa, "dkim": signing_lines}
     ipv4, ipv6 = (public_address(family) for family in (socket.AF_INET, socket.AF_INET6))
     return render("quickstart/zone.j2", ipv4=ipv4, ipv6=ipv6, **values).decode()
-
-
-def public_address(family: socket.AddressFamily) -> str:
-    """The address from which this host would speak to the world, if the world can reach it; nothing is sent."""
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect((_DOCUMENTATION[family], 9))
-            address = str(sock.getsockname()[0])
-        except OSError:
-            return ""
-    return address if ipaddress.ip_address(address).is_global else ""
 
 
 def next_commands(plan: QuickstartPlan) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ Fails: OSError of the file system; DatabaseError.
 """
 
 import os
+from collections.abc import Callable
 
 from eqmail_core.queue.postgres.database import CHUNK_BYTES, QueueDatabase
 from eqmail_core.system.files import write_all
@@ -39,6 +40,16 @@ def download(database: QueueDatabase, path: str, number: int, chunks: int, repor
         write_all(fd, reports)
     finally:
         os.close(fd)
+
+
+def remove(folder: str, number: int, report: Callable[[str], object]) -> None:
+    """Remove the file of a message, if there is one; `report` gets a line where that fails."""
+    try:
+        os.unlink(spool_path(folder, number))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        report(f"warning: cannot remove a file in pid: {error.strerror}")
 
 
 def remove_all(folder: str) -> None:

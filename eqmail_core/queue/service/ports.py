@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from eqmail_core.event_loop.worker_thread import Call
-from eqmail_core.ipc.admission_protocol import AdmissionProtocolError
+from eqmail_core.ipc.admission_protocol import AdmissionProtocolError, Deferred
 from eqmail_core.queue.postgres.stored_message import Claimed
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 
@@ -71,15 +71,8 @@ class SchedulerStore(Protocol):
     def add_reports(self, serial: int, text: bytes) -> None:
         """Take a piece of the reports of failed recipients, before `defer`."""
 
-    def defer(
-        self,
-        serial: int,
-        due: tuple[int | None, int | None],
-        done: bytes,
-        replies: bytes,
-        answer: Callable[[bool], None],
-    ) -> None:
-        """Give a message back, to be tried again at `due`; `done`: the finished recipients, as bits.
+    def defer(self, deferred: Deferred, answer: Callable[[bool], None]) -> None:
+        """Give a message back, to be tried again.
 
         `answer(True)` follows when that is safe, `answer(False)` for a message that is not this node's.
         """
@@ -115,14 +108,7 @@ class DirectoryOnly:
         """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
         raise AdmissionProtocolError("reports for a shared queue")
 
-    def defer(
-        self,
-        serial: int,
-        due: tuple[int | None, int | None],
-        done: bytes,
-        replies: bytes,
-        answer: Callable[[bool], None],
-    ) -> None:
+    def defer(self, deferred: Deferred, answer: Callable[[bool], None]) -> None:
         """Refuse what belongs to a shared queue.  Fails: AdmissionProtocolError."""
         raise AdmissionProtocolError("a deferral in a shared queue")
 

@@ -83,7 +83,7 @@ class SchedulerConnection:
             self._store.add_reports(*wire.split_reports(packet))
         elif kind == wire.DEFER:
             deferred = wire.split_deferral(packet)
-            self._store.defer(*deferred, partial(self._written, deferred.serial))
+            self._store.defer(deferred, partial(self._written, deferred.serial))
 
     def _written(self, serial: int, ok: bool) -> None:
         self._channel.send(wire.spill_request(serial, ok))

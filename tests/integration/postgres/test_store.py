@@ -52,7 +52,7 @@ def submit(harness: QueueHarness, *messages: bytes) -> list[int]:
 def ready(harness: QueueHarness) -> None:
     """Wait until the node has its lease and numbers."""
     store = harness.service._store
-    harness.until(lambda: store.membership.is_active and store._numbers)  # type: ignore[attr-defined]
+    harness.until(lambda: store.membership.is_active and store._numbers.count)  # type: ignore[attr-defined]
 
 
 def rows(queue: Cluster) -> list[tuple[object, ...]]:

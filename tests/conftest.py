@@ -10,11 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from eqmail_core.system.repeated_lines import forget_repeated
+
+if TYPE_CHECKING:
+    from tests.support.database import Cluster
 
 # The time of one example depends on the machine more than on the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -153,3 +157,14 @@ def private_home(tmp_path: Path) -> Path:
     named = eqmail("--home", home, "config-fast", "mail.example.org")
     assert named.returncode == 0, named.stdout + named.stderr
     return home
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    """A PostgreSQL for the tests of a module."""
+    from tests.support.database import programs, running_cluster
+
+    if programs() is None:
+        pytest.skip("needs PostgreSQL")
+    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
+        yield made

@@ -1,4 +1,7 @@
-"""A private PostgreSQL: a cluster below a folder, on a socket in it, run by its own account where root tests."""
+"""A private PostgreSQL: a cluster below a folder, on a socket in it, run by its own account where root tests.
+
+The fixture `cluster` of tests/conftest.py makes one.
+"""
 
 import os
 import pwd
@@ -10,6 +13,8 @@ from glob import glob
 from pathlib import Path
 
 import psycopg
+
+from eqmail_core.queue.postgres.schema import migrate
 
 ACCOUNT = "postgres"
 
@@ -60,6 +65,12 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` is a crash."""
         self.run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "240", "stop")
+
+    def empty_tables(self) -> None:
+        """Make the tables of a queue anew."""
+        self.execute("drop schema public cascade; create schema public")
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            migrate(connection)
 
     def execute(self, text: str) -> list[tuple[object, ...]]:
         """Run a statement on a connection of its own."""

@@ -6,12 +6,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from eqmail_core.queue.postgres.schema import migrate
 from tests.conftest import eqmail
-from tests.support.database import Cluster, programs, running_cluster
+from tests.support.database import Cluster
 from tests.support.mail_system import MailSystem, make_maildir, messages, until
 
 pytestmark = pytest.mark.slow
@@ -19,22 +17,11 @@ ME = "mail.example.org"
 Node = Callable[[str], MailSystem]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if programs() is None:
-        pytest.skip("needs PostgreSQL")
-    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
-        yield made
-
-
 @pytest.fixture
 def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
     """Makes and starts a node of the queue, with mailboxes of its own."""
     running: list[MailSystem] = []
-    with psycopg.connect(cluster.conninfo, autocommit=True) as connection:
-        connection.execute("drop schema public cascade")
-        connection.execute("create schema public")
-        migrate(connection)
+    cluster.empty_tables()
 
     def make(name: str) -> MailSystem:
         home = tmp_path / name

@@ -2,32 +2,19 @@
 
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
 
 from eqmail_core.queue.postgres.connection import DatabaseConnection
 from eqmail_core.queue.postgres.database import NodeIdentity, QueueDatabase
-from eqmail_core.queue.postgres.schema import migrate
-from tests.support.database import Cluster, programs, running_cluster
+from tests.support.database import Cluster
 
 Node = Callable[[str], QueueDatabase]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if programs() is None:
-        pytest.skip("needs PostgreSQL")
-    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
-        yield made
 
 
 @pytest.fixture
 def queue(cluster: Cluster) -> Cluster:
     """The cluster with empty tables."""
-    with psycopg.connect(cluster.conninfo, autocommit=True) as connection:
-        connection.execute("drop schema public cascade")
-        connection.execute("create schema public")
-        migrate(connection)
+    cluster.empty_tables()
     return cluster
 
 

@@ -11,17 +11,9 @@ from eqmail_core.queue.postgres.database import NewMessage, NodeIdentity, QueueD
 from eqmail_core.site.site_file import parse_site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
-from tests.support.database import Cluster, programs, running_cluster
+from tests.support.database import Cluster
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if programs() is None:
-        pytest.skip("needs PostgreSQL")
-    with running_cluster(tmp_path_factory.mktemp("pg"), "fsync = off") as made:
-        yield made
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ class SubmissionConnection:
             )
             self._context.load(message.weight, self._channel, self._peer.uid)
             self._unanswered += 1
-        self._context.store.accept(message, partial(self._answer, tag, message.weight))
+            self._context.store.accept(message, partial(self._answer, tag, message.weight))
 
     def _abort(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]

@@ -132,6 +132,17 @@ def test_a_message_in_pieces_waits_for_its_commit_and_can_be_given_up(harness: Q
     assert not harness.files("pid")
 
 
+def test_a_short_message_for_very_many_recipients_is_queued_once(harness: QueueHarness) -> None:
+    results, link = Results(), AsyncQueueClient(harness.loop, harness.path)
+    recipients = [b"recipient%d@list.example.org" % count for count in range(8000)]
+    link.submit(Envelope(b"s@x", recipients).render(), MESSAGE, results)
+    harness.until(lambda: len(results.codes) == 1)
+    assert results.codes == [0]
+    (todo,) = harness.files("todo")
+    assert parse_todo(todo.read_bytes()).envelope.recipients == recipients
+    link.close()
+
+
 def test_without_a_scheduler_a_message_is_queued_as_files(harness: QueueHarness) -> None:
     results = submit(harness, MESSAGE)
     assert results.codes == [0]

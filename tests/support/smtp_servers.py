@@ -119,6 +119,18 @@ class MemoryLong:
         self.queue.aborted += 1
 
 
+async def _end_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """Close what is left of connections that were being accepted, or not let in, when the server was closed."""
+    others = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for transport in list(loop._transports.values()):  # type: ignore[attr-defined]
+        transport.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 class Resident:
     """An event loop with SMTP sessions on a port of its own, in a thread."""
 
@@ -178,8 +190,7 @@ class Resident:
         self.call(self.context.write_log)
         self.call(self.loop.stop)
         self._thread.join()
-        # Connections of those who were not let in are closed, but the loop may not have come round to it.
-        self.loop.run_until_complete(asyncio.sleep(0.01))
+        self.loop.run_until_complete(_end_connections(self.loop))
         self.loop.close()
         os.chdir(self._cwd)
 

@@ -63,7 +63,7 @@ class ClassicSettings(ControlSet):
         "Host appended to envelope recipients without @.",
         default=b"envnoathost",
         falls_back_to_me=True,
-        used_by=(SEND, SMTPD),
+        used_by=(SEND, SMTPD, REMOTE),
     )
     helohost = Line(
         "Name that this host gives in HELO and EHLO. Without it and without me, remote deliveries are deferred.",
@@ -97,7 +97,9 @@ class ClassicSettings(ControlSet):
         used_by=(SMTPD, QMTPD),
     )
     percenthack = Lines(
-        "Domains at which an address user%host@DOMAIN stands for user@host.", default=None, used_by=(SEND, SMTPD)
+        "Domains at which an address user%host@DOMAIN stands for user@host.",
+        default=None,
+        used_by=(SEND, SMTPD, REMOTE),
     )
     qmqpservers = Lines(
         "Addresses of the hosts that qmail-qmqpc hands its mail to, tried in this order.",
@@ -151,7 +153,7 @@ class ClassicSettings(ControlSet):
         "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
         "PREFIX makes an exception.",
         default=None,
-        used_by=(SEND, SMTPD),
+        used_by=(SEND, SMTPD, REMOTE),
         reload_on_hup=True,
     )
     smtpplugins = Opaque(

@@ -5,7 +5,7 @@ Source: control-files.md 2.1.
 
 from eqmail_core.control.classic_settings import ClassicSettings
 from eqmail_core.control.delivery_settings import DeliverySettings
-from eqmail_core.control.filter_settings import FilterSettings, MailAuthSettings
+from eqmail_core.control.filter_settings import FilterSettings, MailAuthSettings, ReturnPathSettings
 from eqmail_core.control.inject_settings import InjectSettings
 from eqmail_core.control.smtp_settings import SmtpSettings
 
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Controls(ClassicSettings, InjectSettings, SmtpSettings, FilterSettings, MailAuthSettings, DeliverySettings):
+class Controls(
+    ClassicSettings,
+    InjectSettings,
+    SmtpSettings,
+    FilterSettings,
+    MailAuthSettings,
+    ReturnPathSettings,
+    DeliverySettings,
+):
     """Every setting that an administrator can make, as attributes; see `ControlSet` for how they are read."""
 
 

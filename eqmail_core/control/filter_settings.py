@@ -4,8 +4,8 @@ Without them nothing is asked, and nothing is slower.
 """
 
 from eqmail_core.control.filter_entries import FilterList, Milters
-from eqmail_core.control.kinds import Lines, Word
-from eqmail_core.control.setting import SMTPD, ControlSet, Line
+from eqmail_core.control.kinds import Flag, Lines, Word
+from eqmail_core.control.setting import REMOTE, SMTPD, ControlSet, HostName, Line
 
 OFF, MARK, ENFORCE = b"off", b"mark", b"enforce"
 WALK, PSL = b"walk", b"psl"
@@ -70,5 +70,41 @@ class MailAuthSettings(ControlSet):
         "does not fail DMARC here for what they have changed.",
         default=None,
         used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+
+
+class ReturnPathSettings(ControlSet):
+    """Settings of the senders of forwarded mail (SRS) and of signed senders (BATV)."""
+
+    srssecrets = Lines(
+        "Secrets of SRS, the current one first. With them, mail of senders elsewhere that this host forwards to other "
+        "hosts leaves with a sender in srsdomain, so that SPF there looks at this host; bounces to it go to the sender "
+        "for three weeks. `eqmail srs on` makes one, `eqmail srs rotate` another. See mail-authentication.md.",
+        default=None,
+        used_by=(SMTPD, REMOTE),
+        since="eqmail 2",
+        is_secret=True,
+    )
+    srsdomain = HostName(
+        "Domain of the senders that SRS makes; its MX is this host, and rcpthosts lists it.",
+        default=b"",
+        falls_back_to_me=True,
+        used_by=(SMTPD, REMOTE),
+        since="eqmail 2",
+    )
+    batvsecrets = Lines(
+        "Secrets of BATV, the current one first. With them, the senders of this host's domains are signed when mail "
+        "leaves for other hosts, and bounces to signed senders are accepted for a week. `eqmail batv on` makes one.",
+        default=None,
+        used_by=(SMTPD, REMOTE),
+        since="eqmail 2",
+        is_secret=True,
+    )
+    batvcheck = Flag(
+        "Whether bounces to senders of this host that are not signed are refused. Turn it on a week after batvsecrets, "
+        "and only if no other host sends mail of these domains.",
+        default=False,
+        used_by=(SMTPD, REMOTE),
         since="eqmail 2",
     )

@@ -9,6 +9,10 @@ import hashlib
 import hmac
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _DAY_S = 86400
 _DAYS = 1000
 
@@ -35,16 +39,18 @@ def is_signed(address: bytes) -> bool:
     return _SIGNED.fullmatch(address) is not None
 
 
-def original_address(address: bytes, secret: bytes, now: int) -> bytes:
+def restore_address(address: bytes, secrets: "Sequence[bytes]", now: int) -> bytes:
     """Return the address without its signature.
 
+    `secrets`: the current one, and those whose signatures still count.
     Fails: InvalidBatv.
     """
     found = _SIGNED.fullmatch(address)
     if found is None:
         raise InvalidBatv("not signed")
     number, day, digest, sender = found.groups()
-    if not hmac.compare_digest(_hash(secret, number + day, sender), digest.lower()):
+    hashes = [_hash(secret, number + day, sender) for secret in secrets]
+    if not any(hmac.compare_digest(known, digest.lower()) for known in hashes):
         raise InvalidBatv("not signed here")
     if (int(day) - now // _DAY_S) % _DAYS > LIFETIME_DAYS:
         raise InvalidBatv("too old")

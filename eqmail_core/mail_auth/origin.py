@@ -39,3 +39,14 @@ def began_here(fields: "Iterable[bytes]", own_names: "Collection[bytes]", may_re
         ip, _, protocol, more = found.groups()
         return bool(_LOGGED_IN.fullmatch(protocol)) or _BY_CERTIFICATE in more or may_relay(ip)
     return True
+
+
+def is_forwarded(fields: "Iterable[bytes]") -> bool:
+    """Return whether this host has forwarded a message: a Delivered-To stands above every Received of another host."""
+    for field in fields:
+        name = field_name(field)
+        if name == b"delivered-to":
+            return True
+        if name == b"received" and not field_text(field).startswith(b"(qmail "):
+            return False
+    return False

@@ -23,6 +23,7 @@ from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs
 from eqmail_core.remote.report import report_of_output, report_of_run
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
 from eqmail_core.remote.signature_cache import SignatureCache
+from eqmail_core.remote.signing import is_forward
 from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.remote.tls_policy import may_go_plain, policy_for
 from eqmail_core.site.site import Site
@@ -129,9 +130,10 @@ class RemoteDeliveries:
 
     async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> SmtpClient:
         host = order.recipient.rpartition(b"@")[2]
-        search = plan_delivery(
-            host, order.sender, [order.recipient], settings.routes, self._environment, settings.own_names
-        )
+        sender = order.sender
+        if settings.return_paths is not None:
+            sender = settings.return_paths.leaving(sender, lambda: is_forward(MessageFile(message)))
+        search = plan_delivery(host, sender, [order.recipient], settings.routes, self._environment, settings.own_names)
         plan = await self._answered(search, settings.search_s)
         limit = limit_of(settings.limits, host.lower()).messages
         job = _Job(settings, order, message, plan, limit or MAX_PER_CONNECTION)

@@ -15,6 +15,7 @@ from eqmail_core.dns.query import NO_ANSWER
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.mail.received import is_beyond_ascii
 from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
+from eqmail_core.queue.return_paths import read_return_paths
 from eqmail_core.remote.plan import (
     NO_CONTROLS,
     Attempts,
@@ -88,6 +89,9 @@ def _deliver(
     hello = controls.helohost
     if hello is None:
         raise TemporaryFailure(NO_CONTROLS)
+    return_paths = read_return_paths(controls)
+    if return_paths is not None:
+        sender = return_paths.leaving(sender, _is_forward)
     connection = _Connections(site, controls, hello)
     environment = PlanEnvironment(literal_address, own_addresses, _shuffle)
     own_names = names_of_this_host(controls.me, hello)
@@ -185,6 +189,15 @@ class _Connections:
             return signatures
         piece, self._first = self._first, b""
         return piece or os.read(0, CHUNK)
+
+
+def _is_forward() -> bool:
+    """Return whether this host has forwarded the message; a pipe cannot be read twice."""
+    if not _is_at_beginning():
+        return False
+    from eqmail_core.remote.signing import is_forward
+
+    return is_forward(MessageFile(0))
 
 
 def _is_at_beginning() -> bool:

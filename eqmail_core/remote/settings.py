@@ -12,6 +12,7 @@ import time
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
+from eqmail_core.queue.return_paths import read_return_paths
 from eqmail_core.remote.before import is_idle
 from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
 from eqmail_core.remote.signing import OriginRules
@@ -47,6 +48,12 @@ _READ = (
     Controls.tlsfallback,
     Controls.remotelimits,
     Controls.outgoingip,
+    Controls.srssecrets,
+    Controls.srsdomain,
+    Controls.batvsecrets,
+    Controls.virtualdomains,
+    Controls.percenthack,
+    Controls.envnoathost,
 )
 
 
@@ -63,6 +70,7 @@ class RemoteSettings:
         "limits",
         "origin",
         "own_names",
+        "return_paths",
         "reuse_s",
         "routes",
         "search_s",
@@ -80,6 +88,7 @@ class RemoteSettings:
         self.hello = hello
         self.own_names = names_of_this_host(controls.me, hello)
         self.origin = OriginRules(controls, self.own_names, rules)
+        self.return_paths = read_return_paths(controls)
         self.routes = controls.smtproutes
         self.connect_s = controls.timeoutconnect
         self.timeout_s = controls.timeoutremote

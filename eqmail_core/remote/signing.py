@@ -10,7 +10,7 @@ import time
 from eqmail_core.access.networks import NetworkSet
 from eqmail_core.mail.header_editor import EditedHeader
 from eqmail_core.mail_auth.authors import author_domains
-from eqmail_core.mail_auth.origin import began_here
+from eqmail_core.mail_auth.origin import began_here, is_forwarded
 from eqmail_core.remote.signing_keys import SigningKeys
 from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.own_addresses import own_addresses
@@ -59,7 +59,7 @@ class OriginRules:
 
 def steps_of_signing(origin: OriginRules, keys: SigningKeys, message: MessageFile) -> "Iterator[bytes | None]":
     """Yield None after each piece of work, then the signature fields, b"" for none."""
-    header = _header_of(message)
+    header = read_header(message)
     if header is not None and origin.began_here(header.fields):
         for domain in author_domains(header.fields):
             own = keys.keys_for(domain)
@@ -69,8 +69,14 @@ def steps_of_signing(origin: OriginRules, keys: SigningKeys, message: MessageFil
     yield b""
 
 
-def _header_of(message: MessageFile) -> EditedHeader | None:
-    """Return the header; None if it is too long to be signed."""
+def is_forward(message: MessageFile) -> bool:
+    """Return whether this host has forwarded a message.  Fails: MessageUnreadable."""
+    header = read_header(message)
+    return header is not None and is_forwarded(header.fields)
+
+
+def read_header(message: MessageFile) -> EditedHeader | None:
+    """Return the header; None if it is too long.  Fails: MessageUnreadable."""
     head = b""
     for piece in message.chunks():
         head += piece

@@ -24,6 +24,7 @@ READERS = {
     "queue/service/service.py": (QUEUE,),
     "queue/service/opening.py": (QUEUE,),
     "queue/postgres/opening.py": (QUEUE,),
+    "queue/return_paths.py": (SMTPD, REMOTE),
     "remote/qmail_remote.py": (REMOTE,),
     "remote/settings.py": (REMOTE,),
     "remote/signing.py": (REMOTE,),

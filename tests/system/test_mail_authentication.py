@@ -1,5 +1,7 @@
 """Running services sign what begins here and mark what arrives, with the accounts that an installation has."""
 
+import re
+import smtplib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,54 @@ def test_what_is_injected_is_signed_and_what_is_forwarded_is_marked(private_home
         forwarded = last_message(sink)
         assert f"\nAuthentication-Results: {ME};\n".encode() in forwarded
         assert b"DKIM-Signature" not in forwarded
+
+
+def envelope_senders(sink: ScriptedServer) -> list[bytes]:
+    """The senders of all connections, in order."""
+    return [line for text in sink.received for line in re.findall(rb"MAIL FROM:<([^>]*)>", bytes(text))]
+
+
+def test_senders_are_rewritten_and_bounces_come_back(private_home: Path) -> None:
+    home = private_home
+    (home / "alias/.qmail-forwarded").write_text("&r@away.example\n")
+    for scheme in ("srs", "batv"):
+        made = eqmail("--home", home, scheme, "on")
+        assert made.returncode == 0, made.stderr
+    (home / "control/batvcheck").write_text("1\n")
+    with ScriptedServer(PIPELINING) as sink, mail_system(home, sink) as running:
+        running.send([f"forwarded@{ME}"], TEXT, sender="x@elsewhere.example")
+        until(lambda: sink.messages == 1, "the forwarded message; the log says:\n" + running.log()[-2000:])
+        assert running.inject(["-f", f"alias@{ME}"], TEXT).returncode == 0
+        until(lambda: sink.messages == 2, "the injected message; the log says:\n" + running.log()[-2000:])
+        forwarded, signed = (sender.decode() for sender in envelope_senders(sink))
+        assert forwarded.startswith("SRS0=") and forwarded.endswith(f"=elsewhere.example=x@{ME}")
+        assert signed.startswith("prvs=0") and signed.endswith(f"=alias@{ME}")
+        running.send([forwarded], TEXT, sender="")
+        until(lambda: sink.messages == 3, "the bounce; the log says:\n" + running.log()[-2000:])
+        assert b"RCPT TO:<x@elsewhere.example>" in bytes(sink.received[-1])
+        running.send([signed], TEXT, sender="")
+        for recipient in (f"alias@{ME}", forwarded.replace("=x@", "=y@"), signed.replace("=alias", "=root")):
+            with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+                running.send([recipient], TEXT, sender="")
+            ((code, _),) = refused.value.recipients.values()
+            assert code == 550
+        running.send([f"alias@{ME}"], TEXT, sender="y@elsewhere.example")
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_the_accounts_of_smtp_and_remote_service_read_the_secrets(real_home: Path) -> None:
+    assert eqmail("--home", real_home, "batv", "on").returncode == 0
+    assert (real_home / "control/batvsecrets").stat().st_mode & 0o777 == 0o440
+    with ScriptedServer(PIPELINING) as sink, mail_system(real_home, sink) as running:
+        assert running.inject(["-f", f"postmaster@{ME}"], TEXT).returncode == 0
+        until(lambda: sink.messages == 1, "the injected message; the log says:\n" + running.log()[-2000:])
+        (signed,) = (sender.decode() for sender in envelope_senders(sink))
+        assert signed.startswith("prvs=0")
+        running.send([signed], TEXT, sender="")
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            running.send([signed.replace("=postmaster", "=root")], TEXT, sender="")
+    assert eqmail("--home", real_home, "batv", "off").returncode == 0
 
 
 @pytest.mark.root

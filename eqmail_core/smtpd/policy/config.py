@@ -6,6 +6,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.access.badmailfrom import BadSenders
     from eqmail_core.access.rcpthosts import RcptHosts
+    from eqmail_core.mail_auth.return_path import ReturnPaths
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
@@ -62,6 +63,7 @@ class PolicyConfig:
     may relay.  `recipient_check`: recipients to look up before they are accepted.
     `auth_check`: how messages are authenticated; None: not at all.
     `dnsbl`: DNS lists that count against clients.  `logs_all`: log more than C does.
+    `return_paths`: what bounces to rewritten senders are for; None: no sender is rewritten.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class PolicyConfig:
         "plugins",
         "recipient_check",
         "recipient_hosts",
+        "return_paths",
         "rules",
         "says_esmtp",
         "tls_clients",
@@ -91,7 +94,9 @@ class PolicyConfig:
         dnsbl: "DnsblConfig | None" = None,
         logs_all: bool = True,
         auth_check: "AuthCheckConfig | None" = None,
+        return_paths: "ReturnPaths | None" = None,
     ) -> None:
+        self.return_paths = return_paths
         self.logs_all = logs_all
         self.auth_check = auth_check
         self.rules = rules

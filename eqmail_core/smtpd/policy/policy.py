@@ -80,6 +80,7 @@ class SmtpPolicy:
         "_dnsbl",
         "_first",
         "_is_bad_sender",
+        "_is_bounce",
         "_plugins",
     )
 
@@ -90,7 +91,7 @@ class SmtpPolicy:
         self._plugins = PluginSession(config.plugins, client)
         lists = config.dnsbl
         self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(client.remote_ip)
-        self._is_bad_sender = False
+        self._is_bad_sender = self._is_bounce = False
         self._allowed = False
         # Restored by TLS: the client's rights and the plugins before its first command.
         self._first: tuple[ClientState, dict[bytes, list[bytes]] | None] | None = None
@@ -234,6 +235,7 @@ class SmtpPolicy:
     def _mail(self, event: Mail, verdict: PluginVerdict) -> Decision:
         self._client.is_utf8 = event.dsn is not None and event.dsn.is_utf8
         sender = event.address if verdict.address is None else verdict.address
+        self._is_bounce = not sender
         self._is_bad_sender = verdict.own_checks and self._config.bad_senders.refuses(sender)
         return _OK if verdict.address is None else Decision(True, [reply.OK], verdict.address)
 
@@ -251,6 +253,15 @@ class SmtpPolicy:
                 return Decision(False, [reply.no_relay_by_certificate(rejection_reason)])
             self._client.vouched_for = tls_session.email
             self._client.relay_suffix = appendix = b""
+        return_paths = self._config.return_paths
+        if return_paths is not None:
+            given = event.address if address is None else address
+            try:
+                returned = return_paths.returning(given, self._is_bounce)
+            except ValueError as reason:  # InvalidReturnPath, whose module only few hosts need
+                return Decision(False, [reply.not_returnable(str(reason))])
+            if returned != given:
+                address = returned
         self._accepted += 1
         if appendix:
             address = (event.address if address is None else address) + appendix

@@ -67,6 +67,11 @@ AUTH_NO_PIPE = b"454 oops, unable to open pipe and I can't auth (#4.3.0)"
 AUTH_NO_WRITE = b"454 oops, unable to write pipe and I can't auth (#4.3.0)"
 
 
+def not_returnable(reason: str) -> bytes:
+    """A bounce to a sender that this host has not made, or not lately."""
+    return b"550 sorry, no mail was sent from that address (%b) (#5.7.1)" % reason.encode()
+
+
 def unauthenticated(domain: bytes) -> bytes:
     """A message that fails the policy of its author's domain."""
     return b"550 sorry, %b asks to reject mail that it does not authenticate (DMARC p=reject) (#5.7.1)" % domain

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eqmail_core.mail_auth.dmarc import PublicSuffix
+    from eqmail_core.mail_auth.return_path import ReturnPaths
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
@@ -87,7 +88,16 @@ def read_policy_config(
         _dnsbl_config(controls),
         controls.smtplogformat != AS_C,
         _auth_check(controls),
+        _return_paths(controls),
     )
+
+
+def _return_paths(controls: Controls) -> "ReturnPaths | None":
+    if not (controls.srssecrets or controls.batvsecrets):
+        return None
+    from eqmail_core.queue.return_paths import read_return_paths
+
+    return read_return_paths(controls)
 
 
 def _auth_check(controls: Controls) -> "AuthCheckConfig | None":

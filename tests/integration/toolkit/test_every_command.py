@@ -54,6 +54,10 @@ COMMANDS: dict[str, list[str]] = {
     "gen-systemd": ["--output", "{root}/files"],
     "gen-runit": ["--output", "{root}/files"],
     "gen-s6": ["--output", "{root}/files"],
+    "srs on": [],
+    "srs off": [],
+    "batv on": [],
+    "batv off": [],
 }
 OTHERS = {
     "uninstall": "tests/integration/toolkit/test_removal.py",
@@ -71,6 +75,8 @@ OTHERS = {
     "cert renew": "makes a new certificate each time",
     "cert request": "as cert make",
     "dkim generate": "makes new keys each time",
+    "srs rotate": "makes a new secret each time",
+    "batv rotate": "makes a new secret each time",
     "dkim rotate": "tests/integration/toolkit/test_dkim.py",
     "gen-dovecot": "needs Dovecot: tests/interop/test_dovecot_mailboxes.py",
     "quickstart": "a test of its own",

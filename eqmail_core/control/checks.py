@@ -1,8 +1,9 @@
 """What is wrong with the text of a control file: one table, by which `config set`, lint, check and doctor judge.
 
 A program reads leniently, as C does, and what its parser remarks is part of this; beside it stand what cannot be seen
-in an editor (formats.odd_text) and what the entries of single files have to be. Services that cannot go by an entry
-use the same functions of `formats`, so that all programs accept the same values.
+in an editor (text/invisible_characters.py) and what the entries have to be, by the kind that the declaration names.
+Services that cannot go by an entry use the same functions (text/listen_address.py), so that all programs accept the
+same values.
 
 Secrets are never part of a sentence.
 """
@@ -11,17 +12,28 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import Lines, Map
-from eqmail_core.control.setting import Control
+from eqmail_core.control.kinds import ForeignFile
+from eqmail_core.control.list_kinds import Lines, Map
+from eqmail_core.control.setting import (
+    ADDRESS,
+    DOMAIN,
+    GREETING,
+    HOST,
+    INSTRUCTIONS,
+    LISTENER,
+    NETWORK,
+    PATH,
+    ROUTE,
+    SENDER,
+    VIRTUAL_DOMAIN,
+    WHOLE_DOMAIN,
+    Control,
+)
 from eqmail_core.mail.domain_name import ascii_domain
 from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 from eqmail_core.text.lines import first_line, non_empty_lines
 from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
-MAX_CONCURRENT = 255
-
-_NOT_TEXT = (".pem", ".cdb", ".cnf")
 _STAR = "has a * that matches nothing: .DOMAIN stands for every host below it"
 
 Check = Callable[[bytes], str]
@@ -40,7 +52,7 @@ class Trouble(NamedTuple):
 
 def troubles(control: Control[Any], text: bytes) -> Iterator[Trouble]:
     """Everything that is wrong with this text as the content of a control file, the invisible first."""
-    if control.file.endswith(_NOT_TEXT):
+    if isinstance(control, ForeignFile):
         return
     yield from (Trouble(number, what) for number, what in oddities(text))
     text = cleaned(text)
@@ -48,7 +60,7 @@ def troubles(control: Control[Any], text: bytes) -> Iterator[Trouble]:
 
 
 def _of_lines(control: Control[Any], text: bytes) -> Iterator[Trouble]:
-    check = CHECKS.get(control.file, _anything)
+    check = CHECKS.get(control.entries, _anything)
     said = set()
     for number, line in enumerate(text.split(b"\n"), 1):
         remarks = control.parse(line + b"\n")[1]
@@ -64,7 +76,7 @@ def _of_lines(control: Control[Any], text: bytes) -> Iterator[Trouble]:
 def _of_value(control: Control[Any], text: bytes) -> Iterator[Trouble]:
     yield from (Trouble(0, remark) for remark in control.parse(text)[1])
     if control.kind == "file":
-        check = CHECKS.get(control.file, _anything)
+        check = CHECKS.get(control.entries, _anything)
         problem = check(text)
         if problem:
             yield Trouble(0, problem)
@@ -72,7 +84,7 @@ def _of_value(control: Control[Any], text: bytes) -> Iterator[Trouble]:
     value = first_line(text)
     if value[:1] in (b" ", b"\t"):
         yield Trouble(1, "begins with a blank, which is part of the value")
-    problem = CHECKS.get(control.file, _anything)(value)
+    problem = CHECKS.get(control.entries, _anything)(value)
     if problem:
         yield Trouble(1, f"'{visible(value)}' {problem}" if value else problem)
 
@@ -192,47 +204,22 @@ def _delivery(text: bytes) -> str:
     return ""
 
 
-def _one_of(*names: bytes) -> Check:
-    return lambda value: "" if value in names else f"is not one of {', '.join(map(visible, names))}"
-
-
-def _between(least: int, limit: int) -> Check:
-    def check(value: bytes) -> str:
-        return "" if not value.isdigit() or least <= int(value[:20]) <= limit else f"is not between {least} and {limit}"
-
-    return check
-
-
 def _path(value: bytes) -> str:
     return "" if value.startswith(b"/") else "does not begin with a slash"
 
 
 CHECKS: dict[str, Check] = {
-    Controls.me.file: _host,
-    Controls.helohost.file: _host,
-    Controls.localiphost.file: _host,
-    Controls.smtpgreeting.file: _greeting,
-    Controls.smtplisten.file: _listen,
-    Controls.relayclients.file: _network,
-    Controls.proxyfrom.file: _network,
-    Controls.outgoingip.file: _address,
-    Controls.qmqpservers.file: _address,
-    Controls.smtproutes.file: _route,
-    Controls.virtualdomains.file: _virtual,
-    Controls.locals.file: _whole_domain,
-    Controls.rcpthosts.file: _domain,
-    Controls.morercpthosts.file: _domain,
-    Controls.percenthack.file: _whole_domain,
-    Controls.badmailfrom.file: _bad_sender,
-    Controls.defaultdelivery.file: _delivery,
-    Controls.queuedurability.file: _one_of(b"journal", b"together", b"each"),
-    Controls.logformat.file: _one_of(b"1.09", b"head"),
-    Controls.bounceformat.file: _one_of(b"qsbmf", b"dsn"),
-    Controls.dnsblat.file: _one_of(b"recipient", b"greeting", b"log"),
-    Controls.concurrencylocal.file: _between(0, MAX_CONCURRENT),
-    Controls.concurrencyremote.file: _between(0, MAX_CONCURRENT),
-    Controls.smtpworkers.file: _between(1, MAX_CONCURRENT),
-    Controls.remoteworkers.file: _between(1, MAX_CONCURRENT),
-    Controls.checkpwtools.file: _path,
+    HOST: _host,
+    GREETING: _greeting,
+    LISTENER: _listen,
+    NETWORK: _network,
+    ADDRESS: _address,
+    ROUTE: _route,
+    DOMAIN: _domain,
+    WHOLE_DOMAIN: _whole_domain,
+    VIRTUAL_DOMAIN: _virtual,
+    SENDER: _bad_sender,
+    PATH: _path,
+    INSTRUCTIONS: _delivery,
 }
-"""What the entries of a file have to be, beside what its kind says: of lists and maps each, of others the value."""
+"""The test of each kind of entry; a declaration names its kind (`Control.entries`)."""

@@ -5,8 +5,40 @@ Long because it is a table: one entry per file, in the order of its documentatio
 Source: control-files.md 2.2; qmail-control(5).
 """
 
-from eqmail_core.control.kinds import Count, DeliveryInstructions, Lines, Map, Opaque, Seconds, Size, Timeout
-from eqmail_core.control.setting import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START, ControlSet, HostName, Line, Text
+from eqmail_core.control.kinds import (
+    MAX_CONCURRENT,
+    Count,
+    DeliveryInstructions,
+    ForeignFile,
+    Opaque,
+    Seconds,
+    Size,
+    Timeout,
+)
+from eqmail_core.control.list_kinds import Lines, Map
+from eqmail_core.control.setting import (
+    ADDRESS,
+    ALL,
+    DOMAIN,
+    GREETING,
+    HOST,
+    INSTRUCTIONS,
+    LMTP,
+    PATH,
+    QMTPD,
+    REMOTE,
+    ROUTE,
+    SEND,
+    SENDER,
+    SMTPD,
+    START,
+    VIRTUAL_DOMAIN,
+    WHOLE_DOMAIN,
+    ControlSet,
+    HostName,
+    Line,
+    Text,
+)
 
 
 class ClassicSettings(ControlSet):
@@ -17,12 +49,14 @@ class ClassicSettings(ControlSet):
         "file that every installation must have.",
         default=None,
         used_by=ALL,
+        entries=HOST,
     )
     badmailfrom = Lines(
         "Envelope senders whose mail is refused at RCPT. An entry is a whole address, @HOST for every address at a "
         "host, or .SUFFIX for every host below a domain.",
         default=None,
         used_by=(SMTPD,),
+        entries=SENDER,
     )
     bouncefrom = Text("Local part of the From address of bounces.", default=b"MAILER-DAEMON", used_by=(SEND,))
     bouncehost = HostName(
@@ -32,11 +66,13 @@ class ClassicSettings(ControlSet):
         "How many local deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
         default=10,
         used_by=(SEND, START),
+        most=MAX_CONCURRENT,
     )
     concurrencyremote = Count(
         "How many remote deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
         default=20,
         used_by=(SEND,),
+        most=MAX_CONCURRENT,
     )
     databytes = Size(
         "Largest message accepted from the network, in bytes; 0 means no limit.",
@@ -49,6 +85,7 @@ class ClassicSettings(ControlSet):
         "a program. Start scripts pass it to qmail-start as its first argument.",
         default=None,
         used_by=(START,),
+        entries=INSTRUCTIONS,
     )
     doublebouncehost = HostName(
         "Host of the address that gets bounces of bounces.",
@@ -70,12 +107,14 @@ class ClassicSettings(ControlSet):
         default=None,
         falls_back_to_me=True,
         used_by=(REMOTE, LMTP),
+        entries=HOST,
     )
     localiphost = Line(
         "Name that replaces [IP] in envelope addresses when IP is one of this host's own addresses.",
         default=None,
         falls_back_to_me=True,
         used_by=(SMTPD,),
+        entries=HOST,
     )
     locals = Lines(
         "Domains whose mail is delivered on this host. Beats virtualdomains.",
@@ -83,28 +122,33 @@ class ClassicSettings(ControlSet):
         falls_back_to_me=True,
         used_by=(SEND, SMTPD, REMOTE),
         reload_on_hup=True,
+        entries=WHOLE_DOMAIN,
     )
     morercpthosts = Lines(
         "More domains for rcpthosts, for those who have thousands. Compiled by qmail-newmrh into morercpthosts.cdb, "
         "which is what is read; only whole domains match, and only where rcpthosts exists.",
         default=None,
         used_by=("qmail-newmrh",),
+        entries=DOMAIN,
     )
-    morercpthosts_cdb = Opaque(
+    morercpthosts_cdb = ForeignFile(
         "The compiled form of morercpthosts, made by qmail-newmrh.",
         file="morercpthosts.cdb",
         default=None,
         used_by=(SMTPD, QMTPD),
+        is_watched=True,
     )
     percenthack = Lines(
         "Domains at which an address user%host@DOMAIN stands for user@host.",
         default=None,
         used_by=(SEND, SMTPD, REMOTE),
+        entries=WHOLE_DOMAIN,
     )
     qmqpservers = Lines(
         "Addresses of the hosts that qmail-qmqpc hands its mail to, tried in this order.",
         default=None,
         used_by=("qmail-qmqpc",),
+        entries=ADDRESS,
     )
     queuelifetime = Seconds(
         "How long a message is tried before a temporary failure counts as permanent.",
@@ -116,6 +160,7 @@ class ClassicSettings(ControlSet):
         "Without this file the host relays for the whole world.",
         default=None,
         used_by=(SMTPD, QMTPD),
+        entries=DOMAIN,
     )
     smtpgreeting = Line(
         "Text of the SMTP greeting; its first word should be the name of this host. Without it and without me, the "
@@ -123,6 +168,7 @@ class ClassicSettings(ControlSet):
         default=None,
         falls_back_to_me=True,
         used_by=(SMTPD,),
+        entries=GREETING,
     )
     smtproutes = Map(
         "Where mail for a domain is to go: DOMAIN:RELAY, DOMAIN:RELAY:PORT, with user and password after a blank. "
@@ -132,6 +178,7 @@ class ClassicSettings(ControlSet):
         default=None,
         used_by=(REMOTE,),
         is_secret=True,
+        entries=ROUTE,
     )
     timeoutconnect = Timeout(
         "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
@@ -155,6 +202,7 @@ class ClassicSettings(ControlSet):
         default=None,
         used_by=(SEND, SMTPD, REMOTE),
         reload_on_hup=True,
+        entries=VIRTUAL_DOMAIN,
     )
     smtpplugins = Opaque(
         "Plugins of the SMTP server, in sections [connection], [helo], [mail], [rcpt], [data] and [auth].",
@@ -176,37 +224,45 @@ class ClassicSettings(ControlSet):
         "Paths of the checkpassword programs that qmail-pwrap tries, in this order.",
         default=None,
         used_by=("qmail-pwrap", SMTPD),
+        entries=PATH,
     )
-    clientca = Opaque(
+    clientca = ForeignFile(
         "Certificate authorities of clients, PEM. A client whose certificate one of them signed, and "
         "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, "
         "and one with a certificate of another authority cannot use TLS.",
         file="clientca.pem",
         default=None,
         used_by=(SMTPD,),
+        is_watched=True,
     )
-    clientcrl = Opaque(
-        "Revocation lists for client certificates, PEM.", file="clientcrl.pem", default=None, used_by=(SMTPD,)
+    clientcrl = ForeignFile(
+        "Revocation lists for client certificates, PEM.",
+        file="clientcrl.pem",
+        default=None,
+        used_by=(SMTPD,),
+        is_watched=True,
     )
-    servercert = Opaque(
+    servercert = ForeignFile(
         "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS; qmaild must be "
         "able to read it. A new file counts at once.",
         file="servercert.pem",
         default=None,
         used_by=(SMTPD,),
         is_secret=True,
+        is_watched=True,
     )
-    rsa2048 = Opaque(
+    rsa2048 = ForeignFile(
         "Ephemeral RSA key of C (e)qmail, PEM. Current TLS has no use for it.",
         file="rsa2048.pem",
         default=None,
         used_by=(),
     )
-    dh2048 = Opaque(
+    dh2048 = ForeignFile(
         "Parameters of the SMTP server for Diffie-Hellman key exchange with old clients, PEM.",
         file="dh2048.pem",
         default=None,
         used_by=(SMTPD,),
+        is_watched=True,
     )
     tlsclients = Lines(
         "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD,)
@@ -218,7 +274,7 @@ class ClassicSettings(ControlSet):
         env="TLSCIPHERS",
         used_by=(SMTPD,),
     )
-    clientcert = Opaque(
+    clientcert = ForeignFile(
         "Certificate and key that this host shows to remote servers, PEM.",
         file="clientcert.pem",
         default=None,
@@ -230,7 +286,7 @@ class ClassicSettings(ControlSet):
         default=None,
         used_by=(REMOTE,),
     )
-    servercert_cnf = Opaque(
+    servercert_cnf = ForeignFile(
         "Request settings for the self-signed server certificate.",
         file="servercert.cnf",
         default=None,

@@ -1,8 +1,18 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size, TimeMap, Timeout
+from eqmail_core.control.kinds import MAX_CONCURRENT, Count, Flag, Seconds, Size, Timeout, Word
+from eqmail_core.control.list_kinds import Lines, Map, PeriodMap, Periods, TimeMap
 from eqmail_core.control.remote_limits import RemoteLimits
-from eqmail_core.control.setting import LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
+from eqmail_core.control.setting import ADDRESS, LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
+
+JOURNAL, TOGETHER, EACH = b"journal", b"together", b"each"
+"""How accepted mail is made safe."""
+
+HEAD = b"head"
+"""The newer grammar of the log of qmail-send."""
+
+DSN = b"dsn"
+"""Bounces as RFC 3464 has them."""
 
 
 class DeliverySettings(ControlSet):
@@ -35,6 +45,8 @@ class DeliverySettings(ControlSet):
         default=1,
         used_by=(START,),
         since="eqmail 2",
+        least=1,
+        most=MAX_CONCURRENT,
     )
     outgoingip = Lines(
         "Addresses of this host that mail to other hosts leaves from: the first IPv4 address for servers with IPv4, "
@@ -42,6 +54,7 @@ class DeliverySettings(ControlSet):
         default=None,
         used_by=(REMOTE,),
         since="eqmail 2",
+        entries=ADDRESS,
     )
     remotelimits = RemoteLimits(
         "What mail to a domain is bound to, DOMAIN:concurrency=N messages=N rate=N/s, with * for all others: "
@@ -99,10 +112,11 @@ class DeliverySettings(ControlSet):
         used_by=(START,),
         since="eqmail 2",
     )
-    queuedurability = Text(
+    queuedurability = Word(
         "How accepted mail is made safe: journal (a group-committed journal, the default), together (qmail's files, "
         "flushed in groups) or each (qmail's files, flushed one by one as C does).",
-        default=b"journal",
+        words=(JOURNAL, TOGETHER, EACH),
+        default=JOURNAL,
         used_by=(QUEUE,),
         since="eqmail 2",
     )
@@ -132,8 +146,9 @@ class DeliverySettings(ControlSet):
         used_by=(QUEUE,),
         since="eqmail 2",
     )
-    logformat = Text(
+    logformat = Word(
         "Grammar of the log of qmail-send: 1.09 (as every qmail, the default) or head (as eQmail after 1.09).",
+        words=(b"1.09", HEAD),
         default=b"1.09",
         used_by=(SEND, START),
         since="eqmail 2",
@@ -162,8 +177,9 @@ class DeliverySettings(ControlSet):
         reload_on_hup=True,
         since="eqmail 2",
     )
-    bounceformat = Text(
+    bounceformat = Word(
         "How bounces are written: qsbmf (as every qmail, the default) or dsn (RFC 3464, a report that programs read).",
+        words=(b"qsbmf", DSN),
         default=b"qsbmf",
         used_by=(SEND,),
         since="eqmail 2",

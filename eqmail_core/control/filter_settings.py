@@ -4,7 +4,8 @@ Without them nothing is asked, and nothing is slower.
 """
 
 from eqmail_core.control.filter_entries import FilterList, Milters
-from eqmail_core.control.kinds import Flag, Lines, Word
+from eqmail_core.control.kinds import Flag, Word
+from eqmail_core.control.list_kinds import Lines
 from eqmail_core.control.setting import REMOTE, SMTPD, ControlSet, HostName, Line
 
 OFF, MARK, ENFORCE = b"off", b"mark", b"enforce"

@@ -66,9 +66,15 @@ class ControlSet:
 
 
 class Control(Generic[T]):
-    """One declared setting: file name, default, fallback, override, readers and its manual."""
+    """One declared setting: file name, default, fallback, override, readers and its manual.
+
+    `entries`: what a value, or each entry of a list or map, is; `control.checks` judges it.  `is_secret`: it may hold
+    passwords or keys.  `reload_on_hup`: qmail-send reads it at HUP.  `is_watched`: its readers notice a new file.
+    """
 
     kind = "text"
+    words: tuple[bytes, ...] = ()
+    """The values that it may have; empty where they are not a choice."""
 
     def __init__(
         self,
@@ -81,7 +87,9 @@ class Control(Generic[T]):
         used_by: tuple[str, ...] = (),
         reload_on_hup: bool = False,
         since: str = "",
+        entries: str = "",
         is_secret: bool = False,
+        is_watched: bool = False,
     ) -> None:
         self.manual = manual
         self.default = default
@@ -91,7 +99,9 @@ class Control(Generic[T]):
         self.used_by = used_by
         self.reload_on_hup = reload_on_hup
         self.since = since
+        self.entries = entries
         self.is_secret = is_secret
+        self.is_watched = is_watched
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -181,6 +191,7 @@ class HostName(Text):
         return value, remarks
 
 
+# Programs that read settings.
 SMTPD = "qmail-smtpd"
 QMTPD = "qmail-qmtpd"
 SEND = "qmail-send"
@@ -191,3 +202,8 @@ LMTP = "qmail-lmtp"
 QUEUE = "qmail-queue"
 START = "qmail-start"
 ALL = ("every program",)
+
+# What a value or an entry is; `control.checks` has the test of each.
+HOST, GREETING, LISTENER, NETWORK, ADDRESS = "host name", "greeting", "listener", "network", "address"
+DOMAIN, WHOLE_DOMAIN, VIRTUAL_DOMAIN, ROUTE = "domain", "whole domain", "virtual domain", "route"
+SENDER, PATH, INSTRUCTIONS = "sender", "path", "instructions"

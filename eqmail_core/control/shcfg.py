@@ -137,7 +137,7 @@ def _values(
         yield _line(ink, absent if content is None else b"present")
     elif content is None:
         yield _line(ink, *_default(control, controls))
-    elif control is Controls.smtproutes:
+    elif control.is_secret:
         yield from (_line(ink, route.split(b" ", 1)[0]) for route in non_empty_lines(content))
     elif control.kind in _LISTS or control.kind == "file":
         yield from (_line(ink, entry) for entry in non_empty_lines(content))

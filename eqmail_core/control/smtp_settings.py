@@ -1,7 +1,22 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import AS_C, Bound, Count, Flag, Lines, Opaque, Switch, Timeout, Word
-from eqmail_core.control.setting import QMTPD, REMOTE, SMTPD, START, ControlSet, Line
+from eqmail_core.control.kinds import (
+    AS_C,
+    MAX_CONCURRENT,
+    Bound,
+    Count,
+    Flag,
+    ForeignFile,
+    OptionalWord,
+    Switch,
+    Timeout,
+    Word,
+)
+from eqmail_core.control.list_kinds import Lines
+from eqmail_core.control.setting import LISTENER, NETWORK, QMTPD, REMOTE, SMTPD, START, ControlSet, Line
+
+RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
+"""Where a listed client is refused: each recipient, the greeting, or nowhere (logged)."""
 
 
 class SmtpSettings(ControlSet):
@@ -16,6 +31,7 @@ class SmtpSettings(ControlSet):
         default=None,
         used_by=(START,),
         since="eqmail 2",
+        entries=LISTENER,
     )
     smtphandover = Switch(
         "Whether qmail-smtpd, where tcpserver, xinetd, inetd or systemd start it for a client, hands the client over "
@@ -41,7 +57,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    authmethods = Word(
+    authmethods = OptionalWord(
         "Which methods of AUTH the SMTP server offers where a program checks passwords: an empty line means LOGIN and "
         "PLAIN, cram CRAM-MD5 alone, +cram these three, scram SCRAM-SHA-256 alone, - none; with ! before it no mail is "
         "taken without AUTH. Without the file these three are offered; by qmail-chkpw LOGIN and PLAIN alone if all "
@@ -49,7 +65,6 @@ class SmtpSettings(ControlSet):
         "keys; it offers it unasked if there are some and qmail-chkpw runs no program but true. Where TLSREQUIRED is 1 "
         "only CRAM-MD5 and SCRAM-SHA-256 are offered before TLS. SCRAM-SHA-256-PLUS is offered under TLS.",
         words=(b"", b"cram", b"+cram", b"scram", b"-", b"!", b"!cram", b"!+cram", b"!scram"),
-        default=None,
         env="SMTPAUTH",
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -60,8 +75,16 @@ class SmtpSettings(ControlSet):
         default=None,
         used_by=(SMTPD, REMOTE),
         since="eqmail 2",
+        entries=NETWORK,
     )
-    smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
+    smtpworkers = Count(
+        "Processes of the resident SMTP service.",
+        default=1,
+        used_by=(START,),
+        since="eqmail 2",
+        least=1,
+        most=MAX_CONCURRENT,
+    )
     smtplimits = Word(
         "Which limits the SMTP server has where a file of their own does not say: bounded, those of maxrcpt, "
         "smtpmaxcommands, smtpmaxerrors, smtpperaddress, smtpauthfailures and smtpidle; c, none of these, as C has "
@@ -104,10 +127,11 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    dnsblat = Line(
+    dnsblat = Word(
         "Where clients that are listed are sent away: recipient, with 554 at each RCPT; greeting, at once; log: "
         "nowhere, they are but noted in the log.",
-        default=b"recipient",
+        words=(RECIPIENT, GREETING, LOG),
+        default=RECIPIENT,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
@@ -222,13 +246,14 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    tcprules_cdb = Opaque(
+    tcprules_cdb = ForeignFile(
         "Rules for the clients of the resident SMTP service, compiled by tcprules: who is served, and with which "
         "variables; all that qmail-smtpd reads work, except SMTPS and TLSCIPHERS. A new file counts at once.",
         file="tcprules.cdb",
         default=None,
         used_by=(SMTPD, REMOTE),
         since="eqmail 2",
+        is_watched=True,
     )
     proxyfrom = Lines(
         "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or "
@@ -236,6 +261,7 @@ class SmtpSettings(ControlSet):
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",
+        entries=NETWORK,
     )
     smtplogformat = Word(
         "What the SMTP server logs: full, refused commands (refused, with the reply) and failed logins too, and who "

@@ -10,7 +10,7 @@ import os
 import time
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.setting import ControlError
+from eqmail_core.control.setting import REMOTE, ControlError
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.queue.return_paths import read_return_paths
 from eqmail_core.remote.before import is_idle
@@ -29,32 +29,6 @@ if TYPE_CHECKING:
 
 CHECK_EVERY_S = 1.0
 SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
-
-_READ = (
-    Controls.me,
-    Controls.locals,
-    Controls.relayclients,
-    Controls.helohost,
-    Controls.smtproutes,
-    Controls.timeoutconnect,
-    Controls.timeoutremote,
-    Controls.timeoutdns,
-    Controls.timeoutaddresses,
-    Controls.remotereuse,
-    Controls.beforemote,
-    Controls.clientcert,
-    Controls.tlsclientciphers,
-    Controls.tlsdestciphers,
-    Controls.tlsfallback,
-    Controls.remotelimits,
-    Controls.outgoingip,
-    Controls.srssecrets,
-    Controls.srsdomain,
-    Controls.batvsecrets,
-    Controls.virtualdomains,
-    Controls.percenthack,
-    Controls.envnoathost,
-)
 
 
 class RemoteSettings:
@@ -109,7 +83,8 @@ class SettingsSource:
         self._site = site
         self._environ = environ
         self._bfrmt = f"{site.bin}/qmail-bfrmt"
-        self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
+        read = [control for control in Controls.declared().values() if REMOTE in control.used_by]
+        self._files = [f"{site.control}/{control.file}" for control in (Controls.me, *read)] + [self._bfrmt]
         self._fingerprints: list[tuple[int, int, int] | None] = []
         self._looked = 0.0
         self._settings: RemoteSettings | TemporaryFailure = TemporaryFailure(NO_CONTROLS)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from eqmail_core.control.controls import Controls, reload_settings
+from eqmail_core.control.delivery_settings import DSN
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dsn.notification import BounceConfig
 from eqmail_core.mail.dates import date822
@@ -55,7 +56,7 @@ class SchedulerSettings:
                 controls.bouncefrom,
                 controls.bouncehost,
                 controls.doublebounceto + b"@" + controls.doublebouncehost,
-                controls.bounceformat == b"dsn",
+                controls.bounceformat == DSN,
                 controls.bouncemaxbytes,
                 controls.bouncemaxrecipients,
             )

@@ -5,7 +5,7 @@ Fails: never.
 
 from collections.abc import Mapping
 
-from eqmail_core.control.kinds import NO_END
+from eqmail_core.control.list_kinds import NO_END
 from eqmail_core.mail.domain_match import domain_keys
 
 

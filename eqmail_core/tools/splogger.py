@@ -7,6 +7,7 @@ import os
 import syslog
 import time
 
+from eqmail_core.control.delivery_settings import HEAD
 from eqmail_core.control.setting import ControlError
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.installation import read_controls, read_site
@@ -36,6 +37,6 @@ def _log(lines: SyslogLines, data: bytes) -> None:
 def _is_stamped(environ: dict[bytes, bytes]) -> bool:
     """Tell whether log lines get a time stamp: only with the log format of 1.09."""
     try:
-        return read_controls(read_site(environ), environ).logformat != b"head"
+        return read_controls(read_site(environ), environ).logformat != HEAD
     except (OSError, ValueError, ControlError):
         return True

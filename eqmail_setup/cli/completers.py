@@ -100,12 +100,25 @@ def _findings(site: Site) -> Iterator[tuple[str, str]]:
         yield from ((f"{group}.{name}", "") for name in names)
 
 
+def _setting_values(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The words that the setting named before may have."""
+    from eqmail_core.control.controls import Controls
+
+    name = context.params.get("name")
+    control = next((control for control in Controls.declared().values() if control.file == name), None)
+    if control is None:
+        return []
+    words = ["on", "off"] if control.kind == "flag" else [os.fsdecode(word) for word in control.words if word]
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
 _SETTING, _DOMAIN, _ALIAS, _MESSAGE = (_completer(values) for values in (_settings, _domains, _aliases, _messages))
 _USER, _LOGIN, _TRANSACTION, _FINDING = (_completer(values) for values in (_users, _logins, _transactions, _findings))
 
 COMPLETERS = {
     ("config", "name"): _SETTING,
     ("config", "names"): _SETTING,
+    ("config", "values"): _setting_values,
     ("domain", "domain"): _DOMAIN,
     ("dns", "domain"): _DOMAIN,
     ("dkim", "domain"): _DOMAIN,

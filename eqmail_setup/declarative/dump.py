@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from eqmail_core.auth.secrets_file import entries as secret_entries
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import Lines, Map
+from eqmail_core.control.list_kinds import Lines, Map
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.text.lines import non_empty_lines

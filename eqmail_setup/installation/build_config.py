@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
+from eqmail_core.control.kinds import MAX_CONCURRENT
 from eqmail_core.site.accounts import GROUPS, ROLES, USERS, Accounts
 from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
 from eqmail_core.site.site import DEFAULT_BREAK, Site
@@ -24,7 +25,6 @@ from eqmail_setup.installation.trust import doubt_about
 CONF_BUILD = "conf-build"
 # A conf-build file comes with a layout of its own, which counts where nothing is installed yet.
 _NEW_LAYOUT = "layout of a new installation"
-MAX_CONCURRENCY = 255
 
 
 class ConfFile(NamedTuple):
@@ -156,7 +156,7 @@ def resolve_build_config(home: str, options: BuildOptions, saved: Site | None) -
         ),
         break_char=_value_of(options, "break", _break_char, break_char, "one character, or empty for none"),
         split=_value_of(options, "split", _number(1, 9973), site.split, "a number from 1 to 9973, best a prime"),
-        spawn=_value_of(options, "spawn", _number(1, MAX_CONCURRENCY), site.spawn, "a number from 1 to 255"),
+        spawn=_value_of(options, "spawn", _number(1, MAX_CONCURRENT), site.spawn, "a number from 1 to 255"),
         patrn=_value_of(options, "patrn", _octal, site.patrn, "mode bits in octal, such as 002"),
         queue_database=_value_of(options, "queue", parse_queue, site.queue_database, QUEUE_FORM),
         single_user=_value_of(options, "single-user", lambda text: text == "yes", site.single_user, "yes or no"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.control.kinds import NO_END, render_time
+from eqmail_core.control.list_kinds import NO_END, render_time
 from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.format.attempts import Attempts, FailedAttempts
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.delivery_settings import DSN
 from eqmail_core.control.filter_settings import MARK
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
@@ -93,7 +94,7 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
     yield Controls.rcptcheck.file, b"*\n"
     yield Controls.enhancedstatus.file, b"1\n"
     yield Controls.chunking.file, b"1\n"
-    yield Controls.bounceformat.file, b"dsn\n"
+    yield Controls.bounceformat.file, DSN + b"\n"
     yield Controls.authcheck.file, MARK + b"\n"
     yield Controls.smtpcheckpw.file, f"{site.bin}/qmail-chkpw\n".encode()
     yield Controls.smtpauthfailures.file, b"10\n"

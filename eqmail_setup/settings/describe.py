@@ -9,19 +9,27 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.mail.routing import text
 from eqmail_setup.settings.reload import when_effective
-from eqmail_setup.settings.units import value_with_unit
+from eqmail_setup.settings.units import accepted_values, value_with_unit
 
 
 def describe(site: Site, control: Control[Any]) -> Iterator[str]:
     """What a setting means, what it is, who reads it and when a change is in force; a line each."""
     key = next(key for key, item in Controls.declared().items() if item is control)
     yield f"{control.file} ({control.kind}): {control.manual}"
+    if accepted := accepted_values(control):
+        yield f"accepts: {accepted}"
     yield f"value: {display_value(read_controls(site), key, control)}"
     yield f"file: {site.control}/{control.file}"
     yield f"read by: {', '.join(control.used_by) or 'no program'}"
     if control.env:
         yield f"overridden by: the environment variable {control.env}"
     yield f"in force: {when_effective(control)}"
+
+
+def searched_text(control: Control[Any]) -> str:
+    """Everything that a declaration says, in lower case, to be searched for words."""
+    facts = (control.file, control.manual, control.kind, control.entries, control.env, accepted_values(control))
+    return " ".join((*facts, *control.used_by)).lower()
 
 
 def display_value(values: Controls, key: str, control: Control[Any]) -> str:

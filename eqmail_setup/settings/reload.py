@@ -25,17 +25,20 @@ _WHEN_EFFECTIVE = {
     QUEUE: "the queue service reads it at its next start",
 }
 _AT_HUP = "qmail-send reads it at HUP"
+_WATCHED = "the SMTP server uses a new file at once"
 
 
 def when_effective(control: Control[Any]) -> str:
     """When a change of this setting is in force."""
-    said = [
-        _AT_HUP
-        if reader == SEND and control.reload_on_hup
-        else _WHEN_EFFECTIVE.get(reader, f"{reader} reads it when it runs")
-        for reader in control.used_by
-    ]
-    return "; ".join(said) or "no program reads it"
+    return "; ".join(_said_of(control, reader) for reader in control.used_by) or "no program reads it"
+
+
+def _said_of(control: Control[Any], reader: str) -> str:
+    if reader == SEND and control.reload_on_hup:
+        return _AT_HUP
+    if reader == SMTPD and control.is_watched:
+        return _WATCHED
+    return _WHEN_EFFECTIVE.get(reader, f"{reader} reads it when it runs")
 
 
 class RequiredAction(Enum):
@@ -46,15 +49,6 @@ class RequiredAction(Enum):
     RESTART = "restart"
 
 
-# Looked up for each client, or watched by the service that uses them.
-_WATCHED = {
-    Controls.servercert.file,
-    Controls.clientca.file,
-    Controls.clientcrl.file,
-    Controls.dh2048.file,
-    Controls.tcprules_cdb.file,
-    Controls.morercpthosts_cdb.file,
-}
 _READ_AT_START = {START, QUEUE, *ALL}
 
 
@@ -68,7 +62,7 @@ def _action_for(control: Control[Any]) -> RequiredAction:
     readers = set(control.used_by)
     if readers & _READ_AT_START or (SEND in readers and not control.reload_on_hup):
         return RequiredAction.RESTART
-    if control.file in _WATCHED:
+    if control.is_watched:
         return RequiredAction.NONE
     return RequiredAction.RELOAD if control.reload_on_hup or SMTPD in readers else RequiredAction.NONE
 

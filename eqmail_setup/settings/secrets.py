@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import Map, Opaque
+from eqmail_core.control.kinds import Opaque
+from eqmail_core.control.list_kinds import Map
 
 HIDDEN = "..."
 

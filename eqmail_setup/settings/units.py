@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from eqmail_core.control.kinds import Count
 from eqmail_core.control.setting import Control
 
 _SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -69,9 +70,18 @@ def file_text(control: Control[Any], value: str) -> str | None:
 
 
 def expected_text(control: Control[Any]) -> str:
-    """What a value of this kind looks like."""
+    """What a value of this setting looks like: its words or its range, else an example of its kind."""
     examples = {"flag": "on or off", "seconds": "a duration such as 300, 90m or 7d", "bytes": "a size such as 20M"}
-    return examples.get(control.kind, control.kind)
+    return accepted_values(control) or examples.get(control.kind, control.kind)
+
+
+def accepted_values(control: Control[Any]) -> str:
+    """The words or the range of a setting that has such; "" for any other."""
+    if control.words:
+        return ", ".join(word.decode() or "''" for word in control.words)
+    if isinstance(control, Count) and (control.least, control.most) != (Count.least, type(control).most):
+        return f"{control.least} to {control.most}"
+    return ""
 
 
 def value_with_unit(control: Control[Any], value: object) -> str:

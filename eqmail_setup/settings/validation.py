@@ -16,6 +16,7 @@ from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
 from eqmail_core.control.controls import Controls, controls_in
 from eqmail_core.control.folders import FOLDERS
+from eqmail_core.control.kinds import ForeignFile
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins, plugin_argv
@@ -32,6 +33,8 @@ from eqmail_setup.settings.cdb import database_bytes
 
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
+
+_FOREIGN = {control.file for control in Controls.declared().values() if isinstance(control, ForeignFile)}
 
 _JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
     "flag": "boolean",
@@ -192,7 +195,7 @@ def _check_across_files(site: Site) -> Iterator[SettingProblem]:
 def _plainly(path: str) -> bytes | None:
     """The text of a file without its line-end faults, so that each is reported once."""
     text = read_file(path)
-    return text if text is None or path.endswith((".pem", ".cdb")) else cleaned(text)
+    return text if text is None or os.path.basename(path) in _FOREIGN else cleaned(text)
 
 
 def _name_of_host(site: Site, controls: Controls) -> Iterator[SettingProblem]:

@@ -7,6 +7,8 @@ Every method returns one line with its newline. Untrusted text is made safe, so 
 Source: queue.md 3.12.
 """
 
+from eqmail_core.control.delivery_settings import HEAD
+
 _UNSAFE_109 = bytes(b if 33 <= b <= 126 and b != 37 else 47 if b == 10 else 95 for b in range(256))
 _UNSAFE_HEAD = bytes(b if 32 <= b <= 126 and b != 37 else 32 for b in range(256))
 
@@ -122,4 +124,4 @@ class HeadLogLines(LogLines):
 
 def log_lines(logformat: bytes) -> LogLines:
     """Return the grammar of a setting: `head`, or 1.09 for every other value."""
-    return HeadLogLines() if logformat == b"head" else LogLines()
+    return HeadLogLines() if logformat == HEAD else LogLines()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.delivery_settings import EACH, TOGETHER
 from eqmail_core.event_loop.worker_thread import WorkerThread
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format.journal_damage import describe_damage
@@ -20,8 +21,6 @@ from eqmail_core.queue.service.recovery import RecoveryResult, recover
 from eqmail_core.site.site import Site
 from eqmail_core.system.log import log_line
 from eqmail_core.system.repeated_lines import say_seldom
-
-EACH, TOGETHER = b"each", b"together"
 
 SERIALS_PER_S = 1 << 24
 """Serials begin at the clock times this, so that they stay unique even when the journal was removed."""

@@ -6,6 +6,7 @@ DNS errors never count against a client.
 Source: control files dnsbl, dnswl, dnsblat; RFC 5782.
 """
 
+from eqmail_core.control.smtp_settings import GREETING, LOG, RECIPIENT
 from eqmail_core.dns.dnsbl_zone import DnsblZone, parse_zone, reversed_address
 from eqmail_core.dns.query import A
 from eqmail_core.smtpd.policy.requests import QueryDns
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from eqmail_core.dns.query import DnsAnswer, DnsQuestion
     from eqmail_core.smtpd.policy.requests import PendingDecision
 
-RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
-"""Where a listed client is refused: each recipient, the greeting, or nowhere (logged)."""
-
 
 class DnsblConfig:
     """The block lists and allow lists; invalid lines are in `ignored`."""
@@ -32,7 +30,7 @@ class DnsblConfig:
         self.ignored: list[bytes] = []
         self._blocking = self._parsed(blocking)
         self._allowing = self._parsed(excusing)
-        self.at = at if at in (GREETING, LOG) else RECIPIENT
+        self.at = at
 
     def _parsed(self, lines: "Iterable[bytes]") -> list[DnsblZone]:
         zones = []

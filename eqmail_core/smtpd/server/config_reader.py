@@ -120,7 +120,7 @@ def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":
         return None
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
 
-    return DnsblConfig(controls.dnsbl, controls.dnswl or (), controls.dnsblat or b"")
+    return DnsblConfig(controls.dnsbl, controls.dnswl or (), controls.dnsblat)
 
 
 def _recipient_check(controls: Controls) -> "RecipientCheck | None":

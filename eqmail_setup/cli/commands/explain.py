@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from eqmail_core.control.kinds import render_time
+from eqmail_core.control.list_kinds import render_time
 from eqmail_core.outcome import DONE, PERMANENT
 from eqmail_core.remote.routes import SMTP_PORT
 from eqmail_core.scheduler.suspension import suspension_of

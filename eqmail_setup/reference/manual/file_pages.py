@@ -13,6 +13,8 @@ from eqmail_setup.installation.build_config import CONF_BUILD, CONF_FILES
 from eqmail_setup.installation.launchers import MODES, launchers
 from eqmail_setup.reference.declarations import default_of
 from eqmail_setup.reference.manual.roff import Page
+from eqmail_setup.settings.reload import when_effective
+from eqmail_setup.settings.units import accepted_values
 from eqmail_setup.templating import plain_texts
 
 
@@ -40,9 +42,10 @@ def _control() -> Page:
     page.heading("FILES")
     for control in Controls.declared().values():
         info = [f"Kind: {control.kind}.", f"Default: {default_of(control.default, control.falls_back_to_me)}."]
+        info += [f"Accepts: {accepted}."] if (accepted := accepted_values(control)) else []
         info += [f"Read by: {', '.join(control.used_by) or 'no program'}."]
         info += [f"Overridden by the environment variable `{control.env}`."] if control.env else []
-        info += ["Read again when qmail-send gets HUP."] if control.reload_on_hup else []
+        info += [f"In force: {when_effective(control)}."] if control.used_by else []
         info += [f"New in {control.since}: C (e)qmail ignores it."] if control.since else []
         page.item(control.file, "\n".join([control.manual, *info]))
     page.heading("FOLDERS")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import NO_END, parse_time, render_time
+from eqmail_core.control.list_kinds import NO_END, parse_time, render_time
 from eqmail_core.scheduler.destination_queues import DestinationQueues
 from eqmail_core.scheduler.suspension import suspension_of
 from tests.support.scheduler_harness import NOW, REMOTE, SchedulerHarness

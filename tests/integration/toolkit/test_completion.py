@@ -45,6 +45,8 @@ def test_values_are_completed(at_home: str) -> None:
     assert run(["--home", at_home, "user", "add", "ann"]) == 0
     assert completed(at_home, "config", "show", "datab") == ["databytes"]
     assert completed(at_home, "config", "unset", "me", "datab") == ["databytes"]
+    assert completed(at_home, "config", "set", "dnsblat", "g") == ["greeting"]
+    assert completed(at_home, "config", "set", "chunking", "o") == ["on", "off"]
     assert completed(at_home, "domain", "remove", "mail") == ["mail.example.org"]
     assert completed(at_home, "alias", "show", "sa") == ["sales"]
     assert completed(at_home, "user", "show", "a") == ["ann"]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import Bound, Count, PeriodMap, Periods, Seconds, Timeout
+from eqmail_core.control.kinds import Bound, Count, Seconds, Timeout
+from eqmail_core.control.list_kinds import PeriodMap, Periods
 from eqmail_core.tcpserver.options import parse_command_line
 from eqmail_core.text.lines import MAX_COUNT, MAX_PERIOD_S, MAX_WAIT_S
 

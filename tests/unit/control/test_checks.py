@@ -4,6 +4,8 @@ import pytest
 
 from eqmail_core.control.checks import CHECKS, troubles
 from eqmail_core.control.controls import Controls
+from eqmail_core.control.kinds import Count
+from eqmail_core.control.setting import Control
 
 BY_FILE = {control.file: control for control in Controls.declared().values()}
 
@@ -87,8 +89,24 @@ def test_no_remark_contains_a_password() -> None:
         assert "secret" not in "".join(output("smtproutes", text))
 
 
-def test_every_check_belongs_to_a_declared_file() -> None:
-    assert set(CHECKS) <= set(BY_FILE)
+def test_every_kind_of_entry_that_a_declaration_names_has_a_check() -> None:
+    assert set(CHECKS) == {control.entries for control in BY_FILE.values()} - {""}
+
+
+@pytest.mark.parametrize("control", [item for item in BY_FILE.values() if item.words], ids=lambda item: item.file)
+def test_a_choice_accepts_its_words_and_no_other(control: Control[object]) -> None:
+    for word in control.words:
+        assert output(control.file, word + b"\n") == []
+    assert control.parse(b"neither\n")[0] == control.default and output(control.file, b"neither\n")
+
+
+@pytest.mark.parametrize("file", ["smtpworkers", "remoteworkers", "concurrencylocal", "concurrencyremote"])
+def test_a_number_out_of_range_counts_as_the_nearest_end(file: str) -> None:
+    control = BY_FILE[file]
+    assert isinstance(control, Count)
+    value, remarks = control.parse(b"300\n")
+    assert value == control.most == 255 and remarks == [f"is not between {control.least} and 255 and counts as 255"]
+    assert control.parse(b"0\n")[0] == control.least
 
 
 def test_checking_a_long_map_takes_linear_time() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ALL, QUEUE, SEND, START
-from eqmail_setup.settings.reload import RequiredAction, required_action
+from eqmail_setup.settings.reload import RequiredAction, required_action, when_effective
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_what_is_read_at_the_start_needs_a_restart() -> None:
     for control in Controls.declared().values():
         if set(control.used_by) & {START, QUEUE, *ALL} or (SEND in control.used_by and not control.reload_on_hup):
             assert required_action([control.file]) is RequiredAction.RESTART
+
+
+def test_a_file_that_its_reader_watches_is_said_to_need_no_reload() -> None:
+    assert "uses a new file at once" in when_effective(Controls.servercert)
+    assert "at HUP" in when_effective(Controls.rcpthosts)

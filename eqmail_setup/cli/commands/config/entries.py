@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from eqmail_core.control.kinds import Lines, Map
+from eqmail_core.control.list_kinds import Lines, Map
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls

@@ -14,7 +14,7 @@ from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import Column, hint_words, print_json, print_note, print_table
 from eqmail_setup.errors import EqmailError, ExitCode
-from eqmail_setup.settings.describe import describe, display_value, json_value
+from eqmail_setup.settings.describe import describe, display_value, json_value, searched_text
 from eqmail_setup.settings.editor import declaration
 from eqmail_setup.transaction.plan import SEVERITY_WORDS
 
@@ -58,7 +58,7 @@ def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> 
 @json_option
 @click.pass_context
 def search(context: click.Context, words: tuple[str, ...], as_json: bool) -> int:
-    """Find settings whose name or description has all WORDS; exit 3 if there are none.
+    """Find settings whose name, description or readers have all WORDS; exit 3 if there are none.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def search(context: click.Context, words: tuple[str, ...], as_json: bool) -> int
     found = [
         (control.file, display_value(values, key, control), control.manual)
         for key, control in Controls.declared().items()
-        if all(word in f"{control.file} {control.manual}".lower() for word in wanted)
+        if all(word in searched_text(control) for word in wanted)
     ]
     if not found:
         raise EqmailError(f"no setting has {' '.join(words)}", hint=("eqmail", "config", "show"))

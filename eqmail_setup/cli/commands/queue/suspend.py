@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import NO_END, render_time
+from eqmail_core.control.list_kinds import NO_END, render_time
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.queue.admin.control import RETRY
 from eqmail_core.queue.admin.filter import parse_filter

@@ -161,9 +161,9 @@ class QmtpServer:
             view = view[os.write(1, view[:PIPE_BYTES]) :]
 
     def _wait(self, fd: int, what: int) -> None:
-        runner = select.poll()
-        runner.register(fd, what)
-        if not runner.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+        poller = select.poll()
+        poller.register(fd, what)
+        if not poller.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
             raise _TimedOut
 
     def _read(self) -> bytes:

@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.smtp.client import SmtpClient
-from eqmail_core.smtp.client_tls import ClientTls
-from eqmail_core.smtp.connect import acknowledge_now, dial_failure, start_dialing, unread
-from eqmail_core.smtp.exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
+from eqmail_core.smtp.client_transport import ClientTransport, received
+from eqmail_core.smtp.connect import dial_failure, start_dialing
+from eqmail_core.smtp.exchange import CONTENT, TRY_NEXT
 
-RECEIVE = 65536
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.smtp.client_transport import ReadPiece, Secure
 
 # Maximum number of pieces sent in one turn of the loop, so that one fast server does not starve the others.
 _BURST = 16
-
-ReadPiece = Callable[[], bytes]
-Secure = Callable[[], ClientTls | None]
 
 
 class ConnectionTimer:
@@ -36,7 +35,7 @@ class ConnectionTimer:
 
     def _look(self) -> None:
         now = self.loop.time()
-        for session in [it for it in self.sessions if it.deadline <= now]:
+        for session in [session for session in self.sessions if session.deadline <= now]:
             session.time_out()
         self._timer = self.loop.call_later(self._tick_s, self._look)
 
@@ -61,13 +60,11 @@ class ClientConnection:
         "_is_reading",
         "_is_writing",
         "_loop",
-        "_read",
-        "_runner",
-        "_secure",
+        "_result",
         "_sock",
         "_timeout_s",
         "_timer",
-        "_tls",
+        "_transport",
         "_unsent",
         "carried",
         "client",
@@ -76,13 +73,11 @@ class ClientConnection:
         "on_close",
     )
 
-    def __init__(self, watch: ConnectionTimer, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
-        self._timer = watch
-        self._secure = secure
-        self._tls: ClientTls | None = None
-        self._loop = watch.loop
-        self._runner: asyncio.Future[int] | None = None
-        self._read: ReadPiece = bytes
+    def __init__(self, timer: ConnectionTimer, ip: str, client: SmtpClient, secure: "Secure | None" = None) -> None:
+        self._timer = timer
+        self._transport = ClientTransport(client, secure=secure)
+        self._loop = timer.loop
+        self._result: asyncio.Future[int] | None = None
         self._unsent = b""
         self._is_dialing = False
         self._is_reading = False
@@ -106,25 +101,25 @@ class ClientConnection:
 
         Fails: TemporaryFailure where the required source address cannot be used.
         """
-        runner: asyncio.Future[int] = self._loop.create_future()
+        result: asyncio.Future[int] = self._loop.create_future()
         try:
             self._sock = start_dialing(self.ip, port, sources)
         except OSError as error:
-            runner.set_result(error.errno or errno.EIO)
-            return runner
-        self._runner = runner
+            result.set_result(error.errno or errno.EIO)
+            return result
+        self._result = result
         self._fd = self._sock.fileno()
         self._is_dialing = self._is_writing = True
         self.deadline = self._loop.time() + timeout_s
         self._timer.sessions.add(self)
         self._loop.add_writer(self._fd, self._dialed)
-        return runner
+        return result
 
     def send_message(
         self,
         sender: bytes,
         recipients: list[bytes],
-        read: ReadPiece,
+        read: "ReadPiece",
         timeout_s: float,
         dsn: DsnParameters | None = None,
     ) -> "asyncio.Future[int]":
@@ -133,9 +128,9 @@ class ClientConnection:
         `read` returns the message piece by piece, b"" at the end, and may raise OSError.  `timeout_s` limits the wait
         for each reply.  Afterwards the session is open only if its client `is_reusable`.
         """
-        runner: asyncio.Future[int] = self._loop.create_future()
-        self._runner = runner
-        self._read = read
+        result: asyncio.Future[int] = self._loop.create_future()
+        self._result = result
+        self._transport.read_piece = read
         self._timeout_s = timeout_s
         self._answers = -1
         # Not earlier: on an idle connection, a greeting would look like a server that disconnects.
@@ -145,11 +140,11 @@ class ClientConnection:
         self.client.begin(sender, recipients, dsn)
         self.carried += 1
         self._advance()
-        return runner
+        return result
 
     def time_out(self) -> None:
         """Handle the end of the deadline."""
-        if self._runner is None:
+        if self._result is None:
             self.close_when_idle()
         elif self._is_dialing:
             self._finish_dialing(errno.ETIMEDOUT)
@@ -159,9 +154,8 @@ class ClientConnection:
 
     def close_when_idle(self) -> None:
         """Close; an idle session sends QUIT first."""
-        if self._fd >= 0 and self._runner is None:
-            quitting = b"QUIT\r\n"
-            self._try_to_send(quitting if self._tls is None else self._tls.wrap(quitting))
+        if self._fd >= 0 and self._result is None:
+            self._try_to_send(self._transport.wrap(b"QUIT\r\n"))
         self.close()
 
     def close(self) -> None:
@@ -172,13 +166,12 @@ class ClientConnection:
             self._loop.remove_writer(self._fd)
         if self._is_reading:
             self._loop.remove_reader(self._fd)
-        if self._tls is not None:
-            farewell = self._tls.close_notify()
-            if not self._unsent:
-                self._try_to_send(farewell)
+        closing = self._transport.close_notify()
+        if closing and not self._unsent:
+            self._try_to_send(closing)
         self._fd = -1
         self._sock.close()
-        self._read = bytes
+        self._transport.read_piece = bytes
         self._timer.sessions.discard(self)
         if self.on_close is not None:
             self.on_close(self)
@@ -201,40 +194,26 @@ class ClientConnection:
         self._resolve(code)
 
     def _resolve(self, code: int) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None and not runner.done():
-            runner.set_result(code)
+        result, self._result = self._result, None
+        if result is not None and not result.done():
+            result.set_result(code)
 
     def _readable(self) -> None:
-        try:
-            data = self._sock.recv(RECEIVE)
-        except BlockingIOError:
+        data = received(self._sock)
+        if data is None:
             return
-        except OSError:
-            data = b""
-        if self._runner is None:
+        if self._result is None:
             # Input without a command: the server is closing the session.
             self.close()
             return
-        if data:
-            (self.client if self._tls is None else self._tls).receive(data)
-            if self.client.status == WAITING:
-                acknowledge_now(self._sock)
-        else:
-            self.client.lost()
+        self._transport.receive(self._sock, data)
         self._advance()
 
     def _advance(self) -> None:
         """Supply the machine and send its output, until it waits for the server."""
         client = self.client
         for _ in range(_BURST):
-            if client.status == CONTENT and not self._unsent:
-                self._supply()
-            if client.status == HANDSHAKE and self._tls is None and self._secure is not None:
-                self._tls = self._secure()
-            output = client.take_output()
-            if self._tls is not None:
-                output = self._tls.wrap(output)
+            output = self._transport.output(takes_content=not self._unsent)
             if output:
                 self._send(output)
             if client.status != CONTENT or self._unsent:
@@ -248,20 +227,12 @@ class ClientConnection:
             self.deadline = self._loop.time() + self._timeout_s
 
     def _advance_later(self) -> None:
-        if self._fd >= 0 and self._runner is not None:
+        if self._fd >= 0 and self._result is not None:
             self._advance()
-
-    def _supply(self) -> None:
-        try:
-            piece = self._read()
-        except OSError:
-            self.client.fail_reading()
-        else:
-            self.client.supply(piece)
 
     def _finish(self) -> None:
         """End the message: keep the connection if another message may follow, else close it."""
-        self._read = bytes
+        self._transport.read_piece = bytes
         if self._unsent or not self.client.is_reusable:
             self.close()
         self._resolve(0)
@@ -275,7 +246,7 @@ class ClientConnection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._hear_the_rest()
+            self._transport.fail_to_send(self._sock)
             return
         self.deadline = self._loop.time() + self._timeout_s
         if sent < len(output):
@@ -283,12 +254,6 @@ class ClientConnection:
             if not self._is_writing:
                 self._is_writing = True
                 self._loop.add_writer(self._fd, self._writable)
-
-    def _hear_the_rest(self) -> None:
-        """Process the replies received before sending failed; one such as 552 still counts."""
-        for data in unread(self._sock):
-            (self.client if self._tls is None else self._tls).receive(data)
-        self.client.lost()
 
     def _writable(self) -> None:
         unsent, self._unsent = self._unsent, b""

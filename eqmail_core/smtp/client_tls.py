@@ -44,13 +44,13 @@ class ClientTlsContexts:
         self._contexts: dict[Terms, tuple[Fingerprint, ssl.SSLContext]] = {}
         self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
-    def open(self, client: SmtpClient, host: bytes, dsn: TlsPolicy) -> "ClientTls | None":
+    def open(self, client: SmtpClient, host: bytes, policy: TlsPolicy) -> "ClientTls | None":
         """Begin TLS with `host` for a waiting machine.
 
         None if it failed and the machine was informed.
         """
         ciphers, said_by = self._ciphers_for(host)
-        config = (dsn.demanded_by, ciphers)
+        config = (policy.demanded_by, ciphers)
         try:
             context = self._context(config, said_by)
         except _TlsFileError as trouble:
@@ -64,7 +64,7 @@ class ClientTlsContexts:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = session
 
-        return ClientTls(client, context, host, dsn, known, remember)
+        return ClientTls(client, context, host, policy, known, remember)
 
     def _context(self, config: "Terms", said_by: str) -> ssl.SSLContext:
         """Return the TLS context for these settings.
@@ -117,13 +117,13 @@ class ClientTls:
         client: SmtpClient,
         context: ssl.SSLContext,
         host: bytes,
-        dsn: TlsPolicy,
+        policy: TlsPolicy,
         known: ssl.SSLSession | None,
         remember: "Callable[[ssl.SSLSession], None]",
     ) -> None:
         self._client = client
         self._host = host
-        self._policy = dsn
+        self._policy = policy
         self._remember = remember
         self._is_up = False
         self._incoming = ssl.MemoryBIO()

@@ -97,9 +97,9 @@ def dial(ip: str, port: int, timeout_s: float, sources: "Sequence[bytes]" = ()) 
     import select
 
     sock = start_dialing(ip, port, sources)
-    runner = select.poll()
-    runner.register(sock, select.POLLOUT)
-    code = dial_failure(sock) if runner.poll(timeout_s * 1000) else errno.ETIMEDOUT
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT)
+    code = dial_failure(sock) if poller.poll(timeout_s * 1000) else errno.ETIMEDOUT
     if code:
         sock.close()
         raise OSError(code, os.strerror(code))

@@ -115,10 +115,10 @@ def run_captured(act: "Callable[[], int]", limit_bytes: int, timeout_s: float) -
     os.close(writing)
     output = b""
     try:
-        runner = select.poll()
-        runner.register(reading, select.POLLIN)
+        poller = select.poll()
+        poller.register(reading, select.POLLIN)
         deadline = time.monotonic() + timeout_s
-        while runner.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        while poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
             piece = os.read(reading, _PIECE)
             if not piece:
                 break

@@ -58,15 +58,15 @@ class TimedStream:
 
     def speaks_within(self, seconds: float) -> bool:
         """Wait for input of the client without reading it; False at the time limit."""
-        runner = select.poll()
-        runner.register(self._reading, select.POLLIN)
-        return bool(runner.poll(seconds * 1000))
+        poller = select.poll()
+        poller.register(self._reading, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
 
     def close(self) -> None:
         """End the output; nothing more will be written."""
 
     def _wait(self, fd: int, what: int, timeout_ms: int) -> None:
-        runner = select.poll()
-        runner.register(fd, what)
-        if not runner.poll(timeout_ms):
+        poller = select.poll()
+        poller.register(fd, what)
+        if not poller.poll(timeout_ms):
             raise TimedOut

@@ -76,12 +76,12 @@ class TcpServer:
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
         gc.freeze()
         self._log_status()
-        runner = select.poll()
-        runner.register(waking, select.POLLIN)
-        runner.register(self._listener, select.POLLIN)
+        poller = select.poll()
+        poller.register(waking, select.POLLIN)
+        poller.register(self._listener, select.POLLIN)
         while True:
-            runner.modify(self._listener, select.POLLIN if self._children < self._options.limit else 0)
-            for fd, _ in runner.poll():
+            poller.modify(self._listener, select.POLLIN if self._children < self._options.limit else 0)
+            for fd, _ in poller.poll():
                 if fd == waking:
                     os.read(waking, 4096)
                     self._reap()

@@ -38,7 +38,7 @@ PER_MESSAGE = {
     "qreceipt": 33,
     "maildirmake": 16,
     "qmail_local": 46,
-    "qmail_lmtp": 43,
+    "qmail_lmtp": 45,
     "qmail_smtpd": 17,
     "tcp_env": 22,
     "qmail_qmtpd": 50,

@@ -35,7 +35,7 @@ mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/p
 tls/client_policy tls/session_info mail_auth/* tcpserver/rules tcpserver/options
 queue/routing queue/format/* queue/admin/filter queue/postgres/homes queue/postgres/stored_message scheduler/destination
 scheduler/destination_queues scheduler/retry_schedule scheduler/due_queue
-smtp/path smtp/data smtp/reply_reader smtp/client smtp/lmtp_client
+smtp/path smtp/data smtp/exchange smtp/reply_reader smtp/session_initiation smtp/client smtp/lmtp_client
 filters/verdict filters/transaction filters/message filters/milter/*
 smtpd/protocol/* smtpd/policy/* qmtp/protocol pop3/authorisation pop3/protocol pop3/message_encoder
 inject/header_rewriter inject/host_defaults inject/originator inject/sendmail_options

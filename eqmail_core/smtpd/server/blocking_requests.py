@@ -114,9 +114,9 @@ def _check_password(runner: BlockingRequestRunner, request: CheckPassword) -> in
 
 def _is_readable(fd: int, deadline: float) -> bool:
     """Wait for input until the deadline; False if there is none."""
-    runner = select.poll()
-    runner.register(fd, select.POLLIN)
-    return bool(runner.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _wait_for_exit(pid: int, deadline: float) -> int:

@@ -4,6 +4,9 @@ A transaction that is cut off while it waits for a standby is answered as a succ
 So any warning at a commit means that it is unknown.  A commit that waits for a standby that is away has no end, and no
 time-out of the server ends it: `expire`, called from another thread, cuts the connection.
 
+What was sent on a connection in doubt may still be on its way to the server, and be done later than what the next
+connection asks.  So the next one first ends the session of the former, and is used when that is gone.
+
 Fails: DatabaseAway, DatabaseError, CommitUnknown.
 Source: docs/adr/0018-queue-on-postgresql.md.
 """
@@ -24,8 +27,16 @@ Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 15
+SESSION_END_S = 5
+"""Longest wait for the end of a former session; then the database counts as away."""
+
 ANSWER_TIMEOUT_S = 20.0
 """Longest wait for the answer to a commit; then it is unknown."""
+
+_SESSION = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()"
+_END_SESSION = """
+select pg_terminate_backend(pid, %b) from pg_stat_activity where pid = %b and backend_start = %b
+"""
 
 _SETTINGS = (
     f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c idle_in_transaction_session_timeout=10s -c lock_timeout=10s"
@@ -41,6 +52,8 @@ class DatabaseConnection:
         self._name = name
         self._connection: psycopg.Connection[Row] | None = None
         self._warnings: list[str] = []
+        self._session: Row | None = None
+        self._doubtful: list[Row] = []
 
     def run(self, work: Callable[[Cursor], Result]) -> Result:
         """Run a transaction.  Each statement of `work` is one, unless it begins one.
@@ -55,7 +68,7 @@ class DatabaseConnection:
         except psycopg.Error as error:
             raise self._meaning(connection, error) from error
         if self._warnings:
-            self.close()
+            self._discard()
             raise CommitUnknown(self._warnings[0])
         return result
 
@@ -80,6 +93,13 @@ class DatabaseConnection:
         if connection is not None:
             connection.close()
 
+    def _discard(self) -> None:
+        """End a connection on which something may still be on its way."""
+        if self._session is not None:
+            self._doubtful.append(self._session)
+            self._session = None
+        self.close()
+
     def _open(self) -> psycopg.Connection[Row]:
         if self._connection is not None and not self._connection.closed:
             return self._connection
@@ -89,6 +109,8 @@ class DatabaseConnection:
             raise DatabaseAway(one_line(error)) from error
         try:
             require_version(connection)
+            session = connection.execute(_SESSION, binary=True).fetchone()
+            self._end_former(connection)
         except SchemaError as error:
             connection.close()
             raise DatabaseAway(str(error)) from error
@@ -96,8 +118,19 @@ class DatabaseConnection:
             connection.close()
             raise DatabaseAway(one_line(error)) from error
         connection.add_notice_handler(self._on_notice)
-        self._connection = connection
+        self._connection, self._session = connection, session
         return connection
+
+    def _end_former(self, connection: psycopg.Connection[Row]) -> None:
+        """End the sessions in doubt, if this server has them.  Fails: DatabaseAway for one that does not end."""
+        while self._doubtful:
+            ended = connection.execute(
+                _END_SESSION, (1000 * SESSION_END_S, *self._doubtful[-1]), binary=True
+            ).fetchone()
+            if ended is not None and not ended[0]:
+                connection.close()
+                raise DatabaseAway("an earlier session of this connection does not end")
+            self._doubtful.pop()
 
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
@@ -107,7 +140,7 @@ class DatabaseConnection:
         """Return what an error means: refused if the server said so on a connection that goes on, else unknown."""
         text = one_line(error)
         if error.sqlstate is None or connection.closed or self._warnings:
-            self.close()
+            self._discard()
             return CommitUnknown(text)
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self.close()

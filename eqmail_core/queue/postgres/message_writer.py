@@ -72,10 +72,10 @@ class MessageWriter:
         self._idle = idle
         self._report = report
         self._batchers: list[Batcher[_Write, int]] = [
-            Batcher(writer, clock.soon, partial(self._write, writer), self._written, GROUP) for writer in writers
+            Batcher(writer, clock.soon, partial(self._write, writer), partial(self._written, writer), GROUP)
+            for writer in writers
         ]
-        self._withdrawn: list[int] = []
-        self._is_withdrawing = self._is_sweeping = False
+        self._is_sweeping = False
 
     @property
     def is_idle(self) -> bool:
@@ -105,8 +105,7 @@ class MessageWriter:
         self._add(number)
 
     def begin(self) -> None:
-        """Remove what no message needs, because the database answers and the node has a lease."""
-        self._withdraw()
+        """Begin to remove what no message needs: the database answers, and the node has a lease."""
         if not self._is_sweeping:
             self._is_sweeping = True
             self._sweep()
@@ -127,9 +126,9 @@ class MessageWriter:
         writer.database.accept(new, [item for item in group if isinstance(item, int)])
         return epoch
 
-    def _written(self, group: list[_Write], epoch: int | None, error: OSError | None) -> None:
+    def _written(self, writer: DatabaseWorker, group: list[_Write], epoch: int | None, error: OSError | None) -> None:
         if epoch is None:
-            self._not_written(group, error)
+            self._not_written(writer, group, error)
             return
         for item in group:
             if isinstance(item, int):
@@ -142,16 +141,18 @@ class MessageWriter:
                 self._stored(message)
         self._idle()
 
-    def _not_written(self, group: list[_Write], error: OSError | None) -> None:
+    def _not_written(self, writer: DatabaseWorker, group: list[_Write], error: OSError | None) -> None:
         """Refuse new messages, which are withdrawn where they may be stored; write the removals again."""
+        unknown = []
         for item in group:
             if not isinstance(item, int):
                 if isinstance(error, CommitUnknown):
-                    self._withdrawn.append(item.message.number)
+                    unknown.append(item.message.number)
                 self._refuse(item, error)
             elif self._is_held(item):
                 self._clock.later(RETRY_S, partial(self._remove_again, item))
-        self._withdraw()
+        if unknown:
+            self._withdraw(writer, unknown)
         self._idle()
 
     def _remove_again(self, number: int) -> None:
@@ -165,20 +166,14 @@ class MessageWriter:
         remove(self._folder, message.number, self._report)
         submission.answer(q.WRITE_ERROR, message)
 
-    def _withdraw(self) -> None:
-        """Remove the messages whose commits were unknown, as soon as the database reports them."""
-        if self._is_withdrawing or not self._withdrawn:
-            return
-        self._is_withdrawing = True
-        numbers, self._withdrawn = self._withdrawn, []
+    def _withdraw(self, writer: DatabaseWorker, numbers: list[int]) -> None:
+        """Remove messages whose commit was unknown, on the connection that ends the session which sent them."""
 
         def withdrawn(result: object, error: OSError | None) -> None:
-            self._is_withdrawing = False
             if error is not None:
-                self._withdrawn += numbers
-                self._clock.later(RETRY_S, self._withdraw)
+                self._clock.later(RETRY_S, lambda: self._withdraw(writer, numbers))
 
-        self._bodies.run(lambda: self._bodies.database.withdraw(numbers), withdrawn)
+        writer.run(lambda: writer.database.withdraw(numbers), withdrawn)
 
     def _sweep(self) -> None:
         """Remove pieces of bodies whose messages were never stored, now and regularly."""

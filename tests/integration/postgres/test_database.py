@@ -1,5 +1,8 @@
 """The statements of a node: what is stored, claimed, given back, taken over, and never by two at once."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import psycopg
@@ -161,6 +164,26 @@ def test_a_withdrawn_message_is_gone_also_when_its_commit_comes_later(node: Node
             ann.withdraw([3])
         late.commit()
     ann.withdraw([3])
+    assert queue.execute("select count(*) from message") == [(0,)]
+
+
+def test_a_statement_that_arrives_late_does_nothing(node: Node, queue: Cluster) -> None:
+    """It was sent before the connection was cut, and the server reads it after the message was withdrawn."""
+    ann = node("ann")
+    pid = ann.connection.query("select pg_backend_pid()")[0][0]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        timer = threading.Timer(0.2, ann.connection.expire)
+        timer.start()
+        with pytest.raises(CommitUnknown):
+            ann.accept([message(1)], [])
+        with pytest.raises(DatabaseAway, match="does not end"):
+            ann.withdraw([1])
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    ann.withdraw([1])
+    assert queue.execute(f"select count(*) from pg_stat_activity where pid = {pid}") == [(0,)]
     assert queue.execute("select count(*) from message") == [(0,)]
 
 

@@ -44,10 +44,13 @@ WAYS = len(rot.DAMAGES)
 TIMES = "times"
 PARTS = {
     "cluster": Part(
-        "nodes with one queue in PostgreSQL, killed, stopped, and without their database",
-        lambda folder, words: cluster.run(folder, words.seed, words.seconds),
-        (("seconds", float, 120.0, "how long harm is done"),),
-        lambda words: cluster.DRAIN_S + 3 * words.seconds,
+        "nodes with one queue in PostgreSQL; nodes, links and databases killed, stopped, cut off, failed over",
+        lambda folder, words: cluster.run(folder, words.seed, words.minutes, words.rate),
+        (
+            ("minutes", float, 2.0, "how long harm is done"),
+            ("rate", float, 60.0, "messages a second that clients offer"),
+        ),
+        lambda words: cluster.DRAIN_S + 600 + 120 * words.minutes,
     ),
     "kill": Part(
         "kill services at random moments",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.reliability.installation import KEEP, Failed, Installation
+from tests.support.database import Cluster
 
 OVERDUE = 3
 """Exit code of a run that took too long."""
@@ -41,6 +42,8 @@ def _give_up(seconds: float, folder: Path) -> None:
                 print(describe(installation), file=sys.stderr, flush=True)
             with contextlib.suppress(Failed):
                 installation.kill_all()
+        for cluster in list(Cluster.all):
+            cluster.kill()
         if KEEP not in os.environ:
             shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -57,13 +57,25 @@ class Session(NamedTuple):
     started: int
 
 
+class NodePlace(NamedTuple):
+    """Where services run: the address of their listener, that of the sink, and what begins a command there."""
+
+    address: str = "127.0.0.1"
+    sink: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
+
+
+LOOPBACK = NodePlace()
+
+
 class Installation:
     """The services of `folder`/home; mail of the user is below `folder`/people."""
 
     all: ClassVar["WeakSet[Installation]"] = WeakSet()
     """Those of this process."""
 
-    def __init__(self, folder: Path, sink_port: int) -> None:
+    def __init__(self, folder: Path, sink_port: int, place: NodePlace = LOOPBACK) -> None:
+        self.place = place
         self.home = folder / "home"
         self.people = folder / "people" / USER
         self.port = free_port()
@@ -93,7 +105,7 @@ class Installation:
         )
         subprocess.run([self.home / "bin/qmail-newu"], check=True, timeout=COMMAND_S)
         controls = {
-            "smtproutes": f":127.0.0.1:{self.sink_port}",
+            "smtproutes": f":{self.place.sink}:{self.sink_port}",
             "doublebounceto": f"{USER}-double",
             "doublebouncehost": ME,
             "concurrencyremote": "20",
@@ -107,7 +119,8 @@ class Installation:
 
     def begin(self) -> None:
         """Start the parent, without waiting for its services."""
-        command = [str(self.home / "bin/qmail-start"), "--smtp", f"127.0.0.1:{self.port}", "./Maildir/"]
+        listener = f"{self.place.address}:{self.port}"
+        command = [*self.place.enter, str(self.home / "bin/qmail-start"), "--smtp", listener, "./Maildir/"]
         environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", MARK: self._mark} | self.environ
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -121,7 +134,7 @@ class Installation:
         deadline = time.monotonic() + within_s
         while self.is_up and time.monotonic() < deadline:
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+                with socket.create_connection((self.place.address, self.port), 5) as sock:
                     sock.settimeout(10)
                     if sock.recv(100).startswith(b"220"):
                         return True
@@ -329,10 +342,10 @@ def workspace() -> Iterator[Path]:
 
 
 @contextmanager
-def installed(folder: Path, sink_port: int, **controls: str) -> Iterator[Installation]:
+def installed(folder: Path, sink_port: int, place: NodePlace = LOOPBACK, **controls: str) -> Iterator[Installation]:
     """An installation in `folder`; at the end nothing of it runs any more."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    installation = Installation(folder, sink_port).make(**controls)
+    installation = Installation(folder, sink_port, place).make(**controls)
     try:
         yield installation
     finally:

@@ -25,6 +25,7 @@ END_S = 4 * PROGRAM_TIMEOUT_S
 """How long a message may take in all: each of its steps has a time-out."""
 
 REMOTE_DOMAINS = 5
+LOOPBACK = "127.0.0.1"
 
 # Local recipients, and how often one of them is taken; the rest goes to the sink.
 LOCAL = {
@@ -74,12 +75,15 @@ def choose_size(rng: random.Random) -> int:
 class Client(threading.Thread):
     """Submits messages in one way until stopped; `sent` grows."""
 
-    def __init__(self, home: Path, port: int, name: str, way: str, seed: int, pause_s: float = 0.04) -> None:
+    def __init__(
+        self, home: Path, port: int, name: str, way: str, seed: int, pause_s: float = 0.04, address: str = LOOPBACK
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self.sent: list[Sent] = []
         self.recipients: Callable[[str, random.Random], tuple[str, ...]] = choose_recipients
         self._home = home
         self._port = port
+        self._address = address
         self._submit = SEND_METHODS[way]
         self._rng = random.Random(f"{seed} {name}")
         self._pause_s = pause_s
@@ -108,7 +112,7 @@ class Client(threading.Thread):
         said_all = False
         try:
             if self._connection is None:
-                self._connection = smtplib.SMTP("127.0.0.1", self._port, "load.example.net", timeout=60)
+                self._connection = smtplib.SMTP(self._address, self._port, "load.example.net", timeout=60)
                 self._connection.ehlo()
             for code, _ in (self._connection.mail(SENDER), *map(self._connection.rcpt, recipients)):
                 if code != 250:
@@ -193,10 +197,11 @@ class Load:
         tag: str = "m",
         ways: tuple[str, ...] = ("kept", "kept", "each", "inject", "queue"),
         pause_s: float = 0.04,
+        address: str = LOOPBACK,
     ) -> None:
         """`tag` begins the identifiers, which must differ between the loads of one installation."""
         self.clients = [
-            Client(home, port, f"{tag}{number}{way}", way, seed, pause_s) for number, way in enumerate(ways)
+            Client(home, port, f"{tag}{number}{way}", way, seed, pause_s, address) for number, way in enumerate(ways)
         ]
 
     @property

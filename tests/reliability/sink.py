@@ -27,13 +27,17 @@ TROUBLE: dict[str, dict[str | bytes, int]] = {
 
 
 class Delivery(NamedTuple):
-    """What happened to one recipient's message here, when (time.monotonic), and which message it was."""
+    """What happened to one recipient's message here, when (time.monotonic), and which message it was.
+
+    `client`: the address that it came from.
+    """
 
     time: float
     verdict: str
     address: str
     identifier: str
     whole: bool
+    client: str = ""
 
 
 class _HangUp(Exception):
@@ -43,8 +47,9 @@ class _HangUp(Exception):
 class Sink:
     """The server, in a thread of its own, as a context; `mode` may be changed at any time."""
 
-    def __init__(self, port: int, seed: int, mode: str = MIXED) -> None:
+    def __init__(self, port: int, seed: int, mode: str = MIXED, address: str = "127.0.0.1") -> None:
         self.port = port
+        self._address = address
         self.mode = mode
         self.deliveries: list[Delivery] = []
         self._rng = random.Random(f"{seed} sink")
@@ -65,7 +70,7 @@ class Sink:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(
-            asyncio.start_server(self._client, "127.0.0.1", self.port, backlog=200, limit=1 << 20)
+            asyncio.start_server(self._client, self._address, self.port, backlog=200, limit=1 << 20)
         )
         self._ready.set()
         self._loop.run_forever()
@@ -106,6 +111,7 @@ class Sink:
             writer.write(text + b"\r\n")
             await writer.drain()
 
+        client: str = writer.get_extra_info("peername")[0]
         if refusal := await self._trouble("connect"):
             return await say(refusal)
         await say(b"220 sink ESMTP")
@@ -126,13 +132,13 @@ class Sink:
                     if refusal is None:
                         addresses.append(address)
                     elif refusal.startswith(b"5"):
-                        self._note(BOUNCED, address, "", True)
+                        self._note(BOUNCED, address, "", True, client)
                     await say(refusal or b"250 ok")
                 case b"DATA" if addresses:
                     await self._trouble("data")
                     await say(b"354 go on")
                     await self._trouble("body")
-                    await say(await self._message(addresses, await self._body(reader)))
+                    await say(await self._message(addresses, await self._body(reader), client))
                 case b"DATA":
                     await say(b"503 no recipients")
                 case b"RSET":
@@ -150,7 +156,7 @@ class Sink:
             lines.append(text.removeprefix(b"."))
         return b"".join(lines).replace(b"\r\n", b"\n")
 
-    async def _message(self, addresses: list[str], body: bytes) -> bytes:
+    async def _message(self, addresses: list[str], body: bytes, client: str) -> bytes:
         """Take note of a message; the answer to its final dot."""
         seen = look_at(body)
         identifier, whole = seen or ("", False)
@@ -162,13 +168,13 @@ class Sink:
         if refusal:
             verdict = DEFERRED if refusal.startswith(b"4") else BOUNCED
         for address in addresses:
-            self._note(verdict, address, identifier, whole)
+            self._note(verdict, address, identifier, whole, client)
         if verdict == BROKEN_OFF:
             raise _HangUp
         return refusal or b"250 ok"
 
-    def _note(self, verdict: str, address: str, identifier: str, whole: bool) -> None:
-        self.deliveries.append(Delivery(time.monotonic(), verdict, address, identifier, whole))
+    def _note(self, verdict: str, address: str, identifier: str, whole: bool, client: str) -> None:
+        self.deliveries.append(Delivery(time.monotonic(), verdict, address, identifier, whole, client))
 
 
 def meant_for(address: str) -> str:

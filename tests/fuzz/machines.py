@@ -19,7 +19,7 @@ from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, 
 from eqmail_core.smtp.data import BareNewline, DotStuffer, DotUnstuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
-from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyPiece, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_over
 from eqmail_core.smtpd.protocol.session import ServerProtocol
@@ -90,11 +90,11 @@ def _converse(pieces: Pieces) -> object:
     for piece in pieces:
         server.receive(piece)
         while (event := _next_of_any_turn(server)) is not None:
-            if isinstance(event, BodyKind):
+            if isinstance(event, BodyPiece):
                 text += event.text
             if event is BROKEN:
                 text = b""
-            elif not isinstance(event, BodyKind) or event.is_last:
+            elif not isinstance(event, BodyPiece) or event.is_last:
                 known = [repr(getattr(event, name)) for name in ("address", "name", "extended") if hasattr(event, name)]
                 output.append(
                     (

@@ -45,7 +45,7 @@ class MessageChecks:
     @property
     def is_refused(self) -> bool:
         """Whether the message must be refused."""
-        return self.is_looping or self.is_too_big
+        return self.hops >= MAX_HOPS or 0 < self._databytes < self.size
 
     def _count_hops(self, text: bytes) -> None:
         end = text.find(b"\n\n")

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from eqmail_core.auth.credentials import Credentials
     from eqmail_core.smtpd.policy.authority import ClientAuthority, ClientState
     from eqmail_core.smtpd.policy.config import PolicyConfig
     from eqmail_core.smtpd.policy.dnsbl import DnsblCheck
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
     from eqmail_core.tls.session_info import TlsSessionInfo
 
+    Note = Callable[["SmtpPolicy", Any], None]
+    Examination = Callable[["SmtpPolicy"], tuple[int, bool]]
     OwnDecision = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]
 
     class Policy(Protocol):
@@ -122,20 +123,25 @@ class SmtpPolicy:
             self._first = (self._client.state(), self._plugins.plugins)
         if event.restarts:
             self.reset()
-        if isinstance(event, AuthEvent):
-            return self._authenticate(event.credentials)
-        if isinstance(event, AuthLookup):
-            return look_up_keys(event.user)
-        section, note, verdict = _DECISIONS[type(event)]
+        row = _DECISIONS.get(type(event))
+        if row is None:
+            return self._decide_login(event)
+        section, note, examine, verdict = row
         if note is not None:
             try:
                 note(self, event)
             except TemporaryFailure:
                 return _NO_CONTROLS
-        pause_s = self._pause_before(event)
-        if pause_s or self._plugins.applies_to(section) or self._is_examined(event):
+        pause_s, is_examined = (0, False) if examine is None else examine(self)
+        if pause_s or is_examined or (self._plugins.plugins is not None and self._plugins.applies_to(section)):
             return self._with_plugins(event, section, verdict, pause_s)
         return verdict(self, event, _NOTHING_VERDICT)
+
+    def _decide_login(self, event: SmtpEvent) -> "PendingDecision":
+        if isinstance(event, AuthEvent):
+            return authenticate(event.credentials, self._plugins, self._client)
+        assert isinstance(event, AuthLookup)
+        return look_up_keys(event.user)
 
     def _with_plugins(
         self, event: SmtpEvent, section: bytes, verdict: "OwnDecision", pause_s: int
@@ -158,24 +164,16 @@ class SmtpPolicy:
             own = yield from self._examine(event, own, plugin_verdict)
         return Decision(own.accepted, plugin_verdict.lines + own.lines, own.address, own.header, own.close, own.note)
 
-    def _pause_before(self, event: SmtpEvent) -> int:
-        """Return the delay before the reply, in seconds."""
-        if event is CONNECTED:
-            return self._client.greeting_delay_s
-        if isinstance(event, Recipient):
-            return self._client.recipient_delay_s(self._all_recipients)
-        return 0
-
-    def _authenticate(self, credentials: "Credentials") -> "PendingDecision":
-        return (yield from authenticate(credentials, self._plugins, self._client))
-
     # --- remote checks of clients and recipients
 
-    def _is_examined(self, event: SmtpEvent) -> bool:
-        """Whether DNS lists and the recipient lookup apply to this event."""
-        if event is CONNECTED:
-            return self._dnsbl is not None
-        return isinstance(event, Recipient) and (self._dnsbl or self._config.recipient_check) is not None
+    def _checks_of_client(self) -> tuple[int, bool]:
+        """Return the delay before the greeting in seconds, and whether DNS lists apply to the client."""
+        return self._client.greeting_delay_s, self._dnsbl is not None
+
+    def _checks_of_recipient(self) -> tuple[int, bool]:
+        """Return the delay before the reply in seconds, and whether DNS lists or the recipient lookup apply."""
+        is_examined = (self._dnsbl or self._config.recipient_check) is not None
+        return self._client.recipient_delay_s(self._all_recipients), is_examined
 
     def _decide_connect(self, pause_s: int) -> "PendingDecision":
         """Start the DNS queries, wait for early talkers, and admit or refuse the client."""
@@ -273,10 +271,16 @@ class SmtpPolicy:
         return Decision(True, [], header=self._client.received(self._date()) + added)
 
 
-_DECISIONS: "dict[type[SmtpEvent], tuple[bytes, Callable[[SmtpPolicy, Any], None] | None, OwnDecision]]" = {
-    Connected: (sections.CONNECTION, None, SmtpPolicy._connected),
-    Hello: (sections.HELO, SmtpPolicy._note_hello, SmtpPolicy._hello),
-    Mail: (sections.MAIL, None, SmtpPolicy._mail),
-    Recipient: (sections.RECIPIENT, SmtpPolicy._note_recipient, SmtpPolicy._recipient),
-    Data: (sections.DATA, None, SmtpPolicy._data),
+_DECISIONS: "dict[type[SmtpEvent], tuple[bytes, Note | None, Examination | None, OwnDecision]]" = {
+    Connected: (sections.CONNECTION, None, SmtpPolicy._checks_of_client, SmtpPolicy._connected),
+    Hello: (sections.HELO, SmtpPolicy._note_hello, None, SmtpPolicy._hello),
+    Mail: (sections.MAIL, None, None, SmtpPolicy._mail),
+    Recipient: (
+        sections.RECIPIENT,
+        SmtpPolicy._note_recipient,
+        SmtpPolicy._checks_of_recipient,
+        SmtpPolicy._recipient,
+    ),
+    Data: (sections.DATA, None, None, SmtpPolicy._data),
 }
+"""The section of plugins, what is noted before them, the checks elsewhere, and the own decision on each event."""

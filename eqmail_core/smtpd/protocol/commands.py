@@ -11,7 +11,7 @@ from eqmail_core.smtpd.protocol.events import (
     RESET,
     AuthEvent,
     AuthLookup,
-    BodyKind,
+    BodyPiece,
     Connected,
     Data,
     Decision,
@@ -52,9 +52,9 @@ class SmtpCommands(SecurityCommands):
 
         This is the only way a transaction ends without a message: RSET, HELO, EHLO, MAIL, TLS.
         """
-        was_there = self._message.is_in_chunks or self.in_transaction
+        was_there = self.in_transaction or self._message.chunks is not None
         self.in_transaction = False
-        self._message.drop_chunks()
+        self._message.chunks = None
         self.sender = None
         self.recipients: list[bytes] = []
         self.dsn: DsnParameters | None = None
@@ -71,7 +71,7 @@ class SmtpCommands(SecurityCommands):
             return self._reply(reply.SYNTAX)
         if act is None:
             return self._reply(reply.UNRECOGNISED)
-        if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
+        if self._message.chunks is not None and act not in _BETWEEN_CHUNKS:
             return self._reply(reply.CHUNK_EXPECTED)
         if act is not SmtpCommands._rcpt:
             self._commands += 1
@@ -127,7 +127,7 @@ class SmtpCommands(SecurityCommands):
             self.close(reply.BAD_CHUNK)
             return None
         self._message.announce(int(words[0]), len(words) > 1)
-        return None if self._message.is_in_chunks else self._data(b"")
+        return self._data(b"") if self._message.chunks is None else None
 
     def _rset(self, argument: bytes) -> SmtpEvent:
         self._reset()
@@ -233,7 +233,7 @@ _CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[SmtpCommands, Any, Any], 
     Mail: SmtpCommands._open_transaction,
     Recipient: SmtpCommands._add_recipient,
     Data: SmtpCommands._begin_body,
-    BodyKind: SmtpCommands._end_body,
+    BodyPiece: SmtpCommands._end_body,
     StartTls: SmtpCommands._begin_tls,
     AuthEvent: SmtpCommands._authenticated,
     AuthLookup: SmtpCommands._keys_found,

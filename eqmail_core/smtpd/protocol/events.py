@@ -77,7 +77,7 @@ class Data(SmtpEvent):
     __slots__ = ()
 
 
-class BodyKind(SmtpEvent):
+class BodyPiece(SmtpEvent):
     """A piece of the message: LF-terminated lines, cut anywhere; the last one needs a decision.
 
     `ends_chunk`: the client waits for a reply to this piece, and another one follows.

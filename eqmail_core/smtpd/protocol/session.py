@@ -11,7 +11,7 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.commands import SmtpCommands
-from eqmail_core.smtpd.protocol.events import BROKEN, CONNECTED, AuthEvent, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.events import BROKEN, CONNECTED, AuthEvent, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.session_streams import TURN
 
 
@@ -36,28 +36,28 @@ class ServerProtocol(SmtpCommands):
 
     def begin_turn(self) -> None:
         """Allow another turn for input already received."""
-        self._turn_left = TURN
+        self.turn_left = TURN
 
     @property
     def has_more(self) -> bool:
         """Whether the turn is over and input remains for the next one."""
-        if self._turn_left or self.awaited is not None or self.closed:
+        if self.turn_left or self.awaited is not None or self.closed:
             return False
         return self.unread > 0 or self._message.wants(0)
 
     def next_event(self) -> SmtpEvent | None:
         """Return the next event; None while more bytes, an answer or another turn are needed."""
-        while self._turn_left and self.awaited is None and not self.closed:
+        while self.turn_left and self.awaited is None and not self.closed:
             unread = len(self._buffer) - self._position
             if self._message.wants(unread):
-                self._turn_left -= 1
+                self.turn_left -= 1
                 event = self._next_of_message()
                 if event is not None:
                     return event
                 continue
             if not unread:
                 break
-            self._turn_left -= 1
+            self.turn_left -= 1
             line = self._next_line()
             if line is None:
                 break
@@ -71,9 +71,10 @@ class ServerProtocol(SmtpCommands):
     def answer(self, verdict: Decision) -> None:
         """Apply the decision on the awaited event."""
         event, self.awaited = self.awaited, None
-        self._flush_reply(*verdict.lines)
-        if verdict.lines and not verdict.note and type(event) is not BodyKind:
-            self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, AuthEvent) else None)
+        if verdict.lines:
+            self._flush_reply(*verdict.lines)
+            if not (verdict.accepted or verdict.note):
+                self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, AuthEvent) else None)
         if verdict.close:
             self.closed = True
             self.closing_reply = verdict.lines[-1] if verdict.lines else b""

@@ -26,6 +26,7 @@ class SessionStreams:
 
     `closed`: nothing follows the output; `closing_reply`: the line with which the server ended the session; `refusals`:
     since `take_refusals`, except wrong order.  `sender`, `last_address`: the current ones, for refusals.
+    `turn_left`: lines and chunks that may still be processed in this turn.
     Bounded: input is kept only up to one line beyond what `receive` was given.
     """
 
@@ -37,19 +38,19 @@ class SessionStreams:
         "_out",
         "_position",
         "_rules",
-        "_turn_left",
         "closed",
         "closing_reply",
         "last_address",
         "refusals",
         "sender",
+        "turn_left",
     )
 
     def __init__(self, rules: "ServerOptions") -> None:
         self._rules = rules
         self._buffer = b""
         self._position = 0
-        self._turn_left = TURN
+        self.turn_left = TURN
         self._errors = 0
         self._is_skipping = False
         self._names_sender = False
@@ -74,7 +75,7 @@ class SessionStreams:
         else:
             self._buffer = data
         self._position = 0
-        self._turn_left = TURN
+        self.turn_left = TURN
 
     def _next_line(self) -> bytes | None:
         """Return the next line without its end."""

@@ -25,7 +25,7 @@ from eqmail_core.smtpd.policy.outcome import (
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyPiece, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.proxy_header import ProxyEndpoints
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner
@@ -178,6 +178,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         """Continue after the client has read its replies."""
         self._release(_BY_CLIENT)
         if not self._holds & _BY_TURN and self._core.awaited is None:
+            self._core.begin_turn()
             self._run()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -231,9 +232,8 @@ class AsyncSmtpSession(asyncio.Protocol):
     def _run(self) -> None:
         """Process received input, within the limit of one turn, while the client reads its replies."""
         core = self._core
-        core.begin_turn()
         while not self._holds & _BY_CLIENT and (event := core.next_event()) is not None:
-            if type(event) is BodyKind:
+            if type(event) is BodyPiece:
                 self._take(event)
             elif event is STARTTLS:
                 self._start_tls()
@@ -253,13 +253,14 @@ class AsyncSmtpSession(asyncio.Protocol):
                 self._fail(READ_FAILED)
                 core.closed = True
         self._flush()
-        if core.has_more:
+        if not core.turn_left and core.has_more:
             self._hold(_BY_TURN)
             self._context.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         """Continue after the other sessions had their turn."""
         if not self._transport.is_closing():
+            self._core.begin_turn()
             self._run()
         if not self._core.has_more:
             self._release(_BY_TURN)
@@ -351,6 +352,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._log.note(verdict.note)
 
     def _resume(self) -> None:
+        self._core.begin_turn()
         self._run()
         if self._holds & _BY_VERDICT and self._core.awaited is None:
             self._release(_BY_VERDICT)
@@ -372,7 +374,7 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     # --- the message
 
-    def _take(self, body: BodyKind) -> None:
+    def _take(self, body: BodyPiece) -> None:
         if self._message.take(body.text, self._queued, self._queue_ready):
             self._release(_BY_QUEUE)
         else:

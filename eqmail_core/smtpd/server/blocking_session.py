@@ -15,7 +15,7 @@ from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, FINAL_REPLIES, READ_F
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyPiece, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.blocking_receiver import BlockingReceiver
 from eqmail_core.smtpd.server.blocking_requests import BlockingRequestRunner
@@ -140,7 +140,7 @@ class BlockingSmtpSession:
         return self._idle_since + self._idle_s if self._idle_s else None
 
     def _handle(self, event: SmtpEvent) -> None:
-        if isinstance(event, BodyKind):
+        if isinstance(event, BodyPiece):
             self._take(event)
             self._idle_since = time.monotonic()
         elif event is RESET:
@@ -189,7 +189,7 @@ class BlockingSmtpSession:
     def _flush(self) -> None:
         self._stream.write(self._core.take_output())
 
-    def _take(self, body: BodyKind) -> None:
+    def _take(self, body: BodyPiece) -> None:
         self._message.take(body.text)
         if body.is_last:
             core = self._core

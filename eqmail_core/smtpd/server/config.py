@@ -155,11 +155,10 @@ def session_config(
     """
     config = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
     environ = _client_environ(settings, peer, local)
-    refusal = _apply_rule(settings, environ)
+    refusal, has_rule = _apply_rule(settings, environ)
     if needs_login:
         environ[SUBMISSION_PORT] = environ[b"TCPLOCALPORT"]
-    is_changed = any(environ.get(name) != settings.environ.get(name) for name in POLICY_VARIABLES)
-    if is_changed and settings.policy_for is not None:
+    if (has_rule or needs_login) and settings.policy_for is not None and _changes_policy(settings, environ):
         try:
             config = settings.policy_for(local[1], environ, settings.checker)
         except (ControlError, OSError):
@@ -205,18 +204,22 @@ def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[
     return environ
 
 
-def _apply_rule(settings: ServerConfig, environ: dict[bytes, bytes]) -> bytes | None:
-    """Apply the variables of a client's rule.
+def _changes_policy(settings: ServerConfig, environ: dict[bytes, bytes]) -> bool:
+    return any(environ.get(name) != settings.environ.get(name) for name in POLICY_VARIABLES)
 
-    The result is as in `SessionConfig.refusal`, b"": accepted.
+
+def _apply_rule(settings: ServerConfig, environ: dict[bytes, bytes]) -> tuple[bytes | None, bool]:
+    """Apply the variables of a client's rule; return the refusal, and whether there were any.
+
+    The refusal is as in `SessionConfig.refusal`, b"": accepted.
     """
     try:
         rule = settings.rule_for(environ[b"TCPREMOTEIP"])
     except OSError:
-        return reply.NO_CONTROLS
+        return reply.NO_CONTROLS, False
     if rule is None:
-        return b""
+        return b"", False
     if rule.denies:
-        return None
+        return None, False
     environ.update(rule.variables)
-    return b""
+    return b"", bool(rule.variables)

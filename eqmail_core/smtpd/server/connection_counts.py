@@ -154,16 +154,19 @@ def _value(counters: "memoryview[int]", row: int, key: int) -> int:
 def _set(counters: "memoryview[int]", row: int, key: int, value: int) -> None:
     """Set the value of an entry; a new one takes a free place, or that of the oldest failures."""
     places = range(row, row + 2 * _PLACES, 2)
-    at = next((at for at in places if counters[at] == key), -1)
-    if at < 0 and value:
-        at = next((at for at in places if not counters[at + 1]), -1)
-        if at < 0 and row >= _FAILURES:
-            at = min(places, key=lambda place: counters[place + 1] & _SECONDS)
-        if at >= 0:
-            # The value is cleared first, so that no reader sees that of another address.
-            counters[at + 1] = 0
-            counters[at] = key
+    for at in places:
+        if counters[at] == key:
+            counters[at + 1] = value
+            return
+    if not value:
+        return
+    at = next((at for at in places if not counters[at + 1]), -1)
+    if at < 0 and row >= _FAILURES:
+        at = min(places, key=lambda place: counters[place + 1] & _SECONDS)
     if at >= 0:
+        # The value is cleared first, so that no reader sees that of another address.
+        counters[at + 1] = 0
+        counters[at] = key
         counters[at + 1] = value
 
 

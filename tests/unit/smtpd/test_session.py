@@ -10,7 +10,7 @@ from eqmail_core.smtpd.protocol.events import (
     BROKEN,
     STARTTLS,
     AuthEvent,
-    BodyKind,
+    BodyPiece,
     Data,
     Decision,
     Hello,
@@ -46,7 +46,7 @@ class Client:
         self.core.receive(data)
         while (event := self.core.next_event()) is not None:
             self.events.append(event)
-            if isinstance(event, BodyKind):
+            if isinstance(event, BodyPiece):
                 self._text += event.text
                 if event.is_last:
                     self.messages.append((self.core.sender, list(self.core.recipients), self._text))

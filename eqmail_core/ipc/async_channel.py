@@ -1,7 +1,7 @@
 """A packet connection between two services on an event loop; it never blocks.
 
 Each packet carries at most one descriptor. Packets that cannot be sent now wait in memory, in order.
-A caller that must bound its memory checks `waiting`.
+A caller that must bound its memory checks how many are `pending`.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from eqmail_core.ipc.packet_socket import send_packet
 class AsyncChannel(PacketChannel):
     """One connected SOCK_SEQPACKET socket.
 
+    `pending`: packets that wait to be sent, each with its descriptor.
     `on_packet(data, fd)` owns the descriptor that it gets (-1: none).
     `on_close()` is called once, after the peer disconnected or `close` was called.
     `on_drained()` is called whenever all waiting packets have been sent.
@@ -25,12 +26,10 @@ class AsyncChannel(PacketChannel):
     """
 
     __slots__ = (
-        "_is_paused",
         "_loop",
         "_on_close",
         "_on_drained",
-        "_on_packet",
-        "_pending",
+        "pending",
     )
 
     def __init__(
@@ -42,25 +41,18 @@ class AsyncChannel(PacketChannel):
         on_drained: Callable[[], None] | None = None,
         takes_descriptors: bool = False,
     ) -> None:
-        super().__init__(sock, takes_descriptors)
-        self._is_paused = False
+        super().__init__(sock, on_packet, takes_descriptors)
         self._loop = loop
-        self._on_packet = on_packet
         self._on_close = on_close
         self._on_drained = on_drained
-        self._pending: deque[tuple[bytes, int]] = deque()
+        self.pending: deque[tuple[bytes, int]] = deque()
         loop.add_reader(sock.fileno(), self._receive)
-
-    @property
-    def waiting(self) -> int:
-        """The number of packets that wait to be sent."""
-        return len(self._pending)
 
     def send(self, data: bytes, fd: int = -1) -> None:
         """Send a packet; the caller keeps the descriptor, of which a waiting packet has a duplicate."""
         if self.closed:
             return
-        if not self._pending:
+        if not self.pending:
             try:
                 send_packet(self.sock, data, fd)
                 return
@@ -69,41 +61,35 @@ class AsyncChannel(PacketChannel):
             except OSError:
                 self.close()
                 return
-        self._pending.append((data, os.dup(fd) if fd >= 0 else -1))
+        self.pending.append((data, os.dup(fd) if fd >= 0 else -1))
 
     def pause(self) -> None:
         """Read no more packets until `resume`."""
         if not self.closed:
-            self._is_paused = True
+            self._is_reading = False
             self._loop.remove_reader(self.sock.fileno())
 
     def resume(self) -> None:
         """Read packets again."""
         if not self.closed:
-            self._is_paused = False
+            self._is_reading = True
             self._loop.add_reader(self.sock.fileno(), self._receive)
-
-    def _may_read(self) -> bool:
-        return not self._is_paused
-
-    def _deliver(self, data: bytes, fd: int) -> None:
-        self._on_packet(data, fd)
 
     def _stop(self) -> None:
         self._loop.remove_reader(self.sock.fileno())
-        if self._pending:
+        if self.pending:
             self._loop.remove_writer(self.sock.fileno())
-        for _, fd in self._pending:
+        for _, fd in self.pending:
             if fd >= 0:
                 os.close(fd)
-        self._pending.clear()
+        self.pending.clear()
 
     def _ended(self) -> None:
         self._on_close()
 
     def _writable(self) -> None:
-        while self._pending:
-            data, fd = self._pending[0]
+        while self.pending:
+            data, fd = self.pending[0]
             try:
                 send_packet(self.sock, data, fd)
             except BlockingIOError:
@@ -111,7 +97,7 @@ class AsyncChannel(PacketChannel):
             except OSError:
                 self.close()
                 return
-            self._pending.popleft()
+            self.pending.popleft()
             if fd >= 0:
                 os.close(fd)
         self._loop.remove_writer(self.sock.fileno())

@@ -5,6 +5,7 @@ Fails: never; a broken connection is closed.
 """
 
 import socket
+from collections.abc import Callable
 
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors
@@ -16,16 +17,19 @@ BURST = 64
 class PacketChannel:
     """One connected SOCK_SEQPACKET socket.
 
-    Without `takes_descriptors`, the connection to a peer that sends a descriptor is closed.
+    Without `takes_descriptors`, the connection to a peer that sends a descriptor is closed.  `deliver(data, fd)` gets
+    each packet and its descriptor (-1: none), which it owns.  `_is_reading`: packets are wanted now.
     """
 
-    __slots__ = ("_holds_none", "_takes_descriptors", "closed", "sock")
+    __slots__ = ("_deliver", "_holds_none", "_is_reading", "_takes_descriptors", "closed", "sock")
 
-    def __init__(self, sock: socket.socket, takes_descriptors: bool) -> None:
+    def __init__(self, sock: socket.socket, deliver: Callable[[bytes, int], None], takes_descriptors: bool) -> None:
         sock.setblocking(False)
         enlarge_send_buffer(sock)
         self.sock = sock
         self.closed = False
+        self._deliver = deliver
+        self._is_reading = True
         self._takes_descriptors = takes_descriptors
         self._holds_none = not takes_descriptors and refuse_descriptors(sock)
 
@@ -48,7 +52,7 @@ class PacketChannel:
     def _receive(self) -> None:
         """Read a burst of packets."""
         for _ in range(BURST):
-            if self.closed or not self._may_read():
+            if self.closed or not self._is_reading:
                 return
             try:
                 data, fd = receive_packet(self.sock)
@@ -67,14 +71,6 @@ class PacketChannel:
             self._deliver(data, fd)
 
     # --- what differs
-
-    def _may_read(self) -> bool:
-        """Whether packets are wanted now."""
-        raise NotImplementedError
-
-    def _deliver(self, data: bytes, fd: int) -> None:
-        """Pass on a packet and its descriptor, which the receiver owns; -1 for none."""
-        raise NotImplementedError
 
     def _stop(self) -> None:
         """Watch the socket no more, and drop waiting packets."""

@@ -8,6 +8,7 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from eqmail_core.ipc.packet_channel import PacketChannel
 
@@ -23,9 +24,8 @@ class SelectorChannel(PacketChannel):
     """
 
     __slots__ = (
-        "_on_packet",
+        "_is_wanted",
         "_pending",
-        "_reading",
         "_selector",
     )
 
@@ -36,11 +36,10 @@ class SelectorChannel(PacketChannel):
         on_packet: "Callable[[SelectorChannel, bytes, int], None]",
         takes_descriptors: bool = False,
     ) -> None:
-        super().__init__(sock, takes_descriptors)
+        super().__init__(sock, partial(on_packet, self), takes_descriptors)
         self._selector = selector
-        self._on_packet = on_packet
         self._pending: deque[bytes] = deque()
-        self._reading = True
+        self._is_wanted = True
         selector.register(sock, selectors.EVENT_READ, self._ready)
 
     @property
@@ -67,15 +66,13 @@ class SelectorChannel(PacketChannel):
 
     def read(self, is_wanted: bool) -> None:
         """Start or stop reading packets."""
-        if self._reading != is_wanted and not self.closed:
-            self._reading = is_wanted
+        if self._is_wanted != is_wanted and not self.closed:
+            self._is_wanted = is_wanted
             self._watch()
 
-    def _may_read(self) -> bool:
-        return self._reading and len(self._pending) < MAX_PENDING
-
     def _watch(self) -> None:
-        events = (selectors.EVENT_READ if self._may_read() else 0) | (selectors.EVENT_WRITE if self._pending else 0)
+        self._is_reading = self._is_wanted and len(self._pending) < MAX_PENDING
+        events = (selectors.EVENT_READ if self._is_reading else 0) | (selectors.EVENT_WRITE if self._pending else 0)
         if self.sock in self._selector.get_map():
             self._selector.unregister(self.sock)
         if events:
@@ -100,9 +97,6 @@ class SelectorChannel(PacketChannel):
                 return
             self._pending.popleft()
         self._watch()
-
-    def _deliver(self, data: bytes, fd: int) -> None:
-        self._on_packet(self, data, fd)
 
     def _stop(self) -> None:
         self._pending.clear()

@@ -116,7 +116,7 @@ class _ControlConnection:
 
     def _continue(self) -> None:
         """Send as much of the answers as the client reads now."""
-        while not self.channel.closed and self.channel.waiting < _AHEAD:
+        while not self.channel.closed and len(self.channel.pending) < _AHEAD:
             if self._answer is not None:
                 packet = next(self._answer, None)
                 if packet is None:

@@ -54,7 +54,7 @@ class DelivererLink:
     def is_ready(self) -> bool:
         """Whether it is connected and keeps up."""
         channel = self.channel.channel
-        return channel is not None and channel.waiting < _MANY
+        return channel is not None and len(channel.pending) < _MANY
 
     def request(self, delivery: Delivery, sender: bytes) -> None:
         """Send a delivery request with the message's descriptor."""

@@ -52,6 +52,8 @@ class DueQueue:
 
     def pop_due(self, now: float) -> int | None:
         """Remove and return the number that is due first; None when nothing is due by `now`."""
+        if not self._heap:
+            return None
         self._pass_over()
         if self._heap and self._heap[0] >> self._SHIFT <= now:
             number = heappop(self._heap) & self._NUMBER
@@ -62,6 +64,8 @@ class DueQueue:
 
     def wakes_at(self) -> int | None:
         """Return when the first entry is due; None when there is none."""
+        if not self._heap:
+            return None
         self._pass_over()
         return self._heap[0] >> self._SHIFT if self._heap else None
 

@@ -112,7 +112,7 @@ class QueueLink:
     def is_synchronized(self) -> bool:
         """Whether everything was sent and every request answered."""
         channel = self.channel.channel
-        return channel is not None and not channel.waiting and not self._cleaning and not any(self._notices.values())
+        return channel is not None and not channel.pending and not self._cleaning and not any(self._notices.values())
 
     def is_ready(self) -> bool:
         """Whether the queue service is connected."""

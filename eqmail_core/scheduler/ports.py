@@ -34,18 +34,15 @@ SYSTEM_ERROR_PAUSE_S = 123
 
 
 class Log:
-    """Buffers log lines for the logger; one write per turn of the loop."""
+    """Buffers log lines for the logger; one write per turn of the loop.  `add(lines)` adds whole lines."""
 
-    __slots__ = ("_repeated", "lines", "waiting")
+    __slots__ = ("_repeated", "add", "lines", "waiting")
 
     def __init__(self, lines: LogLines) -> None:
         self.lines = lines
         self._repeated = RepeatedLines()
         self.waiting: list[bytes] = []
-
-    def add(self, lines: bytes) -> None:
-        """Add whole lines."""
-        self.waiting.append(lines)
+        self.add = self.waiting.append
 
     def warning(self, text: bytes) -> None:
         """Log a problem that will be tried again; identical lines at most once a minute."""

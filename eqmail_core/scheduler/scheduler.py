@@ -80,11 +80,10 @@ class Scheduler:
 
     def log_status(self) -> None:
         """Log how many deliveries are running."""
-        self.log.add(self._status())
-
-    def _status(self) -> bytes:
         local, remote = self.channels
-        return self.log.lines.status(local.used_slots, local.limit, remote.used_slots, remote.limit, self.exiting)
+        self.log.add(
+            self.log.lines.status(local.used_slots, local.limit, remote.used_slots, remote.limit, self.exiting)
+        )
 
     @property
     def idle(self) -> bool:
@@ -412,7 +411,8 @@ class Scheduler:
         channel.used_slots += 1
         lines = self.log.lines
         starting = lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient)
-        self.log.add(starting + self._status())
+        self.log.add(starting)
+        self.log_status()
 
     def block(self, recipient: bytes, report: bytes, dsn: RecipientDsn = NO_DSN) -> bytes:
         """Return the paragraph of a bounce about one recipient."""

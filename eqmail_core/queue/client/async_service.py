@@ -125,7 +125,7 @@ class StreamedSubmission:
         if channel is None:
             return True
         _send_pieces(channel, 0, wire.BODY, chunk)
-        self._asked_to_pause = channel.waiting > _MANY
+        self._asked_to_pause = len(channel.pending) > _MANY
         return not self._asked_to_pause
 
     def commit(self, envelope: bytes) -> None:

@@ -41,7 +41,7 @@ class SchedulerConnection:
 
     def admit(self, message: AcceptedMessage, earlier: Claimed | None = None) -> None:
         """Send a message, after those that wait; `earlier`: what earlier attempts left."""
-        if self._waiting or self._channel.waiting > _MANY or not self._send(message, earlier):
+        if self._waiting or len(self._channel.pending) > _MANY or not self._send(message, earlier):
             self._waiting.append((message, earlier))
 
     def set_lease(self, state: bytes) -> None:
@@ -52,7 +52,7 @@ class SchedulerConnection:
 
     def on_drained(self) -> None:
         """Send waiting messages, because the scheduler has caught up."""
-        while self._waiting and self._channel.waiting <= _MANY:
+        while self._waiting and len(self._channel.pending) <= _MANY:
             message, earlier = self._waiting.popleft()
             if message.scheduler is self and not self._send(message, earlier):
                 self._waiting.appendleft((message, earlier))

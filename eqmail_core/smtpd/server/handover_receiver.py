@@ -72,7 +72,7 @@ class HandoverConnection:
         """Send a log line to the program; if it has gone, the service logs the line."""
         if self.is_closed:
             self._context.log(line)
-        elif self._channel.waiting < _MAX_LINES:
+        elif len(self._channel.pending) < _MAX_LINES:
             self._channel.send(wire.LINE + line)
 
     def end(self, has_failed: bool) -> None:
@@ -82,7 +82,7 @@ class HandoverConnection:
         self._drained()
 
     def _drained(self) -> None:
-        if self._is_over and not self._channel.waiting:
+        if self._is_over and not len(self._channel.pending):
             self._channel.close()
 
     def _refuse(self, reason: bytes) -> None:

@@ -425,7 +425,7 @@ def test_mail_accounts_have_a_reserve() -> None:
 def test_a_bad_packet_of_the_scheduler_never_ends_the_service(harness: QueueHarness, packet: bytes) -> None:
     scheduler = harness.scheduler()
     scheduler.channel.send(packet)
-    harness.until(lambda: scheduler.channel.waiting == 0)
+    harness.until(lambda: not scheduler.channel.pending)
     assert submit(harness, MESSAGE).codes == [0]
     scheduler.close()
     assert harness.service.error is None

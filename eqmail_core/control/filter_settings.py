@@ -73,6 +73,14 @@ class MailAuthSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    dmarcreports = Line(
+        "Address in the From field of aggregate reports. With it, results of DMARC are counted and reported once a day "
+        "to the domains of authors that ask for that (RFC 9990); without it nothing is. `eqmail dmarc reports on` "
+        "writes it. See mail-authentication.md.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
 
 
 class ReturnPathSettings(ControlSet):

@@ -30,9 +30,12 @@ MAX_AUTHORS = 4
 
 
 class DmarcResult:
-    """The result for one author domain, what the domain asks for, and the record that says so."""
+    """The result for one author domain, what the domain asks for, and the record that says so.
 
-    __slots__ = ("domain", "policy", "reason", "record", "record_domain", "result")
+    `dkim_passes`, `spf_passes`: whether an aligned domain was authenticated by that.
+    """
+
+    __slots__ = ("dkim_passes", "domain", "policy", "reason", "record", "record_domain", "result", "spf_passes")
 
     def __init__(self, result: bytes, domain: bytes, reason: bytes = b"") -> None:
         self.result = result
@@ -41,6 +44,20 @@ class DmarcResult:
         self.policy = NONE
         self.record: DmarcRecord | None = None
         self.record_domain = b""
+        self.dkim_passes = self.spf_passes = False
+
+    def passes(self, is_dkim: bool) -> bool:
+        """Return whether an aligned domain was authenticated by DKIM, or by SPF."""
+        return self.dkim_passes if is_dkim else self.spf_passes
+
+    def note_aligned(self, identifier: "Identifier") -> None:
+        """Note that a domain is aligned which was authenticated, or might have been."""
+        if identifier.result == PASS:
+            self.result, self.reason = PASS, b""
+            self.dkim_passes = self.dkim_passes or identifier.is_dkim
+            self.spf_passes = self.spf_passes or not identifier.is_dkim
+        elif self.result != PASS:
+            self.result, self.reason = TEMPERROR, b"an aligned check got no answer"
 
 
 class Identifier:
@@ -91,25 +108,23 @@ class DmarcCheck:
             found.record, found.record_domain = record, domain
             is_missing = domain != author and record.missing_policy is not None and (yield from self._misses(author))
             found.policy = record.policy_for(domain == author, is_missing)
-            found.result, found.reason = yield from self._aligned(author, organization, record, identifiers)
+            yield from self._align(found, organization, record, identifiers)
         except _Unanswered:
-            found.result, found.reason = TEMPERROR, b"no answer to a question for a policy"
+            if found.result != PASS:
+                found.result, found.reason = TEMPERROR, b"no answer to a question for a policy"
         return found
 
-    def _aligned(
-        self, author: bytes, organization: bytes, record: DmarcRecord, identifiers: "Sequence[Identifier]"
-    ) -> "Search[tuple[bytes, bytes]]":
-        """Return PASS if an authenticated domain is aligned; TEMPERROR if one might have been."""
-        might = False
+    def _align(
+        self, found: DmarcResult, organization: bytes, record: DmarcRecord, identifiers: "Sequence[Identifier]"
+    ) -> "Search[None]":
+        """Set the result: PASS if an authenticated domain is aligned; TEMPERROR if one might have been."""
+        found.result, found.reason = FAIL, b""
         for identifier in identifiers:
-            if identifier.result not in (PASS, TEMPERROR):
+            if identifier.result not in (PASS, TEMPERROR) or found.passes(identifier.is_dkim):
                 continue
             strict = record.strict_dkim if identifier.is_dkim else record.strict_spf
-            if (yield from self._is_aligned(identifier.domain, author, organization, strict)):
-                if identifier.result == PASS:
-                    return PASS, b""
-                might = True
-        return (TEMPERROR, b"an aligned check got no answer") if might else (FAIL, b"")
+            if (yield from self._is_aligned(identifier.domain, found.domain, organization, strict)):
+                found.note_aligned(identifier)
 
     def _is_aligned(self, domain: bytes, author: bytes, organization: bytes, strict: bool) -> "Search[bool]":
         if domain == author:
@@ -150,6 +165,13 @@ class DmarcCheck:
                 # The walk began at a public suffix, which is its own organization.
                 return place
         return chosen
+
+    def known_organization(self, domain: bytes) -> "Search[bytes]":
+        """Return the organization as `organization`; b"" where a question got no answer."""
+        try:
+            return (yield from self.organization(domain))
+        except _Unanswered:
+            return b""
 
     def _record(self, domain: bytes) -> "Search[DmarcRecord | None]":
         answer = self._answers.get(domain)

@@ -49,15 +49,27 @@ class MessageSource:
 class CheckedMessage:
     """The results for one message, and what the policy of its author's domain asks for.
 
-    `action`: KEEP, QUARANTINE, REJECT or DEFER; `dmarc`: the result that it follows from.
+    `action`: KEEP, QUARANTINE, REJECT or DEFER; `dmarc`: the result that it follows from, which a trusted sealer may
+    have overridden; `spf`, `dkim`: what that was made of.
     """
 
-    __slots__ = ("action", "dmarc", "results")
+    __slots__ = ("action", "dkim", "dmarc", "is_overridden", "results", "spf")
 
-    def __init__(self, results: "list[MethodResult]", action: bytes, dmarc: "DmarcResult") -> None:
+    def __init__(
+        self,
+        results: "list[MethodResult]",
+        action: bytes,
+        dmarc: "DmarcResult",
+        spf: "SpfResult",
+        dkim: "list[DkimResult]",
+        is_overridden: bool,
+    ) -> None:
         self.results = results
         self.action = action
         self.dmarc = dmarc
+        self.spf = spf
+        self.dkim = dkim
+        self.is_overridden = is_overridden
 
 
 class MessageCheck:
@@ -114,7 +126,7 @@ class MessageCheck:
         if arc.result != NONE:
             results.append(_arc_in_words(arc))
         results.append(_dmarc_in_words(dmarc, action, override))
-        return CheckedMessage(results, action, dmarc)
+        return CheckedMessage(results, action, dmarc, spf, dkim, override)
 
     def _is_vouched_for(self, arc: "ArcResult") -> bool:
         """Return whether the newest sealer is trusted, and found the message in order."""

@@ -17,7 +17,7 @@ RANKS = {
     0: "coroutines outcome text mail site",
     1: "control dns dsn ipc",
     2: "mail_auth system",
-    3: "access auth event_loop mailbox service spawn tcpserver tls tools users",
+    3: "access auth event_loop mailbox reports service spawn tcpserver tls tools users",
     4: "filters queue smtp",
     5: "inject pop3 qmtp remote scheduler smtpd",
     6: "local",
@@ -41,6 +41,7 @@ smtpd/protocol/* smtpd/policy/* qmtp/protocol pop3/authorisation pop3/protocol p
 inject/header_rewriter inject/host_defaults inject/originator inject/sendmail_options
 remote/routes remote/plan remote/report remote/tcpto_table
 local/delivery/dotqmail local/delivery/request local/delivery/lmtp_command local/delivery/report local/service/protocol
+reports/dmarc_rows reports/dmarc_xml reports/destinations reports/report_message
 tools/receipt tools/terminals tools/syslog_lines
 """.split()
 PURE_MODULES_MAY_NOT = {"os", "socket", "random", "asyncio", "logging", "time", "subprocess", "select", "fcntl"}

@@ -35,10 +35,10 @@ class AuthCheckConfig:
     """How messages are checked.
 
     `is_enforced`: policies of domains count. `clock()`: seconds since the epoch. `sealers`, `public_suffix`: as in
-    `MessageCheck`.
+    `MessageCheck`. `record`: called with every result, for reports to the domains of authors.
     """
 
-    __slots__ = ("clock", "is_enforced", "public_suffix", "sealers")
+    __slots__ = ("clock", "is_enforced", "public_suffix", "record", "sealers")
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class AuthCheckConfig:
         clock: "Callable[[], float]",
         sealers: "Collection[bytes]" = (),
         public_suffix: "PublicSuffix | None" = None,
+        record: "Callable[[CheckedMessage, MessageSource], None] | None" = None,
     ) -> None:
+        self.record = record
         self.is_enforced = is_enforced
         self.clock = clock
         self.sealers = sealers
@@ -76,6 +78,8 @@ def _authenticate(config: AuthCheckConfig, info: "TransactionInfo", message: "Fi
             yield from _feed(check, message)
         outcome = yield RunSearch(check.search())
         found = outcome if isinstance(outcome, CheckedMessage) else None
+        if found is not None and config.record is not None:
+            config.record(found, _source(info))
         refusal = _refusal(found) if config.is_enforced else None
         if refusal is not None:
             return refusal

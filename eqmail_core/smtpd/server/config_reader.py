@@ -87,7 +87,7 @@ def read_policy_config(
         _recipient_check(controls),
         _dnsbl_config(controls),
         controls.smtplogformat != AS_C,
-        _auth_check(controls),
+        _auth_check(site, controls),
         _return_paths(controls),
     )
 
@@ -100,7 +100,7 @@ def _return_paths(controls: Controls) -> "ReturnPaths | None":
     return read_return_paths(controls)
 
 
-def _auth_check(controls: Controls) -> "AuthCheckConfig | None":
+def _auth_check(site: "Site", controls: Controls) -> "AuthCheckConfig | None":
     """Read how messages are authenticated; None where they are not, so that its code is not imported."""
     if controls.authcheck in (None, OFF):
         return None
@@ -112,7 +112,15 @@ def _auth_check(controls: Controls) -> "AuthCheckConfig | None":
 
         public_suffix = organization
     sealers = frozenset(domain.lower() for domain in controls.arctrust or ())
-    return AuthCheckConfig(controls.authcheck == ENFORCE, time.time, sealers, public_suffix)
+    is_enforced = controls.authcheck == ENFORCE
+    record = None
+    if controls.dmarcreports is not None:
+        from eqmail_core.reports import DMARC_DATABASE
+        from eqmail_core.reports.dmarc_recorder import DmarcRecorder
+
+        discovery = "treewalk" if public_suffix is None else "psl"
+        record = DmarcRecorder(f"{site.home}/{DMARC_DATABASE}", is_enforced, discovery, time.time).record
+    return AuthCheckConfig(is_enforced, time.time, sealers, public_suffix, record)
 
 
 def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":

@@ -109,11 +109,11 @@ def timer(context: click.Context, install: bool) -> int:
       eqmail cert timer
       eqmail cert timer --install
     """
-    from eqmail_setup.acme.timer import install_timer, timer_files
+    from eqmail_setup.periodic import RENEWAL, install_jobs, job_files
 
-    files = timer_files(require_installation(context))
+    files = job_files(require_installation(context), RENEWAL)
     for path, text in files.items():
         echo(f"# {path}\n{text.decode()}" if not install else f"Created {path}.")
     if install:
-        install_timer(files)
+        install_jobs(files, RENEWAL)
     return 0

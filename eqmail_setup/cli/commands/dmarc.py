@@ -1,16 +1,40 @@
-"""`eqmail dmarc`: which DMARC policy receivers apply to the mail of a domain."""
+"""`eqmail dmarc`: which DMARC policy receivers apply to the mail of a domain, and aggregate reports."""
 
 import click
 
+from eqmail_setup.cli.commands.dmarc_reports import reports
 from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import echo, print_json
 
+POLICY = "policy"
 
-@click.command("dmarc")
+
+class _PolicyOrReports(click.Group):
+    """A group whose first word may be a domain, which then is that of the command `policy`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not any(word in self.commands for word in args) and any(not word.startswith("-") for word in args):
+            args = [POLICY, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("dmarc", cls=_PolicyOrReports)
+def command() -> None:
+    """Show which DMARC policy applies to a domain; send and read aggregate reports (RFC 9989, RFC 9990).
+
+    \b
+    Examples:
+      eqmail dmarc example.org
+      eqmail dmarc reports on
+      eqmail dmarc reports show report.xml.gz
+    """
+
+
+@command.command(POLICY)
 @click.argument("domain")
 @json_option
-def command(domain: str, as_json: bool) -> int:
-    """Show which DMARC policy applies to mail of DOMAIN, and where it is published (RFC 9989).
+def policy(domain: str, as_json: bool) -> int:
+    """Show which DMARC policy applies to mail of DOMAIN, and where it is published.
 
     \b
     Examples:
@@ -38,3 +62,6 @@ def command(domain: str, as_json: bool) -> int:
     ):
         echo(f"{key:13} {value}")
     return 0
+
+
+command.add_command(reports)

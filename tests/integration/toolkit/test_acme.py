@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_setup import periodic
 from eqmail_setup.acme import renewal
 from eqmail_setup.acme.account import Failures, read_failures
 from eqmail_setup.acme.renewal import LONGEST_PAUSE_S, after_failure
-from eqmail_setup.acme.timer import timer_files
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.build_config import load_site
@@ -182,17 +182,15 @@ def test_pauses_grow_to_a_day() -> None:
 
 
 def test_a_timer_runs_the_renewal_twice_a_day(at_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eqmail_setup.acme import timer
-
     site = load_site(at_home)
     assert site is not None
-    monkeypatch.setattr(timer, "SYSTEMD_RUNS", str(tmp_path))
-    units = timer_files(site)
+    monkeypatch.setattr(periodic, "SYSTEMD_RUNS", str(tmp_path))
+    units = periodic.job_files(site, periodic.RENEWAL)
     assert [os.path.basename(path) for path in units] == ["eqmail-cert.service", "eqmail-cert.timer"]
     assert all(sys.executable in text.decode() for path, text in units.items() if path.endswith(".service"))
-    monkeypatch.setattr(timer, "SYSTEMD_RUNS", str(tmp_path / "none"))
-    monkeypatch.setattr(timer, "CRON", str(tmp_path))
-    ((_, text),) = timer_files(site).items()
+    monkeypatch.setattr(periodic, "SYSTEMD_RUNS", str(tmp_path / "none"))
+    monkeypatch.setattr(periodic, "CRON", str(tmp_path))
+    ((_, text),) = periodic.job_files(site, periodic.RENEWAL).items()
     minute, hours, *_ = text.decode().splitlines()[1].split()
     assert 0 <= int(minute) < 60 and int(hours.split(",")[1]) - int(hours.split(",")[0]) == 12
 

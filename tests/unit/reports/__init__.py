@@ -1,0 +1,1 @@
+"""Aggregate reports: counted, composed, addressed and read."""

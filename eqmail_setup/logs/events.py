@@ -21,7 +21,7 @@ _END_DELIVERY = re.compile(rb"(?:qmail-send: )?delivery (\d+): (success|deferral
 _BOUNCE = re.compile(rb"(?:qmail-send: (?:notice: )?)?bounce msg (\d+) qp (\d+)$")
 _END = re.compile(rb"(?:qmail-send: (?:notice: )?)?end msg (\d+)$")
 _SMTP = re.compile(rb"(?:qmail-)?smtpd: (.*): (\S*) from (\S+) to (.*) helo (.*)$")
-_STATUS = re.compile(rb"^status: local (\d+)/\d+ remote (\d+)/\d+")
+_AUDIT = re.compile(rb"qmail-send: audit: uid (\d+) (\w+) msg (\d+) from <.*>: (\w+)$")
 
 
 class Step(NamedTuple):
@@ -66,6 +66,7 @@ def follow(lines: Iterable[tuple[float | None, bytes]]) -> Iterator[TracedMessag
     """Yield each message when it ends, or when the lines do; and each event of the SMTP server."""
     messages: dict[int, TracedMessage] = {}
     deliveries: dict[int, tuple[TracedMessage, bytes]] = {}
+    ended: TracedMessage | None = None  # the line behind its end may say who ended it
 
     def of(number: int) -> TracedMessage:
         if number not in messages:
@@ -74,7 +75,15 @@ def follow(lines: Iterable[tuple[float | None, bytes]]) -> Iterator[TracedMessag
 
     for when, line in lines:
         text = line.rstrip(b"\n")
-        if found := _START.match(text):
+        audit = _AUDIT.match(text)
+        if ended is not None and not (audit and int(audit[3]) == ended.number):
+            yield ended
+            ended = None
+        if audit:
+            concerned = ended or messages.get(int(audit[3]))
+            if concerned is not None:
+                concerned.steps.append(Step(when, audit[2].decode(), b"", b"by uid " + audit[1] + b": " + audit[4]))
+        elif found := _START.match(text):
             message = of(int(found[2]))
             deliveries[int(found[1])] = (message, found[4])
             message.steps.append(Step(when, "attempt", found[4], found[3]))
@@ -100,8 +109,9 @@ def follow(lines: Iterable[tuple[float | None, bytes]]) -> Iterator[TracedMessag
             message = of(int(found[1]))
             message.steps.append(Step(when, "finished", b"", b""))
             message.is_over = True
-            del messages[int(found[1])]
-            yield message
+            ended = messages.pop(int(found[1]))
         elif found := _SMTP.match(text):
             yield SmtpEvent(when, *found.groups())
+    if ended is not None:
+        yield ended
     yield from messages.values()

@@ -1,7 +1,7 @@
 """Where the logs of the services are, and their lines in the order of time.
 
 Files and multilog folders, named or in the usual places; else the journal of systemd. Lines are read as a stream, the
-older file first; compressed files (.gz, .xz, .bz2) are read too.
+older file first; compressed files (.gz, .xz, .bz2) and saved journals are read too.
 
 Fails: EqmailError where no log is found, or one cannot be read.
 """
@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, cast
 
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError
+from eqmail_setup.logs.journal_export import plain_lines
 from eqmail_setup.logs.timestamps import split_time
 
 FOLDERS = (
@@ -102,7 +103,7 @@ def _file_lines(source: LogSource, since: float) -> Iterator[bytes]:
             if os.path.getmtime(path) < since:
                 continue
             with _opened(path) as file:
-                yield from file
+                yield from plain_lines(file)
         except OSError as error:
             raise EqmailError(f"{path}: {error.strerror or error}") from error
 

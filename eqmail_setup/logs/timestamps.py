@@ -21,7 +21,8 @@ _TAI64N = re.compile(rb"@([0-9a-f]{16})([0-9a-f]{8}) ")
 _ISO = re.compile(rb"(\d{4})-(\d\d)-(\d\d)([ _T])(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:?\d\d)? ")
 _SYSLOG = re.compile(rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(\d+) (\d\d):(\d\d):(\d\d) ")
 _UNIX = re.compile(rb"(\d{9,11}(?:\.\d+)?) ")
-_TAG = re.compile(rb"[\w.-]+ [\w./-]+(?:\[\d+\])?: ")
+# `delivery 4: success: ...` is a line of qmail-send, not a host with its tag.
+_TAG = re.compile(rb"(?!delivery \d+: )[\w.-]+ [\w./-]+(?:\[\d+\])?: ")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _DAY_S = 86400
 

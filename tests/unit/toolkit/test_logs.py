@@ -1,6 +1,7 @@
 """Reading logs: times of all loggers, what lines mean, messages by number and address, figures."""
 
 import gzip
+import json
 import os
 import time
 from datetime import datetime
@@ -60,6 +61,57 @@ nonsense
 )
 def test_the_time_of_every_logger_is_understood(line: bytes, when: float | None, text: bytes) -> None:
     assert split_time(line, NOW) == (when, text)
+
+
+TEXT = b"delivery 2: deferral: later/"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"@%016x%08x " % (int(NOW) + TAI64N_BASE, 0),
+        b"2026-12-01_14:00:00.00000 ",
+        f"{LOCAL:%Y-%m-%d %H:%M:%S}.000000 ".encode(),
+        b"2026-12-01T15:00:00+01:00 host qmail-send[12]: ",
+        f"{LOCAL:%b %e %H:%M:%S} host qmail: {NOW:.6f} ".encode(),
+        f"{LOCAL:%b %e %H:%M:%S} host qmail-send: ".encode(),
+        b"1796133600.000000 host qmail-send[12]: ",
+        b"1796133600.000000 ",
+    ],
+)
+def test_the_result_of_a_delivery_is_no_host_with_a_tag(head: bytes) -> None:
+    assert split_time(head + TEXT, NOW) == (NOW, TEXT)
+
+
+def test_a_saved_journal_is_read(tmp_path: Path) -> None:
+    site, micro = Site(home=str(tmp_path)), int(NOW * 1e6)
+    binary = b"8=\n\n"
+    exported = b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=%d\nMESSAGE=new msg 7\nBLOB\n%b%b\n\n" % (
+        micro,
+        len(binary).to_bytes(8, "little"),
+        binary,
+    )
+    exported += b"__CURSOR=s=2\n__REALTIME_TIMESTAMP=%d\nMESSAGE=end msg 7\n\n__CURSOR=s=3\nMESS" % micro
+    (tmp_path / "exported").write_bytes(exported)
+    entries = [{"__REALTIME_TIMESTAMP": str(micro), "MESSAGE": text} for text in ("new msg 7", [*b"end msg 7"], None)]
+    (tmp_path / "as-json").write_text("".join(f"{json.dumps(entry)}\n" for entry in entries[:2]) + '{"broken\n')
+    for name in ("exported", "as-json"):
+        found = list(read_lines(find_sources(site, [str(tmp_path / name)]), NOW - 10, NOW))
+        assert found == [(NOW, b"new msg 7\n"), (NOW, b"end msg 7\n")], name
+
+
+def test_a_trace_says_what_an_administrator_did() -> None:
+    log = b"""new msg 7
+qmail-send: audit: uid 0 hold msg 7 from <a@x>: done
+end msg 7
+qmail-send: audit: uid 0 delete msg 7 from <a@x>: done
+new msg 7
+end msg 7
+"""
+    first, second = list(follow((NOW, line) for line in log.splitlines()))
+    assert isinstance(first, TracedMessage) and isinstance(second, TracedMessage)
+    assert [step.kind for step in first.steps] == ["queued", "hold", "finished", "delete"]
+    assert [step.kind for step in second.steps] == ["queued", "finished"]
 
 
 def test_a_date_of_syslog_is_never_in_the_future() -> None:

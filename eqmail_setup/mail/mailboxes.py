@@ -192,7 +192,7 @@ def dovecot_lines(site: Site, filesystem: Filesystem) -> list[bytes]:
     ]
 
 
-def ids_of(site: Site, ids: str, address: MailboxAddress, filesystem: Filesystem) -> tuple[int, int] | None:
+def ids_of(site: Site, ids: str, domain: str, filesystem: Filesystem) -> tuple[int, int] | None:
     """The ids that a new mailbox gets without an account of its own: those given, else those of its domain.
 
     None if unknown; then an account for mailboxes is looked up or created.
@@ -204,7 +204,7 @@ def ids_of(site: Site, ids: str, address: MailboxAddress, filesystem: Filesystem
         if not (colon and uid.isascii() and uid.isdigit() and gid.isascii() and gid.isdigit()) or int(uid) == 0:
             raise usage_error(f"--ids {ids}: write UID:GID, such as 1001:1001; not those of root")
         return int(uid), int(gid)
-    for box in list_mailboxes(site, filesystem, address.domain):
+    for box in list_mailboxes(site, filesystem, domain):
         return box.entry.uid, box.entry.gid
     return None
 

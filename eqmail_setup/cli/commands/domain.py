@@ -4,10 +4,12 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.context import require_installation
+from eqmail_setup.cli.context import require_installation, stage_of
 from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.mailbox_account import owner_of_mailboxes
 from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, staged_change_options
 from eqmail_setup.cli.output import echo, print_rows
+from eqmail_setup.errors import usage_error
 from eqmail_setup.mail.domains import DOMAIN_FILES, Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
@@ -20,14 +22,15 @@ def command() -> None:
     \b
     Examples:
       eqmail domain add example.org --reload
-      eqmail domain add example.net --virtual joe
+      eqmail domain add example.net --catch-all joe
       eqmail domain list
     """
 
 
 @command.command("add")
 @click.argument("domain")
-@click.option("--virtual", "prefix", metavar="PREFIX", help="The domain belongs to this user.")
+@click.option("--catch-all", "targets", metavar="TARGET", multiple=True, help="Who gets mail for every other address.")
+@click.option("--virtual", "prefix", metavar="PREFIX", help="Deliver ADDRESS to PREFIX-ADDRESS, as qmail does.")
 @click.option(
     "--morercpthosts",
     "many",
@@ -43,26 +46,50 @@ def command() -> None:
 def add(
     context: click.Context,
     domain: str,
+    targets: tuple[str, ...],
     prefix: str | None,
     many: bool,
     replace: bool,
     reload: bool,
     change: ChangeOptions,
 ) -> int:
-    """Accept mail for DOMAIN and deliver it here; with --virtual, to the user PREFIX as PREFIX-ADDRESS.
+    """Accept mail for DOMAIN and deliver it here, to the same users and aliases as that of this host.
+
+    With --catch-all, every address of DOMAIN that has no mailbox (eqmail mailbox add) goes to TARGET, an address or a
+    user. With --virtual, DOMAIN belongs to a user, whose .qmail-ADDRESS files say where mail goes.
 
     \b
     Examples:
-      eqmail domain add example.org --dry-run
-      eqmail domain add example.net --virtual joe --reload
-      eqmail domain add .example.net --virtual joe
+      eqmail domain add example.org --reload
+      eqmail domain add example.net --catch-all joe --reload
+      eqmail domain add example.net --virtual joe --dry-run
     """
     site = require_installation(context)
-    number = execute(context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace))
+    if targets:
+        number = _add_catch_all(context, site, domain, targets, (prefix, many), replace, change)
+    else:
+        number = execute(context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace))
     _afterwards(site, change, number, reload)
     if number and not (change.as_json or domain.startswith(".")):
         _print_records(site, domain)
     return 0
+
+
+def _add_catch_all(
+    context: click.Context,
+    site: Site,
+    domain: str,
+    targets: tuple[str, ...],
+    others: tuple[str | None, bool],
+    replace: bool,
+    change: ChangeOptions,
+) -> int:
+    from eqmail_setup.mail.catch_all import plan_catch_all
+
+    if any(others) or stage_of(context):
+        raise usage_error("--catch-all excludes --virtual, --morercpthosts and --root")
+    ids = owner_of_mailboxes(site, "", domain.lower(), change)
+    return execute(context, site, change, lambda world: plan_catch_all(site, world, domain, ids, targets, replace))
 
 
 @command.command("remove")

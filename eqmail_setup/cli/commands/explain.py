@@ -163,7 +163,9 @@ class _Explanation:
         if found.outcome != DONE.decode():
             return f"deferred: {found.failure}"
         if found.channel == "remote":
-            return "undeliverable: the domain does not exist" if not self._dns.exists else "sent to the next server"
+            if not self._dns.exists:
+                return "undeliverable: the domain does not exist"
+            return "sent to the next server" + (", when it comes from this host" if not self._verdict.accepted else "")
         if found.user is None or not found.instructions:
             return "discarded: no delivery instruction"
         return "delivered"

@@ -7,19 +7,16 @@ import click
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.mailbox_account import ACCOUNT, owner_of_mailboxes
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option, reload_option
 from eqmail_setup.cli.output import Column, echo, print_json, print_note, print_table
 from eqmail_setup.cli.passwords import password_options, secret_from
 from eqmail_setup.cli.values import size_value
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.units import size_text
 
 if TYPE_CHECKING:
-    from eqmail_core.site.site import Site
-    from eqmail_setup.mail.mailboxes import Mailbox, MailboxAddress
-
-ACCOUNT = "vmail"
-"""The account that mailboxes without an account of their own belong to."""
+    from eqmail_setup.mail.mailboxes import Mailbox
 
 _COLUMNS = (
     *("ADDRESS", "LOGIN", Column("USED", right=True), Column("QUOTA", right=True)),
@@ -78,7 +75,7 @@ def add(
     box = parse_address(address)
     site = require_installation(context)
     secret = secret_from(address, asks, stdin, hash)
-    owner = _owner(site, ids, box, change)
+    owner = owner_of_mailboxes(site, ids, box.domain, change)
     before = read_controls(site).virtualdomains
     number = execute(context, site, change, lambda filesystem: plan_add(site, filesystem, box, owner, secret, quota))
     changed = DOMAIN_FILES if number and read_controls(site).virtualdomains != before else ()
@@ -232,25 +229,6 @@ def forward(
     site = require_installation(context)
     execute(context, site, change, lambda filesystem: plan_forward(site, filesystem, box, targets, keep))
     return 0
-
-
-def _owner(site: "Site", ids: str, box: "MailboxAddress", change: ChangeOptions) -> tuple[int, int]:
-    """The ids of a new mailbox; the account for mailboxes is created if no other is known.
-
-    Fails: EqmailError.
-    """
-    from eqmail_setup.installation.account_creation import ids_of_account
-    from eqmail_setup.mail.mailboxes import ids_of
-    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
-
-    found = ids_of(site, ids, box, DiskFilesystem(site.home))
-    if found is None:
-        found = ids_of_account(
-            ACCOUNT, f"{site.users}", not change.preview_only, lambda line: echo(line, err=change.as_json)
-        )
-    if found[0] == 0 and not site.single_user:
-        raise EqmailError(f"{ACCOUNT}: is root, to whom nothing is delivered")
-    return found
 
 
 def _value(box: "Mailbox") -> dict[str, object]:

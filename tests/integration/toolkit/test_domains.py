@@ -14,7 +14,9 @@ from eqmail_core.system.installation import read_site
 from eqmail_core.users.user import User
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
+from eqmail_setup.installation.build_config import load_site
 from eqmail_setup.mail import virtual_domains
+from eqmail_setup.mail.routing import route_address
 from eqmail_setup.settings.reload import running_pid
 from tests.support.error_text import is_one_error
 
@@ -151,3 +153,41 @@ def test_a_virtual_domain_of_a_user_whom_its_mail_would_not_reach_is_refused(
     assert b"example.net" not in (Path(at_home) / "control/rcpthosts").read_bytes()
     (Path(at_home) / "alias/.qmail-joe-default").write_text("&kim@elsewhere.example\n")
     assert run(add) == 0
+
+
+def test_a_catch_all_gets_what_no_mailbox_gets(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    add = ["--home", at_home, "domain", "add", "example.net"]
+    assert run(["--home", at_home, "alias", "add", "joe", "joe@far.example"]) == 0
+    assert run([*add, "--catch-all", "joe"]) == 0
+    assert run(["--home", at_home, "mailbox", "add", "ann@example.net"]) == 0
+    site = load_site(at_home)
+    assert site is not None
+    assert route_address(site, b"anybody@example.net").instructions == (("forward", "joe"),)
+    assert route_address(site, b"ann@example.net").instructions[0][0] == "maildir"
+    capsys.readouterr()
+    assert run([*add, "--catch-all", "joe"]) == 0
+    assert "No changes needed." in capsys.readouterr().out
+    assert run([*add, "--catch-all", "ann@example.net"]) == ExitCode.FAILED
+    assert "--replace" in capsys.readouterr().err
+    assert run([*add, "--catch-all", "ann@example.net", "--replace"]) == 0
+    assert route_address(site, b"anybody@example.net").instructions == (("forward", "ann@example.net"),)
+
+
+@pytest.mark.parametrize(
+    ("domain", "words", "code", "said"),
+    [
+        ("example.net", ["--catch-all", "zoe"], ExitCode.FAILED, "unknown local recipient"),
+        ("example.net", ["--catch-all", "zoe@example.net"], ExitCode.FAILED, "has no mailbox"),
+        ("example.net", ["--catch-all", "./Maildir/"], ExitCode.USAGE, "give an address"),
+        ("example.net", ["--catch-all", "a@b.example,c@d.example"], ExitCode.USAGE, "not an address"),
+        ("example.net", ["--catch-all", "x@far.example", "--virtual", "joe"], ExitCode.USAGE, "excludes"),
+        ("mail.example.org", ["--catch-all", "x@far.example"], ExitCode.FAILED, "is a local domain"),
+    ],
+)
+def test_a_catch_all_that_would_not_deliver_is_refused(
+    domain: str, words: list[str], code: int, said: str, at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = control(at_home, "virtualdomains")
+    assert run(["--home", at_home, "domain", "add", domain, *words]) == code
+    assert said in capsys.readouterr().err
+    assert control(at_home, "virtualdomains") == before

@@ -200,7 +200,7 @@ def test_a_suspended_domain_is_reported_as_waiting(at_home: str, capsys: pytest.
         "far.example:2100-01-01T00:00:00Z\nold.example:2000-01-01T00:00:00Z\n"
     )
     assert "suspended until 2100-01-01T00:00:00Z" in said(at_home, capsys, "joe@far.example")["Result"]
-    assert said(at_home, capsys, "joe@old.example")["Result"] == "sent to the next server"
+    assert said(at_home, capsys, "joe@old.example")["Result"].startswith("sent to the next server")
 
 
 @pytest.mark.root

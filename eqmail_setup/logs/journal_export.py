@@ -1,7 +1,7 @@
 """Lines of a saved journal of systemd: `journalctl -o export` and `-o json`; other files are read as they are.
 
 Fails: never; a damaged end is passed over.
-Source: https://systemd.io/JOURNAL_EXPORT_FORMATS/.
+Source: journalctl(1); https://systemd.io/JOURNAL_EXPORT_FORMATS/.
 """
 
 import json

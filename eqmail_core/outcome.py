@@ -102,6 +102,9 @@ class DeliveryResult:
         return f"DeliveryResult({self.outcome!r}, {self.text!r}, {self.disposition!r})"
 
 
+SUBMITTER_VARIABLE = b"QMAILSUBMITTER"
+"""The variable in which a server that queues through a program says who its client is, see dsn/submitter.py."""
+
 DSN_VARIABLE = b"QMAILDSN"
 """Environment variable with the DSN parameters, for programs of a .qmail file.
 

@@ -26,6 +26,7 @@ from eqmail_core.control.setting import (
     LMTP,
     PATH,
     QMTPD,
+    QUEUE,
     REMOTE,
     ROUTE,
     SEND,
@@ -58,9 +59,9 @@ class ClassicSettings(ControlSet):
         used_by=(SMTPD,),
         entries=SENDER,
     )
-    bouncefrom = Text("Local part of the From address of bounces.", default=b"MAILER-DAEMON", used_by=(SEND,))
+    bouncefrom = Text("Local part of the From address of bounces.", default=b"MAILER-DAEMON", used_by=(SEND, QUEUE))
     bouncehost = HostName(
-        "Host in the From address of bounces.", default=b"bouncehost", falls_back_to_me=True, used_by=(SEND,)
+        "Host in the From address of bounces.", default=b"bouncehost", falls_back_to_me=True, used_by=(SEND, QUEUE)
     )
     concurrencylocal = Count(
         "How many local deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
@@ -91,10 +92,10 @@ class ClassicSettings(ControlSet):
         "Host of the address that gets bounces of bounces.",
         default=b"doublebouncehost",
         falls_back_to_me=True,
-        used_by=(SEND,),
+        used_by=(SEND, QUEUE),
     )
     doublebounceto = Text(
-        "Local part of the address that gets bounces of bounces.", default=b"postmaster", used_by=(SEND,)
+        "Local part of the address that gets bounces of bounces.", default=b"postmaster", used_by=(SEND, QUEUE)
     )
     envnoathost = HostName(
         "Host appended to envelope recipients without @.",

@@ -4,6 +4,7 @@ from eqmail_core.control.kinds import MAX_CONCURRENT, Count, Flag, Seconds, Size
 from eqmail_core.control.list_kinds import Lines, Map, PeriodMap, Periods, TimeMap
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import ADDRESS, LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
+from eqmail_core.control.submission_limits import SubmissionLimits
 
 JOURNAL, TOGETHER, EACH = b"journal", b"together", b"each"
 """How accepted mail is made safe."""
@@ -139,6 +140,18 @@ class DeliverySettings(ControlSet):
         default=100,
         used_by=(QUEUE,),
         since="eqmail 2",
+    )
+    submissionlimits = SubmissionLimits(
+        "How much submitters may send: KIND NAME LIMITS in a line. KIND is login (a client that has logged in), uid (a "
+        "local user, by number or name) or address (a client that may relay, or a network of them; IPv6 clients "
+        "count by /64); NAME * stands for all that have no line. LIMITS are messages=N/h and recipients=N/d and the "
+        "like, per m, h or d; messages=20+100/h allows 20 at once and 100 more in an hour. none: no limit. What is "
+        "over a limit is accepted and held, with refuse in the line refused (4.7.1). Postmaster gets a notice for each "
+        "submitter and period. A change counts within seconds.",
+        default=None,
+        used_by=(QUEUE,),
+        since="eqmail 2",
+        is_watched=True,
     )
     queuenode = Text(
         "Name of this node among those that share a queue in a database. Default: the host name.",

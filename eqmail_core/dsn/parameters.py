@@ -7,6 +7,7 @@ The text form is one printable line of words with a blank between two words:
     F, H                return the full message, or its header only (RET)
     E:ENVID             the sender's envelope identifier, in xtext
     KEY:NOTIFY:ORCPT    of one recipient: letters of NOTIFY, and the original recipient, TYPE;XTEXT
+    L:LOGIN, A:ADDRESS, N:UID, X:REASON   facts about the submission, in xtext: dsn/submitter.py
 
 KEY is the recipient's index in the envelope, from 0. On the disk and in the scheduler it is the letter of the channel
 and the offset in its list, such as l0 or r26. NOTIFY is n alone (NEVER), some of s, f and d (SUCCESS, FAILURE, DELAY),
@@ -40,6 +41,13 @@ _HEX = b"0123456789ABCDEF"
 _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 # With SMTPUTF8 an address may be unencoded UTF-8 (RFC 6533 section 3).
 _ADDRESS = _XTEXT + bytes(range(128, 256))
+
+MAX_FACT = 1000
+"""Longest fact about a submission, in characters of xtext."""
+
+LOGIN, ADDRESS, UID, HELD = b"L", b"A", b"N", b"X"
+FACTS = (LOGIN, ADDRESS, UID, HELD)
+"""The letters of facts about the submission."""
 
 _NOTIFY = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
 _MAX_DIGITS = 19
@@ -79,12 +87,13 @@ NO_DSN = RecipientDsn()
 class DsnParameters:
     """DSN parameters and SMTPUTF8 flag of a message.
 
-    `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"".
+    `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"". `facts`: what the queue knows of the submission, by letter,
+    in xtext; they stay with this message and are not passed on.
     Recipients are known by their index in the envelope, and once the message is preprocessed, by channel and offset in
     local/N (channel 0) or remote/N (1): `by_lists` goes from one to the other.
     """
 
-    __slots__ = ("_recipients", "envid", "is_utf8", "ret")
+    __slots__ = ("_recipients", "envid", "facts", "is_utf8", "ret")
 
     def __init__(
         self,
@@ -97,6 +106,7 @@ class DsnParameters:
         self.ret = ret
         self.envid = envid
         self._recipients = recipients or {}
+        self.facts: dict[bytes, bytes] = {}
 
     @property
     def has_notify(self) -> bool:
@@ -122,7 +132,9 @@ class DsnParameters:
     def by_lists(self, places: "Mapping[int, tuple[int, int]]") -> "DsnParameters":
         """Return the parameters for lists; `places`: channel and offset of recipients by index of the envelope."""
         keys = {_index_key(index): _list_key(*place) for index, place in places.items()}
-        return self._with({keys[key]: dsn for key, dsn in self._recipients.items() if key in keys})
+        listed = self._with({keys[key]: dsn for key, dsn in self._recipients.items() if key in keys})
+        listed.facts = self.facts
+        return listed
 
     def only_listed(self, channel: int, offset: int) -> "DsnParameters":
         """Return the parameters for a copy to this recipient of a list alone, at index 0."""
@@ -156,6 +168,8 @@ class DsnParameters:
         yield _MARK
         if self.is_utf8:
             yield _UTF8
+        for letter, fact in self.facts.items():
+            yield b"%b:%b" % (letter, fact)
         if self.ret:
             yield self.ret
         if self.envid:
@@ -173,6 +187,8 @@ class DsnParameters:
             self.ret = key
         elif key == _ENVID and value and is_envid(value):
             self.envid = value
+        elif key in FACTS and 0 < len(value) <= MAX_FACT and _is_xtext(value, _XTEXT):
+            self.facts[key] = value
         elif _is_key(key):
             notify, _, orcpt = value.partition(b":")
             if notify not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
@@ -260,11 +276,24 @@ def with_dsn(envelope: bytes | bytearray, end: int) -> bytes:
     """Return an envelope as the queue stores it.
 
     `end`: where the last record ends; the bytes after it may be invalid.
-    The result is the records; with DSN parameters a NUL, the list and a NUL follow.
+    The result is the records; with DSN parameters a NUL, the list and a NUL follow. Facts about the submission are
+    dropped, because anybody may have written them.
     """
-    records = bytes(envelope[:end])
+    dsn = submitted_dsn(envelope, end)
+    if dsn is not None:
+        dsn.facts = {}
+    return stored_envelope(bytes(envelope[:end]), dsn)
+
+
+def submitted_dsn(envelope: bytes | bytearray, end: int) -> DsnParameters | None:
+    """Read the list behind the records of an envelope, which end at `end`; None without a valid one."""
     if len(envelope) <= end + 2:
-        return records
+        return None
     text, is_whole, _ = bytes(envelope[end + 1 :]).partition(b"\0")
-    dsn = render_dsn(parse_dsn(text)) if is_whole else b""
-    return b"%b\0%b\0" % (records, dsn) if dsn else records
+    return parse_dsn(text) if is_whole else None
+
+
+def stored_envelope(records: bytes, dsn: DsnParameters | None) -> bytes:
+    """Render an envelope as the queue stores it; see `with_dsn`."""
+    text = render_dsn(dsn)
+    return b"%b\0%b\0" % (records, text) if text else records

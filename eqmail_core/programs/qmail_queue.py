@@ -4,6 +4,7 @@ Through the queue service; where none is installed or running, by itself if the 
 Exits: see queue/format/exit_codes.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
+from eqmail_core.outcome import SUBMITTER_VARIABLE
 from eqmail_core.queue.client.qmail_queue import limit_lifetime, submit
 from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
@@ -27,4 +28,4 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         from eqmail_core.queue.standalone import queue_without_service
 
         return queue_without_service(site, 0, 1)
-    return submit(QueueSubmission(sock), 0, 1)
+    return submit(QueueSubmission(sock), 0, 1, environ.get(SUBMITTER_VARIABLE, b""))

@@ -10,7 +10,7 @@ import time
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.received import received
-from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, TemporaryFailure
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, SUBMITTER_VARIABLE, TemporaryFailure
 from eqmail_core.qmtp import answers
 from eqmail_core.qmtp import protocol as qmtp
 from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
@@ -49,7 +49,7 @@ class _Message:
     """One message that is being submitted to the queue."""
 
     def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]", protocol: bytes) -> None:
-        self.queue = open_queue(site, environ)
+        self.queue = open_queue(site, _with_submitter(environ, protocol))
         self.queue.write(_trace(environ, protocol))
         self.size = 0
         self.sender: bytes | None = b""
@@ -183,6 +183,16 @@ def _receive_text(event: qmtp.QmtpEvent, message: _Message, databytes: int) -> N
             message.queue.abort()
         else:
             message.queue.write(event.value)
+
+
+def _with_submitter(environ: "Mapping[bytes, bytes]", protocol: bytes) -> "Mapping[bytes, bytes]":
+    """Return the environment for the queue, which says who a client is that may relay; every client of QMQP may."""
+    if b"RELAYCLIENT" not in environ and protocol != b"QMQP":
+        return {**environ, SUBMITTER_VARIABLE: b""}
+    # Imported here: most clients of QMTP may not relay.
+    from eqmail_core.dsn.submitter import submitter_words
+
+    return {**environ, SUBMITTER_VARIABLE: submitter_words(None, environ.get(b"TCPREMOTEIP", b""))}
 
 
 def _trace(environ: "Mapping[bytes, bytes]", protocol: bytes) -> bytes:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from eqmail_core.dsn.parameters import parse_dsn, render_dsn
+from eqmail_core.dsn.parameters import HELD, parse_dsn, render_dsn
 from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import LIST_MODE, READ, QueueFileError, QueueFiles
-from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.queue.format.info import render_info
 from eqmail_core.queue.format.recipient_list import MARK_TODO, SENDER, records
 from eqmail_core.queue.format.send_log import LogLines
@@ -27,6 +27,16 @@ T = TypeVar("T")
 _NS = 1_000_000_000
 _EXCL = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID, _PID = b"u"[0], b"p"[0]
+
+
+class Preprocessed:
+    """A preprocessed message: the channels that have a recipient, and whether it waits to be released."""
+
+    __slots__ = ("channels", "is_held")
+
+    def __init__(self, channels: list[int], is_held: bool) -> None:
+        self.channels = channels
+        self.is_held = is_held
 
 
 class SpillFiles:
@@ -63,10 +73,8 @@ class Preprocessor:
 
     def preprocess(
         self, number: int, route: Callable[[bytes], tuple[int, bytes]], add_line: Callable[[bytes], None]
-    ) -> list[int]:
+    ) -> "Preprocessed":
         """Turn todo/N into info, local and remote, all on the disk.
-
-        Returns the channels that have a recipient.
 
         todo/N itself stays: once the cleaner has removed it the message is S5.
         Fails: QueueFileError.
@@ -115,6 +123,10 @@ class Preprocessor:
                 files[info].flush()
                 files[info].date(identity.born_ns)
             sync_name = _SyncedFolders(self.files)
+            for path in lists if dsn.is_held else ():
+                if path in files:
+                    files[path].flush()
+                    files[path].date(HELD_UNTIL * _NS)
             for path in (info, *lists):
                 if path in files:
                     files[path].sync()
@@ -124,7 +136,7 @@ class Preprocessor:
             os.close(envelope)
             for file in files.values():
                 file.close()
-        return [channel for channel, path in enumerate(lists) if path in files]
+        return Preprocessed([channel for channel, path in enumerate(lists) if path in files], dsn.is_held)
 
     def place(self, placements: list[SpillFiles]) -> list[QueueFileError | None]:
         """Write the files of messages whose mess/N is on the disk; return one result each.
@@ -219,13 +231,14 @@ class Preprocessor:
 class _DsnCollector:
     """Collects where the recipients of a todo file with DSN parameters are in its lists.
 
-    Call `add` per recipient, with its size in the list.
+    Call `add` per recipient, with its size in the list. `is_held`, after `by_lists`: the message waits to be released.
     """
 
-    __slots__ = ("_offsets", "_places", "text")
+    __slots__ = ("_offsets", "_places", "is_held", "text")
 
     def __init__(self) -> None:
         self.text = b""
+        self.is_held = False
         self._offsets = [0] * len(CHANNELS)
         self._places: list[tuple[int, int]] = []
 
@@ -238,6 +251,7 @@ class _DsnCollector:
     def by_lists(self) -> bytes:
         """Return the record for info/N."""
         dsn = parse_dsn(self.text)
+        self.is_held = dsn is not None and HELD in dsn.facts
         if dsn is None:
             return b""
         text = render_dsn(dsn.by_lists(dict(enumerate(self._places))))

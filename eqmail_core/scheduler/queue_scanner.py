@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 
 from eqmail_core.queue.files import QueueFileError, QueueFiles
-from eqmail_core.queue.preprocess import Preprocessor
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.preprocess import Preprocessed, Preprocessor
 from eqmail_core.queue.scan import NOTHING, QueueScan, parts
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.due_queue import DueQueue
@@ -168,27 +169,27 @@ class QueueScanner:
         route = self._scheduler.routes.route
         lines: list[bytes] = []
 
-        def prepare() -> list[int] | QueueFileError:
+        def prepare() -> Preprocessed | QueueFileError:
             try:
                 return self._preprocessor.preprocess(number, route, lines.append)
             except QueueFileError as trouble:
                 return trouble
 
-        def prepared(channels: list[int] | QueueFileError) -> None:
+        def prepared(result: Preprocessed | QueueFileError) -> None:
             for line in lines:
                 self._log.add(line)
-            if isinstance(channels, QueueFileError):
-                self._log.warning(channels.text)
+            if isinstance(result, QueueFileError):
+                self._log.warning(result.text)
                 self._preprocessing.discard(number)
                 if not os.path.exists(self._files.paths.todo(number)):
                     self._look_again(number, self._scheduler.now)
             else:
                 name = self._files.short(self._files.paths.todo(number))
-                self._cleaner.clean(name, lambda answer: self._entered(number, name, channels, answer))
+                self._cleaner.clean(name, lambda answer: self._entered(number, name, result, answer))
 
         self._worker.do(prepare, prepared)
 
-    def _entered(self, number: int, name: bytes, channels: list[int], answer: bytes) -> None:
+    def _entered(self, number: int, name: bytes, prepared: Preprocessed, answer: bytes) -> None:
         self._preprocessing.discard(number)
         now = self._scheduler.now
         if answer != b"+":
@@ -197,9 +198,9 @@ class QueueScanner:
                 self._todo.next_start = min(self._todo.next_start, now + SYSTEM_ERROR_PAUSE_S)
                 self._look_again(number, now)
                 return
-        for channel in channels:
-            self._scheduler.enqueue(number, channel, now)
-        if not channels:
+        for channel in prepared.channels:
+            self._scheduler.enqueue(number, channel, HELD_UNTIL if prepared.is_held else now)
+        if not prepared.channels:
             self._completion.add(number, now)
 
     def _is_ready_despite_error(self, number: int) -> bool:

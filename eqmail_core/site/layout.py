@@ -153,6 +153,11 @@ class QueuePaths:
         return f"{self.root}/lock/attempts"
 
     @property
+    def usage(self) -> str:
+        """The file with what submitters have used of their limits."""
+        return f"{self.root}/lock/usage"
+
+    @property
     def journal(self) -> str:
         """The directory of the journal's segments."""
         return f"{self.root}/journal"

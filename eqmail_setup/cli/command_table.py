@@ -48,6 +48,7 @@ COMMANDS = {
     "run": CommandEntry("run", "Run the services in the foreground.", "Operate"),
     "reload": CommandEntry("reload", "Make running services read changed settings.", "Operate"),
     "queue": CommandEntry("queue", "Show, retry, hold, return, delete and move messages.", "Operate"),
+    "limits": CommandEntry("limits", "Show what submitters have used of their limits.", "Operate"),
     "cluster": CommandEntry("cluster", "Manage the nodes that share a queue in PostgreSQL.", "Operate"),
     "status": CommandEntry("status", "Show services, queue, problems and what is pending.", "Operate"),
     "probe": CommandEntry("probe", "Test a conversation with an SMTP server.", "Diagnose"),

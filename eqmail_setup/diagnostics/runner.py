@@ -6,6 +6,7 @@ from typing import NamedTuple
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks import deliverability, dns, mail_auth, services, settings
 from eqmail_setup.diagnostics.checks.filters import check_filters
+from eqmail_setup.diagnostics.checks.limits import check_limits
 from eqmail_setup.diagnostics.checks.old_programs import check_mailer, old_ways
 from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
 from eqmail_setup.diagnostics.finding import SEVERITY_ORDER, Finding, going_on, is_selected
@@ -36,6 +37,7 @@ CHECKS = {
     "relaying": Check(_local(settings.check_relaying)),
     "certificates": Check(_local(settings.check_certificates)),
     "dkim": Check(_local(mail_auth.check_keys)),
+    "limits": Check(_local(check_limits), needs_queue=True),
     "filters": Check(_local(check_filters)),
     "scripts": Check(_local(check_start_scripts)),
     "programs": Check(_local(old_ways, check_mailer)),

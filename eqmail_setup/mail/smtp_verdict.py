@@ -100,6 +100,17 @@ def ask_smtp_server(site: Site, recipient: bytes, client: Client, environ: dict[
     return verdict
 
 
+def may_submit(site: Site, client: Client) -> bool:
+    """Whether a client may send mail to any domain, by a login or by its address."""
+    if client.login:
+        return True
+    try:
+        settings = read_settings(site, {}, [client.port], lambda what: None)
+        return session_config(settings, (client.ip, 0), ("127.0.0.1", client.port)).client.may_relay
+    except (ControlError, OSError) as error:
+        raise EqmailError(f"the SMTP server cannot start: {error}") from error
+
+
 def _role_of(site: Site, port: int) -> ListenerRole:
     """The role of the listener on a port (control/smtplisten)."""
     entries = read_controls(site).smtplisten or ()

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.list_kinds import NO_END, render_time
+from eqmail_core.dsn.parameters import ADDRESS, HELD, LOGIN, UID
 from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.format.attempts import Attempts, FailedAttempts
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
@@ -15,6 +17,7 @@ MAX_ROWS = 5
 
 # The report of a delivery: C's words, the enhanced status code, and perhaps what exactly happened.
 _REPORT = re.compile(r"(.*?)\s*\(#([245]\.\d{1,3}\.\d{1,3})\)\s*(?:\((.+)\))?")
+_FACTS = {LOGIN: "login", ADDRESS: "client", UID: "uid"}
 _CHANNEL_NUMBERS = {name: index for index, name in enumerate(CHANNELS)}
 
 
@@ -113,7 +116,8 @@ def rows_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> It
     if not waiting:
         yield (*head, "", sender, "", "")
     for count, item in enumerate(waiting[:MAX_ROWS]):
-        cells = (display(item.address), reason_of(item, now))
+        held = message.facts.get(HELD, b"") if message.state == "held" else b""
+        cells = (display(item.address), display(held) or reason_of(item, now))
         following = next_attempt(message, item, now)
         yield (*head, following, sender, *cells) if count == 0 else ("", "", "", "", following, "", *cells)
     if len(waiting) > MAX_ROWS:
@@ -127,6 +131,11 @@ def lines_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> I
     yield "Age", f"{age(now - message.birth)} (since {render_time(int(message.birth)).decode()})"
     yield "Size", size(message.size)
     yield "Sender", display(message.sender) or "<>"
+    submitter = submitter_of(message)
+    if submitter:
+        yield "Submitter", submitter
+    if message.state == "held" and HELD in message.facts:
+        yield "Held", f"{display(message.facts[HELD])} (control/{Controls.submissionlimits.file})"
     for item in knowledge.recipients_of(message, now):
         following = next_attempt(message, item, now)
         when = (
@@ -141,6 +150,12 @@ def lines_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> I
             yield "", reason_of(item, now)
 
 
+def submitter_of(message: QueuedMessage) -> str:
+    """Who submitted a message, as far as the queue was told: login, client address or uid."""
+    facts = message.facts
+    return ", ".join(f"{label} {display(facts[letter])}" for letter, label in _FACTS.items() if letter in facts)
+
+
 def value_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> dict[str, object]:
     """A message for programs; bytes that are no UTF-8 are escaped as JSON escapes lone surrogates."""
     return {
@@ -151,6 +166,12 @@ def value_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> d
         "size": message.size,
         "sender": message.sender.decode("utf-8", "surrogateescape"),
         "bouncing": message.bounces,
+        "submitter": {
+            label: message.facts[letter].decode("utf-8", "surrogateescape")
+            for letter, label in _FACTS.items()
+            if letter in message.facts
+        },
+        "held_because": display(message.facts[HELD]) if message.state == "held" and HELD in message.facts else None,
         "recipients": [_recipient_value(item) for item in knowledge.recipients_of(message, now)],
     }
 

@@ -38,6 +38,8 @@ def _said_of(control: Control[Any], reader: str) -> str:
         return _AT_HUP
     if reader == SMTPD and control.is_watched:
         return _WATCHED
+    if reader == QUEUE and control.is_watched:
+        return "the queue service reads it within seconds"
     return _WHEN_EFFECTIVE.get(reader, f"{reader} reads it when it runs")
 
 
@@ -59,11 +61,11 @@ def required_action(files: Iterable[str]) -> RequiredAction:
 
 
 def _action_for(control: Control[Any]) -> RequiredAction:
+    if control.is_watched:
+        return RequiredAction.NONE
     readers = set(control.used_by)
     if readers & _READ_AT_START or (SEND in readers and not control.reload_on_hup):
         return RequiredAction.RESTART
-    if control.is_watched:
-        return RequiredAction.NONE
     return RequiredAction.RELOAD if control.reload_on_hup or SMTPD in readers else RequiredAction.NONE
 
 

@@ -23,6 +23,8 @@ READERS = {
     "local/delivery/program.py": (LOCAL,),
     "queue/service/service.py": (QUEUE,),
     "queue/service/opening.py": (QUEUE,),
+    "queue/service/limiter_opening.py": (QUEUE,),
+    "queue/limits/notice.py": (QUEUE,),
     "queue/postgres/opening.py": (QUEUE,),
     "queue/return_paths.py": (SMTPD, REMOTE),
     "remote/qmail_remote.py": (REMOTE,),

@@ -174,3 +174,27 @@ def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
             mail_system.kill()
         subprocess.run(["umount", home / "queue"], check=False)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_local_user_has_limits_by_uid(mail_system: MailSystem, joe: pwd.struct_passwd) -> None:
+    limits = Path(mail_system.home, "control/submissionlimits")
+    limits.write_text(f"uid {USER} messages=1/d\n")
+    try:
+        until(lambda: _inject_as(mail_system, joe) == 0 and _held(mail_system, joe.pw_uid), "a held message")
+        deleted = eqmail("--home", mail_system.home, "queue", "delete", "--yes", "--where", f"uid={joe.pw_uid}")
+        assert deleted.returncode == 0, deleted.stderr
+        assert not _held(mail_system, joe.pw_uid)
+    finally:
+        limits.unlink()
+
+
+def _inject_as(mail_system: MailSystem, user: pwd.struct_passwd) -> int:
+    command = [f"{mail_system.home}/bin/qmail-inject", f"{USER}@{ME}"]
+    return subprocess.run(
+        command, input=b"Subject: x\n\n", user=user.pw_uid, group=user.pw_gid, extra_groups=[], check=False
+    ).returncode
+
+
+def _held(mail_system: MailSystem, uid: int) -> list[str]:
+    shown = eqmail("--home", mail_system.home, "queue", "list", "--where", f"state=held uid={uid}")
+    return [line for line in shown.stdout.splitlines() if f"uid {uid} is over messages=1/d" in line]

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from shlex import split
 from typing import NamedTuple, Protocol
 
+from eqmail_core.dsn.parameters import ADDRESS, LOGIN, UID
 from eqmail_core.text.lines import MAX_DIGITS, period
 
 STATES = ("waiting", "held", "running", "memory", "finished", "new")
@@ -35,6 +36,7 @@ class Matched(Protocol):
     number: int
     birth: float
     size: int
+    facts: dict[bytes, bytes]
     sender: bytes
     state: str
     recipients: list[tuple[str, bool, bytes]]
@@ -151,12 +153,19 @@ def _host(address: bytes) -> str:
     return address.rpartition(b"@")[2].decode("latin-1")
 
 
+def _fact(item: Matched, letter: bytes) -> str:
+    return item.facts.get(letter, b"").decode("latin-1")
+
+
 _FIELDS: dict[str, tuple[bool, Callable[[str, str, str], Holds]]] = {
     "domain": (True, _words(lambda item, channel, address: _host(address))),
     "recipient": (True, _words(lambda item, channel, address: address.decode("latin-1"))),
     "channel": (True, _choices(lambda item, channel, address: channel, ("local", "remote"))),
     "sender": (False, _words(lambda item, channel, address: item.sender.decode("latin-1"))),
     "senderdomain": (False, _words(lambda item, channel, address: _host(item.sender))),
+    "login": (False, _words(lambda item, channel, address: _fact(item, LOGIN))),
+    "uid": (False, _words(lambda item, channel, address: _fact(item, UID))),
+    "client": (False, _words(lambda item, channel, address: _fact(item, ADDRESS))),
     "state": (False, _choices(lambda item, channel, address: item.state, STATES)),
     "age": (
         False,

@@ -1,6 +1,7 @@
 """Lists the messages of a queue, from the files and from the scheduler's memory.
 
 Only requested facts are read, one message at a time, because a queue may be large.
+Long because a message and the readers of its files belong together.
 
 Fails: OSError where a folder cannot be read.
 Source: queue.md 3.3, 3.4.
@@ -9,8 +10,9 @@ Source: queue.md 3.3, 3.4.
 import os
 from itertools import chain
 
+from eqmail_core.dsn.submitter import facts_of
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
-from eqmail_core.queue.format.info import parse_info
+from eqmail_core.queue.format.info import dsn_in_info, parse_info
 from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO, records
 from eqmail_core.queue.format.todo import BadTodo, parse_todo
 from eqmail_core.queue.scan import QueuePartition, numbers_in
@@ -38,6 +40,7 @@ class QueuedMessage:
 
     Recipients are channel ("" before preprocessing), whether done, and address; `offsets` are their places in the list
     of their channel; `due` is by channel.
+    `facts` are about its submission, by letter, as in dsn/submitter.py.
     `state` is a word of `filter.STATES`; `stamp` is empty where the message cannot be changed.
     Facts from files are read on first access; that fails with OSError.
     """
@@ -47,6 +50,7 @@ class QueuedMessage:
         "birth",
         "bounces",
         "due",
+        "facts",
         "number",
         "offsets",
         "recipients",
@@ -59,6 +63,7 @@ class QueuedMessage:
     birth: float
     bounces: bool
     due: dict[str, int]
+    facts: dict[bytes, bytes]
     number: int
     offsets: list[int]
     recipients: "Recipients"
@@ -171,6 +176,7 @@ class PartitionReader:
         finally:
             os.close(fd)
         entry.sender = parse_info(text) or b""
+        entry.facts = facts_of(dsn_in_info(text))
 
     def read_size(self, entry: QueuedMessage) -> None:
         """Read the size of the message."""
@@ -206,6 +212,7 @@ class PartitionReader:
 _READERS: "dict[str, Callable[[PartitionReader, QueuedMessage], None]]" = {
     "birth": PartitionReader.read_info,
     "stamp": PartitionReader.read_info,
+    "facts": PartitionReader.read_sender,
     "sender": PartitionReader.read_sender,
     "size": PartitionReader.read_size,
     "bounces": PartitionReader.read_bounces,
@@ -250,7 +257,8 @@ def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
     if todo is None:
         return None
     recipients: Recipients = [("", False, recipient) for recipient in todo.envelope.recipients]
-    return message_of(number, b"", mess.st_mtime, mess.st_size, todo.envelope.sender, "new", recipients, False)
+    facts = facts_of(todo.envelope.dsn)
+    return message_of(number, b"", mess.st_mtime, mess.st_size, todo.envelope.sender, "new", recipients, False, facts)
 
 
 def _from_memory(message: "MemoryMessageRecord") -> QueuedMessage:
@@ -285,6 +293,7 @@ def message_of(
     state: str,
     recipients: "Recipients",
     bounces: bool,
+    facts: dict[bytes, bytes] | None = None,
 ) -> QueuedMessage:
     """Return a message of which everything is known."""
     entry = QueuedMessage(number)
@@ -296,5 +305,6 @@ def message_of(
     entry.recipients = recipients
     entry.offsets = _offsets_of(recipients)
     entry.bounces = bounces
+    entry.facts = facts or {}
     entry.due = {}
     return entry

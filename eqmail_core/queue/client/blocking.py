@@ -10,6 +10,7 @@ Source: queue.md 3.5 "caller library contract".
 import os
 from itertools import chain
 
+from eqmail_core.outcome import SUBMITTER_VARIABLE
 from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.files import close_all, left_in, open_pipes, write_all
@@ -35,15 +36,16 @@ def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "ServiceQueue 
     except OSError:
         sock = None
     if sock is not None:
-        return ServiceQueue(QueueSubmission(sock))
+        return ServiceQueue(QueueSubmission(sock), environ.get(SUBMITTER_VARIABLE, b""))
     return ProgramQueue(program, site, environ)
 
 
 class ServiceQueue:
-    """One message sent to the service."""
+    """One message sent to the service; `submitter`: words about its client, as in dsn/submitter.py."""
 
-    def __init__(self, submission: QueueSubmission) -> None:
+    def __init__(self, submission: QueueSubmission, submitter: bytes = b"") -> None:
         self._submission = submission
+        self._submitter = submitter
         self._code = q.OK
 
     @property
@@ -66,6 +68,11 @@ class ServiceQueue:
     def finish(self, envelope: "Envelope") -> int:
         """Send the envelope and wait; as `ProgramQueue.finish`."""
         if self._code == q.OK:
+            if self._submitter:
+                # Imported here: few programs serve clients.
+                from eqmail_core.dsn.submitter import with_submitter
+
+                envelope.dsn = with_submitter(envelope.dsn, self._submitter)
             self._code = self._submission.commit(envelope.render())
         self._submission.close()
         return self._code

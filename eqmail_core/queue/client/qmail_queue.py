@@ -38,8 +38,10 @@ def limit_lifetime() -> None:
     signal.alarm(LIFETIME_S)
 
 
-def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
+def submit(submission: QueueSubmission, message: int, envelope: int, submitter: bytes = b"") -> int:
     """Submit a message and its envelope from two descriptors; return the exit code of qmail-queue.
+
+    `submitter`: words about the client of the calling server, as in dsn/submitter.py.
 
     The message is read to its end first, the envelope only as far as needed. Faults of either are found here, and
     then the service drops the message.
@@ -52,7 +54,16 @@ def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
         return q.READ_ERROR
     except OSError:
         return q.SERVICE_AWAY
-    return submission.commit(kept + b"\0") if code == q.OK else code
+    if code != q.OK:
+        return code
+    if not submitter:
+        return submission.commit(kept + b"\0")
+    # Imported here: few programs serve clients.
+    from eqmail_core.dsn.submitter import with_submitter
+    from eqmail_core.mail.envelope import split_dsn
+
+    records, dsn = split_dsn(kept)
+    return submission.commit(b"%b\0%b\0" % (records, with_submitter(dsn, submitter)))
 
 
 class _ReadError(Exception):

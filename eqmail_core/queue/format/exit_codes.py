@@ -19,6 +19,7 @@ NO_TODO_FILE = 66
 SERVICE_AWAY = 71
 TIMED_OUT = 72
 CONNECTION_LOST = 74
+OVER_LIMIT = 75
 BUG = 81
 OWN_TEXT = 82
 BAD_ENVELOPE = 91
@@ -48,6 +49,7 @@ _TEXTS = {
     72: b"Zconnection to mail server timed out (#4.4.1)",
     73: b"Zconnection to mail server rejected (#4.4.1)",
     74: b"Zcommunication with mail server failed (#4.4.2)",
+    75: b"Zyou have sent too much mail in a short time, try again later (#4.7.1)",
     81: b"Zqq internal bug (#4.3.0)",
     91: b"Zqq internal bug (#4.3.0)",
     120: b"Zunable to exec qq (#4.3.0)",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg.rows import class_row
 
 from eqmail_core.dsn.qsbmf import failure_block
+from eqmail_core.dsn.submitter import facts_of
 from eqmail_core.ipc.admission_protocol import pack_done, unpack_done
 from eqmail_core.ipc.scheduler_control_protocol import BUSY, DONE, GONE
 from eqmail_core.mail.envelope import Envelope
@@ -77,16 +78,18 @@ def _message(row: _Row, channel_of: Callable[[bytes], int]) -> QueuedMessage:
     recipients = [
         (CHANNELS[channel_of(address)], index in finished, address) for index, address in enumerate(addresses)
     ]
-    state = "held" if row.is_held else "waiting"
+    is_held = row.is_held or row.due >= HELD_UNTIL
+    state = "held" if is_held else "waiting"
     if row.node is not None:
         state = "running"
     elif len(finished) >= len(addresses):
         state = "finished"
-    message = message_of(row.id, SHARED, row.birth, row.size, sender, state, recipients, row.bounces)
+    facts = facts_of(envelope.dsn)
+    message = message_of(row.id, SHARED, row.birth, row.size, sender, state, recipients, row.bounces, facts)
     times = (row.due_local, row.due_remote)
     for name in {name for name, done, _ in recipients if not done}:
         due = times[CHANNELS.index(name)]
-        message.due[name] = HELD_UNTIL if row.is_held else due if due is not None else row.due
+        message.due[name] = HELD_UNTIL if is_held else due if due is not None else row.due
     return message
 
 

@@ -16,6 +16,7 @@ from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.lock import QueueInUse, lock_journal
+from eqmail_core.queue.service.limiter_opening import open_limiter
 from eqmail_core.queue.service.listener import QueueListener
 from eqmail_core.queue.service.opening import open_file_queue
 from eqmail_core.queue.service.submission_context import SubmissionContext
@@ -90,6 +91,7 @@ class QueueService:
             max(raise_descriptor_limit(_MAX_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
             controls.queueperuser,
         )
+        self._limiter = context.limiter = open_limiter(NAME, site, loop, context, controls)
         self._listener = QueueListener(
             NAME,
             loop,
@@ -149,6 +151,7 @@ class QueueService:
     def _emptied(self) -> None:
         if self._store.held:
             log_line(NAME, f"warning: {self._store.held} messages stay in the journal until the next start")
+        self._limiter.close()
         self._listener.close_all()
         self._loop.stop()
 

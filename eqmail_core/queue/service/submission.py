@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from zlib import crc32
 
-from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.mail.received import invoked_line
@@ -116,12 +115,14 @@ class SubmissionConnection:
             self._piece(wire.COMMIT, tag, b"")
             return
         code, end = scan_envelope(envelope)
+        if code == q.OK:
+            code, envelope = self._context.admit(self._peer.uid, envelope, end)
         if code != q.OK:
             self._refuse(tag, code)
             return
         now = self._context.now()
         qp = self._next_qp()
-        self._submit(tag, now, qp, with_dsn(envelope, end), b"".join((self._received(qp, now), message)))
+        self._submit(tag, now, qp, envelope, b"".join((self._received(qp, now), message)))
 
     def _submit(self, tag: int, birth: int, qp: int, envelope: bytes, body: bytes) -> None:
         try:
@@ -233,14 +234,15 @@ class SubmissionConnection:
     def _commit(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
         self._context.places.give_back(self._peer.uid, 1)
-        end = 0
+        envelope = b""
         if unfinished.code == q.OK:
             unfinished.code, end = scan_envelope(unfinished.envelope)
+        if unfinished.code == q.OK:
+            unfinished.code, envelope = self._context.admit(self._peer.uid, unfinished.envelope, end)
         if unfinished.code != q.OK:
             self._discard(unfinished)
             self._refuse(tag, unfinished.code)
             return
-        envelope = with_dsn(unfinished.envelope, end)
         self._release_memory(unfinished, unfinished.weight)
         if unfinished.fd < 0:
             self._submit(tag, unfinished.birth, unfinished.qp, envelope, b"".join(unfinished.pieces))

@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
+from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.mail.dates import date822
-from eqmail_core.mail.received import invoker_name
+from eqmail_core.mail.received import invoked_line, invoker_name
 from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.limits.limiter import SubmissionLimiter
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.budget import SubmitterBudget
 from eqmail_core.queue.service.ports import SubmissionStore
 
@@ -27,6 +31,7 @@ class SubmissionContext:
     mail accounts; these may have more of the `memory` for unfinished messages and more of the `descriptors`, of which
     one other user has at most two for each of `per_user` connections (0: no such limit); see SubmitterBudget.
     `on_full()` is called when a budget does not suffice. While `is_open`, paused clients are resumed.
+    `limiter`: the limits of submitters, if any.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class SubmissionContext:
         # A connection takes one descriptor, and so does the file of an unfinished message.
         self.places = SubmitterBudget(descriptors, accounts, 2 * per_user)
         self.is_open = True
+        self.limiter: SubmissionLimiter | None = None
         self.on_full: Callable[[], None] = lambda: None
         self._submitter_uids = submitter_uids
         self.accounts = accounts
@@ -71,6 +77,26 @@ class SubmissionContext:
     def next_qp(self) -> int:
         """Return a unique number for a message of a process that submits several."""
         return next(self._qp) & 0xFFFFFFFF
+
+    def admit(self, uid: int, envelope: bytes | bytearray, end: int) -> tuple[int, bytes]:
+        """Return the exit code of qmail-queue and the envelope to store; see `SubmissionLimiter.admit`."""
+        if self.limiter is None:
+            return q.OK, with_dsn(envelope, end)
+        return self.limiter.admit(uid, envelope, end)
+
+    def queue_own(self, uid: int, envelope: bytes, message: bytes, on_failed: Callable[[int], None]) -> None:
+        """Queue a message of the service itself; `on_failed` gets the exit code of qmail-queue."""
+        now, qp = self.now(), self.next_qp()
+        try:
+            number = self.store.take_number()
+        except OSError:
+            on_failed(q.WRITE_ERROR)
+            return
+        body = invoked_line(qp, self.invoked_by(uid), self.date(now)) + message
+        self.store.accept(
+            AcceptedMessage(number, now, uid, qp, envelope, body, len(body)),
+            lambda code, _: on_failed(code) if code != q.OK else None,
+        )
 
     def is_account(self, uid: int) -> bool:
         """Return whether this is a mail account."""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
+from eqmail_core.dsn.parameters import HELD as HELD_FACT
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpack_done
 from eqmail_core.mail.address import is_verp_base
@@ -20,7 +21,7 @@ from eqmail_core.mail.dates import date822
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError
-from eqmail_core.queue.format.channels import LOCAL, REMOTE
+from eqmail_core.queue.format.channels import HELD_UNTIL, LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.queue.message_match import MISSING, confirm_match, message_state
 from eqmail_core.queue.preprocess import Preprocessor
@@ -118,13 +119,24 @@ class MemoryQueue:
             self._open_all(message, recipients)
         if envelope.dsn:
             _note_dsn(message, envelope.dsn)
-        if fd < 0 or scheduler.exiting:
+        if message.dsn is not None and HELD_FACT in message.dsn.facts and admission.earlier is None:
+            self._hold(message)
+        elif fd < 0 or scheduler.exiting:
             self.spiller.stop(message)
         else:
             for job in message.jobs:
                 scheduler.admit(job)
             if not message.jobs:
                 self._finish(message)
+
+    def _hold(self, message: MemoryMessage) -> None:
+        """Let a message wait until somebody releases it."""
+        for job in message.jobs:
+            job.cancel()
+            job.refs = 0
+            job.retry = HELD_UNTIL
+        message.running_jobs = 0
+        self.spiller.spill(message)
 
     def _is_known(self, admission: Admission, identity: MessageIdentity) -> bool:
         """Return whether the message was spilled or ended before a crash or lost connection.

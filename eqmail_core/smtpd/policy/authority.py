@@ -6,7 +6,9 @@ environment of a program that is executed for the client is rendered from them.
 Source: smtp-server.md 4.2, 4.4 (received.c), 4.8 (variables of plugins); RFC 3848, RFC 6531 section 4.3.
 """
 
+from eqmail_core.dsn.submitter import submitter_words
 from eqmail_core.mail.received import received
+from eqmail_core.outcome import SUBMITTER_VARIABLE
 from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, NO_DELAYS, Delays
 
 TYPE_CHECKING = False
@@ -159,6 +161,12 @@ class ClientAuthority:
         changes, self.relay_suffix, self.dnsbl_exemption, self.delays = state
         self._changes = dict(changes)
 
+    def submitter_words(self) -> bytes:
+        """Return who submits mail, as the queue service is told; b"" for a client that may not relay."""
+        if self.relay_suffix is None:
+            return b""
+        return submitter_words(self.login, b"" if self.remote_ip == _UNKNOWN else self.remote_ip)
+
     # --- the environment of programs
 
     def environ(self) -> dict[bytes, bytes]:
@@ -166,6 +174,10 @@ class ClientAuthority:
         rights = {name: getattr(self, right) for name, right in _RIGHTS.items()}
         now = {**self._environ, **self._changes, **rights}
         return {name: value for name, value in now.items() if value is not None}
+
+    def queue_environ(self) -> dict[bytes, bytes]:
+        """Render the environment of a program that queues, which says who submits."""
+        return {**self.environ(), SUBMITTER_VARIABLE: self.submitter_words()}
 
     def set_variable(self, name: bytes, value: bytes) -> None:
         """Set a variable for programs, and the right that it gives."""

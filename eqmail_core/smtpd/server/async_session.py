@@ -32,7 +32,12 @@ from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner
 from eqmail_core.smtpd.server.config import NOWHERE, SessionConfig, session_config
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
-from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol, QueueClient
+from eqmail_core.smtpd.server.message_receiver import (
+    MessageReceiver,
+    MessageReceiverProtocol,
+    QueueClient,
+    submitter_of,
+)
 from eqmail_core.smtpd.server.proxy_protocol import ProxyHeaderReader
 from eqmail_core.text.listen_address import TRANSFER, ListenerRole
 from eqmail_core.tls.server import ServerTls
@@ -122,12 +127,13 @@ class AsyncSmtpSession(asyncio.Protocol):
         queue_client: QueueClient = context.queue
         if queue is not None:
             address = client_network(client.remote_ip)
-            queue_client = QueuePrograms(context.loop, queue, client.environ, context.queue_programs, address)
+            queue_client = QueuePrograms(context.loop, queue, client.queue_environ, context.queue_programs, address)
         filters = context.config.filters
         own = SmtpPolicy(policy_config, client, context.date)
         self._policy: Policy = own
         if filters is None and policy_config.auth_check is None:
-            self._message: MessageReceiverProtocol = MessageReceiver(queue_client, policy_config.rules.size_limit)
+            size_limit = policy_config.rules.size_limit
+            self._message: MessageReceiverProtocol = MessageReceiver(queue_client, size_limit, submitter_of(config))
         else:
             self._policy, self._message = receive_filtered(context, self, own, config, filters, queue_client)
         self._core = ServerProtocol(policy_config.rules, client.remote_host, context.challenge)

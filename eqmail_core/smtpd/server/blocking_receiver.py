@@ -52,7 +52,7 @@ class BlockingReceiver:
     def begin(self, header: bytes) -> bytes:
         """Begin a message with `header` prepended; return the reply if no queue is available, else b""."""
         try:
-            self._queue = open_queue(self._site, self._client.environ())
+            self._queue = open_queue(self._site, self._client.queue_environ())
         except OSError:
             return reply.NO_QUEUE
         self._queue.write(header)

@@ -95,7 +95,7 @@ class FilteredBlockingReceiver:
 
     def _submit(self, message: "FilteredMessage") -> Said:
         try:
-            queue = open_queue(self._site, self._client.environ())
+            queue = open_queue(self._site, self._client.queue_environ())
         except OSError:
             return reply.NO_QUEUE, b"message delayed (qqt failure)"
         try:

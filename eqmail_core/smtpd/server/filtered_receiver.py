@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from eqmail_core.dsn.parameters import DsnParameters
+from eqmail_core.dsn.submitter import with_submitter
 from eqmail_core.filters.chain import FilterChain, FilterConfig
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
@@ -20,7 +21,13 @@ from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner, Client
 from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
 from eqmail_core.smtpd.server.config import SessionConfig
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES, QueueClient, SubmissionPort
+from eqmail_core.smtpd.server.message_receiver import (
+    MAX_BUFFERED_BYTES,
+    QueueClient,
+    SubmissionPort,
+    nobody_in_particular,
+    submitter_of,
+)
 
 
 def receive_filtered(
@@ -37,7 +44,9 @@ def receive_filtered(
         filters = FilterConfig((), (), None, context.log)
     chain = filters.async_chain(config.client.has_milters)
     policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain, config.policy.auth_check)
-    messages = FilteredReceiver(context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit)
+    messages = FilteredReceiver(
+        context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit, submitter_of(config)
+    )
     return policy, messages
 
 
@@ -59,6 +68,7 @@ class FilteredReceiver:
         "_quarantine_to",
         "_queue_client",
         "_reply",
+        "_submitter",
         "is_submitted",
     )
 
@@ -71,6 +81,7 @@ class FilteredReceiver:
         queue_client: QueueClient,
         quarantine_to: bytes | None,
         size_limit: int,
+        submitter: Callable[[], bytes] = nobody_in_particular,
     ) -> None:
         self._context = context
         self._client = client
@@ -80,6 +91,7 @@ class FilteredReceiver:
         self._quarantine_to = quarantine_to
         self._buffered = BufferedMessage(size_limit)
         self._pending_decision: AsyncRequestRunner | None = None
+        self._submitter = submitter
         self._long: SubmissionPort | None = None
         self._pieces: Iterator[bytes] = iter(())
         # The filters' result, until the session fetches it.
@@ -140,7 +152,8 @@ class FilteredReceiver:
     def _submit(self, done: Done) -> None:
         message = self._buffered.message
         assert message is not None
-        envelope = Envelope(message.sender, message.recipients, message.remaining_dsn()).render()
+        dsn = with_submitter(message.remaining_dsn(), self._submitter())
+        envelope = Envelope(message.sender, message.recipients, dsn).render()
         self.is_submitted = True
         try:
             if message.size <= MAX_BUFFERED_BYTES:

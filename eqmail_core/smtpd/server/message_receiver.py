@@ -7,14 +7,27 @@ from collections.abc import Callable
 from typing import Protocol
 
 from eqmail_core.dsn.parameters import DsnParameters, render_dsn
+from eqmail_core.dsn.submitter import with_submitter
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
+from eqmail_core.smtpd.server.config import SessionConfig
 
 MAX_BUFFERED_BYTES = 65536
 """Maximum number of bytes buffered in memory before a message is complete."""
+
+
+def nobody_in_particular() -> bytes:
+    """Say nothing about a client."""
+    return b""
+
+
+def submitter_of(config: SessionConfig) -> Callable[[], bytes]:
+    """Return what says who the client of a session is; a program that queues is told in its environment."""
+    client = config.client
+    return client.submitter_words if client.queue_program is None else nobody_in_particular
 
 
 class SubmissionPort(Protocol):
@@ -71,13 +84,26 @@ class MessageReceiver:
 
     The queue client calls `done(code, number, when, qp)` when the queue has accepted or refused the message, perhaps
     before it is complete.  `done` must call `queued`, which returns the reply (lines separated by CRLF) and the log
-    text.  `is_submitted`: the message is complete, and the queue's result is awaited.
+    text.  `is_submitted`: the message is complete, and the queue's result is awaited.  `submitter()`: words about the
+    client for the queue service, as in dsn/submitter.py.
     """
 
-    __slots__ = ("_buffered", "_buffered_bytes", "_checks", "_early", "_long", "_queue_client", "is_submitted")
+    __slots__ = (
+        "_buffered",
+        "_buffered_bytes",
+        "_checks",
+        "_early",
+        "_long",
+        "_queue_client",
+        "_submitter",
+        "is_submitted",
+    )
 
-    def __init__(self, queue_client: QueueClient, size_limit: int) -> None:
+    def __init__(
+        self, queue_client: QueueClient, size_limit: int, submitter: Callable[[], bytes] = nobody_in_particular
+    ) -> None:
         self._queue_client = queue_client
+        self._submitter = submitter
         self._checks = MessageChecks(size_limit)
         self._early: tuple[int, int, int] | None = None
         self._buffered: list[bytes] = []
@@ -118,7 +144,7 @@ class MessageReceiver:
             return self._conclude(*self._early)
         if self._checks.is_refused:
             return self._conclude(queue_result.READ_ERROR, 0, 0)
-        envelope = Envelope(sender, recipients, render_dsn(dsn)).render()
+        envelope = Envelope(sender, recipients, with_submitter(render_dsn(dsn), self._submitter())).render()
         self.is_submitted = True
         if self._long is not None:
             self._long.commit(envelope)

@@ -18,9 +18,10 @@ from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import echo, print_json
 from eqmail_setup.errors import usage_error
+from eqmail_setup.mail.limits import limits_for
 from eqmail_setup.mail.outgoing_tls import tls_with
 from eqmail_setup.mail.routing import AddressRoute, route_address
-from eqmail_setup.mail.smtp_verdict import SOMEBODY, Client, SmtpVerdict, ask_smtp_server
+from eqmail_setup.mail.smtp_verdict import SOMEBODY, Client, SmtpVerdict, ask_smtp_server, may_submit
 
 _NO_MAIL = "0"
 """The target of `MX 0 .`, by which a domain declares that it accepts no mail."""
@@ -72,8 +73,11 @@ def command(
         raise usage_error(f"--client {client}: invalid IP address") from None
     site = require_installation(context)
     found = route_address(site, os.fsencode(address), os.fsencode(delivery) if delivery else None)
-    verdict = ask_smtp_server(site, os.fsencode(address), Client(client, port, login, sender, tls), {})
-    explained = _Explanation(site, found, verdict, _look_up(found.mx_domain) if dns and found.mx_domain else NOT_ASKED)
+    asked = Client(client, port, login, sender, tls)
+    verdict = ask_smtp_server(site, os.fsencode(address), asked, {})
+    limits = limits_for(site, login, client) if may_submit(site, asked) else []
+    records = _look_up(found.mx_domain) if dns and found.mx_domain else NOT_ASKED
+    explained = _Explanation(site, found, verdict, records, limits)
     if as_json:
         print_json("explain-1", **explained.value())
         return 0
@@ -102,8 +106,9 @@ def _look_up(domain: str) -> DnsView:
 class _Explanation:
     """All that is known about one address."""
 
-    def __init__(self, site: Site, found: AddressRoute, verdict: SmtpVerdict, dns: DnsView) -> None:
+    def __init__(self, site: Site, found: AddressRoute, verdict: SmtpVerdict, dns: DnsView, limits: list[str]) -> None:
         self._site = site
+        self._limits = limits
         self._found = found
         self._verdict = verdict
         self._dns = dns
@@ -121,6 +126,7 @@ class _Explanation:
         setting = f" ({verdict.setting})" if verdict.setting else ""
         yield "SMTP", f"{'accepted' if verdict.accepted else 'rejected'}: {verdict.reply}{setting}"
         yield from (("", f"not asked: {what}") for what in verdict.left_out)
+        yield from _labeled("Limits", self._limits)
         if found.address != found.given:
             yield "Rewritten", found.address
         yield "Route", self._route()
@@ -178,6 +184,7 @@ class _Explanation:
             "address": found.address,
             "accepted": self._verdict.accepted,
             "smtp": self._verdict._asdict(),
+            "limits": self._limits,
             "channel": found.channel,
             "source": found.source,
             "user": user

@@ -130,7 +130,7 @@ class TestRules:
                 client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign>\r\nDATA\r\n.\r\nQUIT\r\n")
                 read_all(client)
             ((envelope, message),) = server.queued()
-        assert envelope == b"Fa@b\0Tx@foreign@gate\0\0"
+        assert envelope == b"Fa@b\0Tx@foreign@gate\0\0W A:127.0.0.1\0"
         assert b"(local@127.0.0.1)" in message
 
     def test_a_denied_client_gets_no_greeting(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def test_the_client_s_address_is_in_the_header_and_may_allow_relaying(tmp_path: 
         client.sendall(b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<x@foreign>\r\nDATA\r\n.\r\nQUIT\r\n")
         read_all(client)
         ((envelope, message),) = server.queued()
-    assert envelope == b"F\0Tx@foreign\0\0"
+    assert envelope == b"F\0Tx@foreign\0\0W A:127.0.0.1\0"
     assert message.startswith(b"Received: from unknown (HELO me) (127.0.0.1)\n  by mx.test with ESMTP; ")
 
 

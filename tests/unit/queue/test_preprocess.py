@@ -100,7 +100,8 @@ def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Prepr
     envelope = b"u1\0p2\0Fa@b\0" + b"".join(b"T%b\0" % recipient for recipient in recipients)
     Path(paths.todo(4)).write_bytes(envelope)
     lines: list[bytes] = []
-    channels = preparation.preprocess(4, lambda recipient: (int(recipient[15:16]) % 2, recipient), lines.append)
+    prepared = preparation.preprocess(4, lambda recipient: (int(recipient[15:16]) % 2, recipient), lines.append)
+    channels = prepared.channels
     assert channels == [LOCAL, REMOTE]
     found = [[it[2] for it in preparation.files.recipients(4, channel)] for channel in (LOCAL, REMOTE)]
     assert found == [recipients[0::2], recipients[1::2]]

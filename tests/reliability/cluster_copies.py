@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.reliability.checker import MAILDIRS, MBOX
+from tests.reliability.checker import BOXES, MAILDIRS, MBOX
 from tests.reliability.cluster_faults import DATABASE, Fault
+from tests.reliability.load import Sent
 from tests.reliability.messages import look_at
 from tests.reliability.sink import BOUNCED, DELIVERED, Delivery
 
@@ -28,13 +29,16 @@ UNEXPLAINED = "unexplained"
 _FROM_LINE = re.compile(rb"^From \S* (.{24})\n(?=Return-Path: )", re.M)
 
 
-def causes(deliveries: Iterable[Delivery], nodes: dict[str, str], people: Path, faults: list[Fault]) -> Counter[str]:
+def causes(
+    sent: Iterable[Sent], deliveries: Iterable[Delivery], nodes: dict[str, str], people: Path, faults: list[Fault]
+) -> Counter[str]:
     """Count the copies by what caused them.  `nodes`: the name of the node at an address."""
+    wanted = Counter((box, it.identifier) for it in sent for address in it.recipients for box in BOXES.get(address, ()))
     found: Counter[str] = Counter()
     for deliveries_there in _at_sink(deliveries).values():
         found.update(cause(when, nodes.get(client), faults) for when, client in deliveries_there[:-1])
-    for times in _in_mailboxes(people).values():
-        found.update(cause(when, None, faults) for when in times[:-1])
+    for key, times in _in_mailboxes(people).items():
+        found.update(cause(when, None, faults) for when in times[: max(0, len(times) - wanted[key])])
     return found
 
 

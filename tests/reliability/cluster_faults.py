@@ -352,7 +352,7 @@ TABLES: dict[str, tuple[tuple[float, float], Table]] = {
         },
     ),
     "database": (
-        (4.0, 25.0),
+        (5.0, 60.0),
         {
             "primary killed": (8, crash_primary),
             "standby killed": (4, crash_standby),

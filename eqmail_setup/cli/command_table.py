@@ -119,6 +119,7 @@ SUBCOMMANDS = {
     "queue show": "Show one message with recipients and replies.",
     "queue stats": "Count waiting recipients by domain and age.",
     "queue suspend": "Stop deliveries to domains for a while.",
+    "cluster demo": "Show a node killed and its mail go on.",
     "cluster forget": "Remove a node that does not run any more.",
     "cluster init": "Create or update the tables of the shared queue.",
     "cluster status": "Show nodes, leases and waiting messages.",

@@ -215,9 +215,9 @@ def bench(folder: Path, kind: str, names: tuple[str, ...] = ("ann",)) -> Iterato
         yield it
 
 
-def _wait_until_accepting(it: Bench) -> None:
+def _wait_until_accepting(running: Bench) -> None:
     """Send one message to each node, as soon as it takes mail."""
-    for node in it.nodes:
+    for node in running.nodes:
         deadline = time.monotonic() + LIMIT_S
         while True:
             try:
@@ -226,14 +226,14 @@ def _wait_until_accepting(it: Bench) -> None:
             except (AssertionError, OSError):
                 assert time.monotonic() < deadline, node.log()[-2000:]
                 time.sleep(0.2)
-    it.measure("first", 20, 200 * len(it.nodes))
+    running.measure("first", 20, 200 * len(running.nodes))
 
 
 @contextmanager
-def held_to(share: float, it: Bench) -> Iterator[None]:
+def held_to(share: float, running: Bench) -> Iterator[None]:
     """Give each node so much of a processor.  Needs cgroups of version 1."""
     with ExitStack() as stack:
-        for number, node in enumerate(it.nodes):
+        for number, node in enumerate(running.nodes):
             group = GROUPS / f"eqmail-bench-{os.getpid()}-{number}"
             group.mkdir()
             stack.callback(group.rmdir)

@@ -1,13 +1,17 @@
 """`eqmail cluster`: the nodes that share a queue in PostgreSQL."""
 
+import os
+import shutil
 import time
+from pathlib import Path
+from tempfile import mkdtemp
 
 import click
 
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import Column, confirm, echo, print_json, print_table, print_warning
-from eqmail_setup.errors import ExitCode
+from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.queue.nodes import NodeStatus, cluster_status, create_tables, forget_node, set_draining
 
 
@@ -21,6 +25,7 @@ def command() -> None:
       eqmail cluster init
       eqmail cluster status
       eqmail cluster drain mx2.example.org
+      eqmail cluster demo
     """
 
 
@@ -123,4 +128,46 @@ def forget(context: click.Context, node: str, yes: bool) -> int:
         return ExitCode.FAILED
     forget_node(site, node)
     echo(f"Forgot node {node}.")
+    return 0
+
+
+@command.command("demo")
+@click.option("--folder", metavar="DIR", help="A new folder for everything; one below /tmp when left out.")
+@click.option("--keep", is_flag=True, help="Keep the folder, with logs and mail.")
+def demo(folder: str | None, keep: bool) -> int:
+    """Show two nodes with one queue in a private PostgreSQL: one is killed, the other delivers its mail.
+
+    Needs the programs of PostgreSQL, but no root and no installation. Stops and removes everything at the end.
+
+    \b
+    Examples:
+      eqmail cluster demo
+      eqmail cluster demo --folder /tmp/two-nodes --keep
+    """
+    from eqmail_setup.cluster_demo import ClusterDemo
+    from eqmail_setup.installation.loading import MAX_HOME_LENGTH
+
+    begun = time.monotonic()
+    path = Path(os.path.abspath(folder) if folder else mkdtemp(prefix="eqmail-cluster-"))
+    if len(os.fsencode(path)) + len("/ann") > MAX_HOME_LENGTH:
+        raise EqmailError(f"{path}: too long, because sockets are below it")
+    if folder:
+        try:
+            path.mkdir()
+        except OSError as error:
+            raise EqmailError(f"{path}: {error.strerror}; the folder must be a new one") from error
+    path.chmod(0o755)  # PostgreSQL passes through it, below a folder of its own
+    try:
+        demonstration = ClusterDemo(path, echo)
+        try:
+            demonstration.prepare()
+            demonstration.show()
+            echo("\nStopping node and database")
+        finally:
+            demonstration.stop()
+    finally:
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)
+    kept = f"Everything is in {path}." if keep else "Everything is removed."
+    echo(f"\nDone in {time.monotonic() - begun:.0f} seconds. {kept} Real nodes: docs/cluster.md")
     return 0

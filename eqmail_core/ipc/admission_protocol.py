@@ -19,7 +19,8 @@ The scheduler connects and sends H first.
                  length u32, done, replies, envelope
                                     a message of earlier attempts, of a shared queue; behind its body the descriptor
                                     has the reports of failed recipients
-               L state u8           the lease of this node: L lasts, P paused (start nothing), X lost (drop everything)
+               L state u8, epoch u64
+                                    the lease of this node: L lasts, P paused (start nothing), X lost (drop everything)
 
 A serial is never reused during the life of a queue; a number N is an inode number and is reused.
 The descriptor is a sealed memfd or the file mess/N. Its offset is shared: read from offset 0 with pread.
@@ -60,6 +61,7 @@ _RESUME = struct.Struct("<cQQQIIIIQQII")
 _DEFER = struct.Struct("<cQQQI")
 _SERIAL = struct.Struct("<Q")
 _ANSWER = struct.Struct("<cQB")
+_LEASE = struct.Struct("<ccQ")
 
 
 MAX_REQUEST = 100
@@ -229,6 +231,20 @@ def split_serials(packet: bytes) -> tuple[int, ...]:
 def spill_request(serial: int, ok: bool) -> bytes:
     """Render the queue service's answer to W."""
     return _ANSWER.pack(WAITS, serial, ok)
+
+
+def lease(state: bytes, epoch: int) -> bytes:
+    """Render an L packet."""
+    return _LEASE.pack(LEASE, state, epoch)
+
+
+def split_lease(packet: bytes) -> tuple[bytes, int]:
+    """Read state and epoch of an L packet."""
+    try:
+        _, state, epoch = _LEASE.unpack(packet)
+    except struct.error as error:
+        raise AdmissionProtocolError("not a lease") from error
+    return state, epoch
 
 
 def split_clean(packet: bytes) -> bytes:

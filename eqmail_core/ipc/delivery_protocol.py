@@ -1,10 +1,13 @@
 """The protocol between scheduler and delivery services: run/local.sock and run/remote.sock.
 
-    scheduler  D serial u64, number u64, name NUL sender NUL recipient NUL     a request, with the message's descriptor
+    scheduler  D serial u64, number u64, epoch u64, name NUL sender NUL recipient NUL
+                                                                               a request, with the message's descriptor
                ... dsn NUL                                                     and the DSN parameters, if there are any
     service    R serial u64, flags u8, outcome, text                           its report: outcome K, Z or D
                Y serial u64 ...                                                these reports have become durable
 
+`epoch` is that of this node on a queue that nodes share: the service delivers only while the lease of that epoch lasts
+(system/lease_file.py); 0 where no other node can have the message.
 `serial` identifies the request and is never reused on a connection.
 `name` is empty, or a file name that is a function of message and recipient.
 A mailbox that gets the same request twice then replaces its copy instead of keeping two.
@@ -29,17 +32,24 @@ _DISPOSITIONS: dict[int, Disposition] = {flags: disposition for disposition, fla
 MAX_REPORT = 10000
 """Longest report text that the scheduler keeps, in bytes."""
 
-_ORDER = struct.Struct("<cQQ")
+_ORDER = struct.Struct("<cQQQ")
 _REPORT = struct.Struct("<cQBc")
 
 
 class DeliveryRequest:
     """The delivery of one message to one recipient."""
 
-    __slots__ = ("dsn", "name", "number", "recipient", "sender", "serial")
+    __slots__ = ("dsn", "epoch", "name", "number", "recipient", "sender", "serial")
 
     def __init__(
-        self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes = b""
+        self,
+        serial: int,
+        number: int,
+        name: bytes,
+        sender: bytes,
+        recipient: bytes,
+        dsn: bytes = b"",
+        epoch: int = 0,
     ) -> None:
         self.serial = serial
         self.number = number
@@ -47,11 +57,12 @@ class DeliveryRequest:
         self.sender = sender
         self.recipient = recipient
         self.dsn = dsn
+        self.epoch = epoch
 
 
 def order(request: DeliveryRequest) -> bytes:
     """Render a D packet."""
-    head = _ORDER.pack(ORDER, request.serial, request.number)
+    head = _ORDER.pack(ORDER, request.serial, request.number, request.epoch)
     dsn = request.dsn + b"\0" if request.dsn else b""
     return head + b"%b\0%b\0%b\0%b" % (request.name, request.sender, request.recipient, dsn)
 
@@ -59,13 +70,13 @@ def order(request: DeliveryRequest) -> bytes:
 def split_order(packet: bytes) -> DeliveryRequest:
     """Read a D packet.  Fails: ValueError for any other."""
     try:
-        kind, serial, number = _ORDER.unpack_from(packet)
+        kind, serial, number, epoch = _ORDER.unpack_from(packet)
         name, sender, recipient, *dsn = packet[_ORDER.size :].split(b"\0")
     except struct.error as error:
         raise ValueError("short order") from error
     if kind != ORDER or not 1 <= len(dsn) <= 2 or dsn[-1]:
         raise ValueError("not an order")
-    return DeliveryRequest(serial, number, name, sender, recipient, dsn[0])
+    return DeliveryRequest(serial, number, name, sender, recipient, dsn[0], epoch)
 
 
 def report(serial: int, result: DeliveryResult) -> bytes:

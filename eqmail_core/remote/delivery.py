@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import time
+from functools import partial
 
 from eqmail_core.auth.client import ClientCredentials
 from eqmail_core.control.remote_limits import limit_of
@@ -32,9 +33,10 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import literal_address
 from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
-from eqmail_core.spawn.protocol import NO_MESSAGE
+from eqmail_core.spawn.protocol import LEASE_IS_OVER, NO_MESSAGE
 from eqmail_core.spawn.request_check import rejection
 from eqmail_core.system.files import CHUNK
+from eqmail_core.system.lease_file import LeaseFile
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.repeated_lines import say_seldom
@@ -93,6 +95,7 @@ class RemoteDeliveries:
         implicit_tls_port: int = IMPLICIT_TLS_PORT,
     ) -> None:
         self._site = site
+        self._lease = LeaseFile(site.queue.lease)
         self.source = source
         self.resolver = resolver
         self.idle = ConnectionCache(MAX_IDLE)
@@ -110,6 +113,8 @@ class RemoteDeliveries:
         problem = rejection(order.recipient, message, self._owner)
         if problem is not None:
             return problem
+        if not self._lease.lasts(order.epoch):
+            return LEASE_IS_OVER
         try:
             settings = self.source.current()
             if settings.substitute:
@@ -232,7 +237,9 @@ class RemoteDeliveries:
             session.client.keep = False
         try:
             plan, timeout_s = job.plan, job.settings.timeout_s
-            await session.send_message(plan.sender, plan.recipients, read, timeout_s, job.dsn)
+            await session.send_message(
+                plan.sender, plan.recipients, read, timeout_s, job.dsn, partial(self._lease.lasts, job.order.epoch)
+            )
         except asyncio.CancelledError:
             session.close()
             raise

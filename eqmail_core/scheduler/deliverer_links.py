@@ -72,7 +72,7 @@ class DelivererLink:
             name = job.message.delivery_name(delivery.offset)
         self.requests[serial] = delivery
         order = delivery_wire.DeliveryRequest(
-            serial, job.number, name, sender, delivery.recipient, job.dsn_text(delivery.offset)
+            serial, job.number, name, sender, delivery.recipient, job.dsn_text(delivery.offset), job.lease_epoch
         )
         channel.send(delivery_wire.order(order), job.body.fd)
 

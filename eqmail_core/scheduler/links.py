@@ -91,7 +91,7 @@ class QueueLink:
         on_greeted: Callable[[], None],
         on_change: Callable[[], None],
         on_malformed: Callable[[], None],
-        on_lease: Callable[[bytes], None] = lambda state: None,
+        on_lease: Callable[[bytes, int], None] = lambda state, epoch: None,
     ) -> None:
         self._on_lease = on_lease
         self._on_greeted = on_greeted
@@ -188,7 +188,7 @@ class QueueLink:
                 taken, fd = fd, -1
                 self._on_admission(it, taken)
             elif kind == admission.LEASE:
-                self._on_lease(packet[1:2])
+                self._on_lease(*admission.split_lease(packet))
             elif kind == admission.WAITS:
                 self._on_answer(*admission.split_spill_request(packet))
             elif kind == admission.CLEAN and self._cleaning:

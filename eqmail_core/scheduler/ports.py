@@ -107,6 +107,7 @@ class Job:
     `dsn`: the DSN parameters of the sender, keyed by list. `started`: when reading its list began, 0 before.
     `tried`: when its first delivery started. `failed`: offsets of recipients whose failure is noted but not on the disk
     yet; they are recorded as done when it is. `is_flushing`: a flush for earlier ones is running.
+    `lease_epoch`: in which this node has the message; 0 where no other node can take it.
     """
 
     __slots__ = (
@@ -119,6 +120,7 @@ class Job:
         "failed",
         "hit_end",
         "is_flushing",
+        "lease_epoch",
         "message",
         "number",
         "pending",
@@ -152,6 +154,7 @@ class Job:
         self.records = records
         self.verp = verp
         self.serial = NO_SERIAL
+        self.lease_epoch = 0
         self.recipient_indexes: list[int] = []
         self.position = 0
         self.refs = 1

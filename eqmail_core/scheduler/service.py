@@ -47,6 +47,7 @@ from eqmail_core.service.readiness import REPEATED_TERM_S, tell_failure, tell_re
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import write_all
+from eqmail_core.system.lease_file import LeaseFile
 
 MEMORY_LIMIT = 20_000
 """Messages in memory at a time, at most; further ones go to the disk at once."""
@@ -85,7 +86,8 @@ class ResidentSend:
         self._exits_since = 0.0
         self._ends_at_once = False
         self._quiet_since = 0.0
-        self._has_lease = True
+        self._is_leased = True
+        self._lease = LeaseFile(site.queue.lease)
         self._error: BaseException | None = None
         worker = ThreadExecutor(loop, self.wake)
         self._queue = queue = QueueLink(
@@ -166,7 +168,8 @@ class ResidentSend:
         self._core.watch_clock(now)
         self._spiller.pump(now)
         stopped = b"qmail-start is stopped" if self._parent.is_stopped(now) else b""
-        self._core.scheduler.pause(stopped or (b"" if self._has_lease else b"the lease of this node is over"))
+        has_lease = self._is_leased and self._lease.lasts(self._memory_queue.lease_epoch)
+        self._core.scheduler.pause(stopped or (b"" if has_lease else b"the lease of this node is over"))
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
@@ -215,9 +218,10 @@ class ResidentSend:
     def _greeted(self) -> None:
         self._spiller.resend_requests()
 
-    def _on_lease(self, state: bytes) -> None:
+    def _on_lease(self, state: bytes, epoch: int) -> None:
         """Take the state of the lease of this node, of a shared queue."""
-        self._has_lease = state == LEASED
+        self._is_leased = state == LEASED
+        self._memory_queue.lease_epoch = epoch
         if state == LOST:
             self._spiller.lost()
         self.wake()

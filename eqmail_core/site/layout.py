@@ -158,6 +158,11 @@ class QueuePaths:
         return f"{self.root}/lock/usage"
 
     @property
+    def lease(self) -> str:
+        """The file with the lease of this node on a queue that nodes share."""
+        return f"{self.root}/lock/lease"
+
+    @property
     def journal(self) -> str:
         """The directory of the journal's segments."""
         return f"{self.root}/journal"

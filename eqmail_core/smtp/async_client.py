@@ -18,7 +18,7 @@ from eqmail_core.smtp.exchange import CONTENT, TRY_NEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.smtp.client_transport import ReadPiece, Secure
+    from eqmail_core.smtp.client_transport import MayEnd, ReadPiece, Secure
 
 # Maximum number of pieces sent in one turn of the loop, so that one fast server does not starve the others.
 _BURST = 16
@@ -122,15 +122,18 @@ class ClientConnection:
         read: "ReadPiece",
         timeout_s: float,
         dsn: DsnParameters | None = None,
+        may_end: "MayEnd" = lambda: True,
     ) -> "asyncio.Future[int]":
         """Send a message; when the result (0) is set, `client.status` is TRY_NEXT or DONE.
 
         `read` returns the message piece by piece, b"" at the end, and may raise OSError.  `timeout_s` limits the wait
-        for each reply.  Afterwards the session is open only if its client `is_reusable`.
+        for each reply.  `may_end` is asked before the end of the message leaves this machine.
+        Afterwards the session is open only if its client `is_reusable`.
         """
         result: asyncio.Future[int] = self._loop.create_future()
         self._result = result
         self._transport.read_piece = read
+        self._transport.may_end = may_end
         self._timeout_s = timeout_s
         self._answers = -1
         # Not earlier: on an idle connection, a greeting would look like a server that disconnects.
@@ -256,6 +259,11 @@ class ClientConnection:
                 self._loop.add_writer(self._fd, self._writable)
 
     def _writable(self) -> None:
+        if not self._transport.may_end():
+            # What waits may hold the end of the message.
+            self.client.withhold()
+            self._finish()
+            return
         unsent, self._unsent = self._unsent, b""
         self._send(unsent)
         if not self._unsent:

@@ -124,6 +124,10 @@ class SmtpClient(SessionInitiation):
         """Fail the message because it cannot be read to its end."""
         self._fail_at_once(b"ZUnable to read message. (#4.3.0)\n")
 
+    def withhold(self) -> None:
+        """Fail the message because it may not be sent any more; its end was not sent."""
+        self._fail_at_once(b"ZThe lease of this node ended before the message was complete. (#4.3.2)\n")
+
     def lost(self, problem: bytes = b"") -> None:
         """Record a broken connection or a timeout; `problem` is the TLS error, if any."""
         if not self._lost_in_tls(problem) and self.status in (WAITING, CONTENT):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     ReadPiece = Callable[[], bytes]
     Secure = Callable[[], ClientTls | None]
+    MayEnd = Callable[[], bool]
 
 RECEIVE = 65536
 
@@ -25,14 +26,16 @@ RECEIVE = 65536
 class ClientTransport:
     """One machine, and TLS once `secure` has started it.
 
-    `read_piece` returns the message piece by piece, b"" at the end, and may raise OSError.
+    `read_piece` returns the message piece by piece, b"" at the end, and may raise OSError.  `may_end` is asked before
+    the end of the message is sent, after which the server has it.
     """
 
-    __slots__ = ("_secure", "_tls", "client", "read_piece")
+    __slots__ = ("_secure", "_tls", "client", "may_end", "read_piece")
 
     def __init__(self, client: SmtpClient, read_piece: "ReadPiece" = bytes, secure: "Secure | None" = None) -> None:
         self.client = client
         self.read_piece = read_piece
+        self.may_end: MayEnd = _always
         self._secure = secure
         self._tls: ClientTls | None = None
 
@@ -75,7 +78,14 @@ class ClientTransport:
         except OSError:
             self.client.fail_reading()
         else:
-            self.client.supply(piece)
+            if piece or self.may_end():
+                self.client.supply(piece)
+            else:
+                self.client.withhold()
+
+
+def _always() -> bool:
+    return True
 
 
 def received(sock: "socket.socket") -> bytes | None:

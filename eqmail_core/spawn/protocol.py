@@ -17,6 +17,9 @@ WRONG_TYPE = DeliveryResult(TEMPORARY, b"Sorry, message has wrong type. (#4.3.5)
 WRONG_OWNER = DeliveryResult(TEMPORARY, b"Sorry, message has wrong owner. (#4.3.5)\n")
 NO_HOST = DeliveryResult(PERMANENT, b"Sorry, address must include host name. (#5.1.3)\n")
 NO_FORK = DeliveryResult(TEMPORARY, b"qmail-spawn unable to fork. (#4.3.0)\n")
+LEASE_IS_OVER = DeliveryResult(
+    TEMPORARY, b"The lease of this node is over; another one may have the message. (#4.3.2)\n"
+)
 """Results of deliveries that did not start."""
 
 TYPE_CHECKING = False

@@ -43,6 +43,7 @@ class Scheduler:
         self.answers: list[bytes] = []
         self.is_closed = False
         self.lease = b""
+        self.epoch = 0
         self.channel = AsyncChannel(
             harness.loop, connect_to(harness.path), self._on_packet, self._on_close, takes_descriptors=True
         )
@@ -57,7 +58,7 @@ class Scheduler:
         elif packet[:1] == admission_wire.RESUME:
             self.admitted.append((admission_wire.split_resumption(packet), fd))
         elif packet[:1] == admission_wire.LEASE:
-            self.lease = packet[1:]
+            self.lease, self.epoch = admission_wire.split_lease(packet)
         else:
             self.answers.append(packet)
 

@@ -2,28 +2,33 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from eqmail_core.system.lease_file import LeaseFile
 from tests.conftest import eqmail
 from tests.support.database import Cluster
 from tests.support.mail_system import MailSystem, make_maildir, messages, until
+from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"
-Node = Callable[[str], MailSystem]
+Node = Callable[..., MailSystem]
 
 
 @pytest.fixture
 def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
-    """Makes and starts a node of the queue, with mailboxes of its own."""
+    """Makes and starts a node of the queue, with mailboxes of its own; `route`: the port for all remote mail."""
     running: list[MailSystem] = []
     cluster.empty_tables()
 
-    def make(name: str) -> MailSystem:
+    def make(name: str, route: int = 0) -> MailSystem:
         home = tmp_path / name
         for words in (["setup", "--single-user"], ["config-fast", ME]):
             done = eqmail("--home", home, *words)
@@ -31,6 +36,8 @@ def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
         with (home / "site").open("a") as site:
             site.write(f"queue postgresql:{cluster.conninfo}\n")
         (home / "control/queuenode").write_text(f"{name}\n")
+        if route:
+            (home / "control/smtproutes").write_text(f":127.0.0.1:{route}\n")
         alias = home / "alias"
         make_maildir(alias / "Maildir")
         (alias / ".qmail-box").write_text("./Maildir/\n")
@@ -138,6 +145,45 @@ def test_a_killed_node_loses_nothing(node: Node, cluster: Cluster, tmp_path: Pat
     cluster.execute("update node set lease_until = now() where name = 'ann'")
     until(lambda: [due_now(cluster)] and waiting(cluster) == [], "an empty queue")
     assert set(subjects(ann)) | set(subjects(bob)) == {"first", *(f"n{number}" for number in range(5))}
+
+
+class SlowServer(ScriptedServer):
+    """Waits with the permission to send a message until `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def _say(self, client: socket.socket, reply: str) -> bool:
+        if reply[:3] == "354":
+            self.go.wait()
+        return super()._say(client, reply)
+
+
+def test_a_node_that_was_stopped_for_longer_than_its_lease_sends_nothing(node: Node, cluster: Cluster) -> None:
+    with SlowServer() as slow, ScriptedServer() as quick:
+        ann, stopped = node("ann", slow.port), []
+        try:
+            ann.inject(["r@there.example"], "Subject: once\n\nhello\n")
+            slow.wait_until_received(b"DATA\r\n")
+            assert ann.process is not None
+            stopped = [ann.process.pid, *ann.services()]
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            lease = LeaseFile(str(ann.home / "queue/lock/lease"))
+            ((epoch,),) = cluster.execute("select epoch from node where name = 'ann'")
+            assert isinstance(epoch, int)
+            until(lambda: not lease.lasts(epoch), "the end of the lease")
+            node("bob", quick.port)
+            until(lambda: waiting(cluster) == [], "the delivery by the other node")
+        finally:
+            slow.go.set()
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        until(lambda: "took over the messages" in ann.log(), "the stopped node knows")
+        until(lambda: accepts(ann), "the stopped node works again")
+        assert (slow.messages, quick.messages) == (0, 1)
+        assert b"Subject: once" not in slow.received[0]
 
 
 def test_a_database_that_goes_away_refuses_mail_for_now_and_loses_none(node: Node, cluster: Cluster) -> None:

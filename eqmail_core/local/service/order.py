@@ -9,7 +9,7 @@ from eqmail_core.outcome import DeliveryResult
 class PendingDelivery:
     """An accepted order: connection, serial number, and the message until a worker has it."""
 
-    __slots__ = ("dsn", "fd", "host", "line", "local", "name", "sender", "serial")
+    __slots__ = ("dsn", "epoch", "fd", "host", "line", "local", "name", "sender", "serial")
 
     def __init__(self, line: SelectorChannel, request: delivery_wire.DeliveryRequest, fd: int) -> None:
         self.line = line
@@ -17,6 +17,7 @@ class PendingDelivery:
         self.name = request.name
         self.sender = request.sender
         self.dsn = request.dsn
+        self.epoch = request.epoch
         self.local, _, self.host = request.recipient.rpartition(b"@")
         self.fd = fd
 

@@ -32,8 +32,9 @@ from eqmail_core.outcome import DONE, NOT_DURABLE, DeliveryResult
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.site.site import Site
-from eqmail_core.spawn.protocol import NO_FORK
+from eqmail_core.spawn.protocol import LEASE_IS_OVER, NO_FORK
 from eqmail_core.spawn.request_check import rejection
+from eqmail_core.system.lease_file import LeaseFile
 from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.users.user import LOOKUP_ROOT
 
@@ -75,6 +76,7 @@ class LocalSpawner:
         at_once: int,
     ) -> None:
         self._site = site
+        self._lease = LeaseFile(site.queue.lease)
         self._owner = os.getuid()
         allowed_uids = {os.getuid()}
         if not site.single_user:
@@ -180,6 +182,9 @@ class LocalSpawner:
             self._refuse(number, local_report(owner, b""))
             return
         delivery = self._deliveries[number]
+        if not self._lease.lasts(delivery.epoch):
+            self._refuse(number, LEASE_IS_OVER)
+            return
         try:
             self._workers.deliver(
                 AgentOrder(

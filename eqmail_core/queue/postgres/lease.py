@@ -7,8 +7,6 @@ when another takes its messages over.  Times are of CLOCK_BOOTTIME, which goes o
 Fails: never.
 """
 
-import time
-
 BEAT_S = 2.0
 LEASE_S = 10.0
 MARGIN_S = 2.0
@@ -39,8 +37,3 @@ class Lease:
     def lost(self) -> None:
         """Note that another node took the messages over."""
         self._until = float("-inf")
-
-
-def boot_time() -> float:
-    """Seconds since the start of the machine, with those in which it slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -16,9 +16,10 @@ from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.queue.postgres.database import NodeIdentity
 from eqmail_core.queue.postgres.errors import Fenced
 from eqmail_core.queue.postgres.homes import homes_of
-from eqmail_core.queue.postgres.lease import BEAT_S, LEASE_S, Lease, boot_time
+from eqmail_core.queue.postgres.lease import BEAT_S, LEASE_S, Lease
 from eqmail_core.queue.postgres.worker import DatabaseWorker
 from eqmail_core.queue.service.ports import Clock
+from eqmail_core.system.lease_file import boot_time
 
 RETRY_S = 2.0
 FREED_PER_BEAT = 40
@@ -46,6 +47,7 @@ class MembershipEvents(NamedTuple):
 class Membership:
     """The node `name`; `worker` is used by nothing else, so that a beat never waits for messages.
 
+    `record(epoch, until)` tells the other services of each change, before `events`.
     `homes`: those of the destinations that this node looks after.  `boot_clock`: seconds of CLOCK_BOOTTIME.
     """
 
@@ -57,6 +59,7 @@ class Membership:
         name: str,
         software: str,
         events: MembershipEvents,
+        record: Callable[[int, float], None],
         boot_clock: Callable[[], float] = boot_time,
     ) -> None:
         self.homes: Sequence[int] = ()
@@ -69,6 +72,7 @@ class Membership:
         self._name = name
         self._software = software
         self._events = events
+        self._record = record
         self._boot_clock = boot_clock
         self._is_paused = False
         self._is_ended = False
@@ -118,6 +122,7 @@ class Membership:
     def _beaten(self, sent: float, is_first: bool, beat: _Beat | None, error: OSError | None) -> None:
         if isinstance(error, Fenced):
             self.lease.lost()
+            self._record(0, 0.0)
             self._events.report("alert: another node took over the messages of this one, whose lease was over")
             self._events.lost()
             self.begin()
@@ -127,6 +132,7 @@ class Membership:
             self._clock.later(RETRY_S, partial(self._beat, is_first))
             return
         self.lease.granted(self._identity.epoch, sent)
+        self._record(self._identity.epoch, self.lease.until)
         self.is_draining = beat.is_draining
         self.homes = homes_of(self._identity.node, beat.live) if self._identity.node in beat.live else ()
         for name in beat.gone:

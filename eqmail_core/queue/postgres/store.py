@@ -11,12 +11,15 @@ was refused is delivered at most if this node dies before that.
 The node acts only while its lease lasts.  When the lease is over or another node took over, the scheduler drops what it
 holds, and a new epoch begins with an empty hand.
 
+Long because every event changes the same states.
+
 Fails: never; an error of the database is an exit code of qmail-queue for a new message, and is retried for all else.
 Source: docs/adr/0018-queue-on-postgresql.md.
 """
 
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 
 from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.ipc.admission_protocol import LEASED, LOST, MAX_ENVELOPE, PAUSED, Deferred
@@ -35,6 +38,7 @@ from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.ports import Clock, SchedulerLink, SubmissionAnswer
 from eqmail_core.queue.spool import clean
 from eqmail_core.site.layout import QueuePaths
+from eqmail_core.system.lease_file import LeaseWriter
 
 WRITERS = 4
 
@@ -65,6 +69,7 @@ class PostgresStore:
         self._paths = paths
         self._budget = budget
         self._report = report
+        self._identity = identity
         self._link: SchedulerLink | None = None
         self._held: dict[int, AcceptedMessage] = {}
         self._stopped: Call | None = None
@@ -72,9 +77,15 @@ class PostgresStore:
         releaser, claimer, bodies, lease = map(make_worker, ("deferrals", "claims", "bodies", "lease"))
         self._workers = [*writers, releaser, claimer, bodies, lease]
         events = MembershipEvents(
-            self._begun, self._paused, self._resumed, self._lost, lambda: len(self._held), self._report
+            self._begun,
+            partial(self._tell_lease, PAUSED),
+            self._resumed,
+            self._lost,
+            lambda: len(self._held),
+            self._report,
         )
-        self.membership = Membership(lease, identity, clock, name, software, events)
+        self._lease_file = LeaseWriter(paths.lease)
+        self.membership = Membership(lease, identity, clock, name, software, events, self._lease_file.write)
         is_held = self._held.__contains__
         self._numbers = NumberSupply(claimer, lambda: self.membership.is_active)
         self._writer = MessageWriter(
@@ -112,7 +123,8 @@ class PostgresStore:
         return len(self._held)
 
     def close(self) -> None:
-        """End all threads and connections."""
+        """End the lease, all threads and connections."""
+        self._lease_file.close()
         for worker in self._workers:
             worker.stop()
 
@@ -160,7 +172,7 @@ class PostgresStore:
         self._release(
             [number for number, message in self._held.items() if message.state == OWNED and number not in still_held]
         )
-        link.set_lease(LEASED if self.membership.is_active else PAUSED)
+        link.set_lease(LEASED if self.membership.is_active else PAUSED, self._identity.epoch)
         self._claims.claim()
 
     def scheduler_disconnected(self, link: SchedulerLink) -> None:
@@ -245,18 +257,16 @@ class PostgresStore:
 
     def _begun(self) -> None:
         self._numbers.fill()
-        if self._link is not None:
-            self._link.set_lease(LEASED)
+        self._tell_lease(LEASED)
         self._writer.begin()
         self._claims.claim()
 
-    def _paused(self) -> None:
+    def _tell_lease(self, state: bytes) -> None:
         if self._link is not None:
-            self._link.set_lease(PAUSED)
+            self._link.set_lease(state, self._identity.epoch)
 
     def _resumed(self) -> None:
-        if self._link is not None:
-            self._link.set_lease(LEASED)
+        self._tell_lease(LEASED)
         self._claims.claim()
 
     def _lost(self) -> None:
@@ -264,8 +274,7 @@ class PostgresStore:
         for number in list(self._held):
             self._forget(number)
         self._releases.reset()
-        if self._link is not None:
-            self._link.set_lease(LOST)
+        self._tell_lease(LOST)
 
     # End.
 

@@ -30,8 +30,8 @@ class SchedulerLink(Protocol):
     def admit(self, message: AcceptedMessage, earlier: Claimed | None = None) -> None:
         """Pass a message to the scheduler; `earlier`: what earlier attempts left, of a shared queue."""
 
-    def set_lease(self, state: bytes) -> None:
-        """Say whether this node may deliver what it has of a shared queue."""
+    def set_lease(self, state: bytes, epoch: int) -> None:
+        """Say whether this node may deliver what it has of a shared queue in this epoch."""
 
 
 class SubmissionStore(Protocol):

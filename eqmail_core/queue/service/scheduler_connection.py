@@ -44,11 +44,11 @@ class SchedulerConnection:
         if self._waiting or len(self._channel.pending) > _MANY or not self._send(message, earlier):
             self._waiting.append((message, earlier))
 
-    def set_lease(self, state: bytes) -> None:
+    def set_lease(self, state: bytes, epoch: int) -> None:
         """Say whether this node may deliver what it has of a shared queue."""
         if state == wire.LOST:
             self._waiting.clear()
-        self._channel.send(wire.LEASE + state)
+        self._channel.send(wire.lease(state, epoch))
 
     def on_drained(self) -> None:
         """Send waiting messages, because the scheduler has caught up."""

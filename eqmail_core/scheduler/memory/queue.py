@@ -66,6 +66,8 @@ class MemoryQueue:
             self.spiller = Spiller(self.messages, self._drop, scheduler, completion, preprocessor, store, worker)
         else:
             self.spiller = Deferrer(self.messages, self._drop, scheduler, shared_queue)
+        self.lease_epoch = 0
+        """The epoch in which this node has what it is given; 0 where nodes share nothing."""
         self._numbers: dict[int, MemoryMessage] = {}
         self._scheduler = scheduler
         self._log = scheduler.log
@@ -188,7 +190,7 @@ class MemoryQueue:
     def _open(self, message: MemoryMessage, channel: int, addresses: list[bytes], indexes: list[int]) -> None:
         sender = message.sender
         job = Job(self, message.identity, channel, sender, numbered(addresses), is_verp_base(sender))
-        job.serial = message.serial
+        job.serial, job.lease_epoch = message.serial, self.lease_epoch
         job.recipient_indexes = indexes
         job.body = message.body.share()
         message.jobs.append(job)

@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,6 +13,7 @@ from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.outcome import DSN_RELAYED, DURABLE, DeliveryResult, Disposition
 from eqmail_core.remote.delivery import MAX_PER_CONNECTION, RemoteDeliveries
 from eqmail_core.remote.tcpto import TcptoCache
+from eqmail_core.system.lease_file import LeaseWriter, boot_time
 from tests.support.remote_harness import MESSAGE, RemoteHome, Report, reported
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
@@ -206,6 +208,45 @@ def test_a_cancelled_delivery_closes_its_connection(remote_home: RemoteHome) -> 
     with ScriptedServer(PIPELINING | {"data": "!silent"}) as relay:
         remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
         remote_home.run(scenario)
+
+
+class EndingLease(ScriptedServer):
+    """Ends the lease of the client before it says that the message may come."""
+
+    end: Callable[[], None] = staticmethod(lambda: None)
+
+    def _say(self, client: socket.socket, reply: str) -> bool:
+        if reply[:3] == "354":
+            self.end()
+        return super()._say(client, reply)
+
+
+@pytest.mark.parametrize("dies", ["before the attempt", "before the final dot"])
+@pytest.mark.parametrize("epoch", [7, 8])
+def test_a_message_whose_lease_is_over_is_not_sent(remote_home: RemoteHome, dies: str, epoch: int) -> None:
+    writer = LeaseWriter(remote_home.site.queue.lease)
+    writer.write(7, boot_time() + 1000)
+
+    def end() -> None:
+        # It is over for the epoch 7 in both cases: by time, or because another epoch has begun.
+        writer.write(epoch, boot_time() + (1000 if epoch == 8 else -1))
+
+    async def scenario(deliveries: RemoteDeliveries) -> Report:
+        return reported(
+            await deliveries.deliver(DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test", epoch=7), remote_home.message)
+        )
+
+    with EndingLease(PIPELINING) as relay:
+        remote_home.control("smtproutes", f":127.0.0.1:{relay.port}")
+        assert remote_home.run(scenario)[0] == b"K" and relay.messages == 1
+        if dies == "before the attempt":
+            end()
+        else:
+            relay.end = end  # type: ignore[method-assign]
+        letter, text = remote_home.run(scenario)
+        assert letter == b"Z" and b"lease" in text and relay.messages == 1
+        assert len(relay.received) == (1 if dies == "before the attempt" else 2)
+    writer.close()
 
 
 # --------------------------------------------------------------------- orders, settings, slow hosts

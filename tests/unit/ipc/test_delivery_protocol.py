@@ -21,13 +21,13 @@ numbers = st.integers(0, 2**64 - 1)
 texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
 
 
-@given(numbers, numbers, texts, texts, texts, texts)
+@given(numbers, numbers, texts, texts, texts, texts, numbers)
 def test_a_request_survives_a_round_trip(
-    serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes
+    serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes, epoch: int
 ) -> None:
-    it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, dsn)))
-    assert (it.serial, it.number, it.name, it.sender, it.recipient, it.dsn) == (
-        (serial, number, name, sender, recipient, dsn)
+    it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, dsn, epoch)))
+    assert (it.serial, it.number, it.name, it.sender, it.recipient, it.dsn, it.epoch) == (
+        (serial, number, name, sender, recipient, dsn, epoch)
     )
 
 

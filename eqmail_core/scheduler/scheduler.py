@@ -163,14 +163,15 @@ class Scheduler:
 
     def _pass(self, channel: ChannelState, now: float) -> bool:
         """Start deliveries of one channel; return True when the turn ended before the work did."""
-        work, room = _RECORDS_PER_TURN, channel.room
+        work, room, has_free_slot = _RECORDS_PER_TURN, channel.room, channel.has_free_slot
         while work > 0:
             work -= 1
-            if not channel.has_free_slot:
+            if not has_free_slot:
                 return False
             called = None if room is None else room.next_ready(now)
             if called is not None:
                 self._next_remote(channel, *called)
+                has_free_slot = channel.has_free_slot
                 continue
             job = channel.job
             if job is None:
@@ -198,6 +199,7 @@ class Scheduler:
                     self._postpone(job, record)
                 elif room is None:
                     self._start(channel, self._delivery(job, record))
+                    has_free_slot = channel.has_free_slot
                     channel.turn += 1
                     if channel.turn >= _TURN and channel.others_wait(self.now):
                         self._rest(channel, job)

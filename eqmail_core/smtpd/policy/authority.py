@@ -7,7 +7,7 @@ Source: smtp-server.md 4.2, 4.4 (received.c), 4.8 (variables of plugins); RFC 38
 """
 
 from eqmail_core.dsn.submitter import submitter_words
-from eqmail_core.mail.received import received
+from eqmail_core.mail.received import received_by, received_from
 from eqmail_core.outcome import SUBMITTER_VARIABLE
 from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, NO_DELAYS, Delays
 
@@ -45,6 +45,7 @@ class ClientAuthority:
         "_environ",
         "_helo",
         "_protocol",
+        "_received_from",
         "delays",
         "dnsbl_exemption",
         "has_milters",
@@ -72,6 +73,8 @@ class ClientAuthority:
         self.local_port = environ.get(b"TCPLOCALPORT", b"")
         self.local_name = environ.get(b"TCPLOCALHOST") or self.local_ip or _UNKNOWN
         self._helo: bytes | None = None
+        # The first Received line, as long as the client introduces itself alike.
+        self._received_from: bytes | None = None
         self._protocol = b"SMTP"
         self.login: bytes | None = None
         self.tls_session: TlsSessionInfo | None = None
@@ -120,7 +123,7 @@ class ClientAuthority:
         """Record TLS; discard what the client said before it."""
         self.tls_session = tls_session
         self.remote_info = self._changes.get(_USER, self._environ.get(_USER))
-        self.login = self._helo = None
+        self.login = self._helo = self._received_from = None
 
     def hello(self, name: bytes) -> None:
         """Record the name in HELO or EHLO, accepted or not."""
@@ -130,17 +133,21 @@ class ClientAuthority:
         """Record the name and the protocol for the Received line."""
         self._helo = name if name.lower() != self.remote_host.lower() else None
         self._protocol = protocol
+        self._received_from = None
 
     def logged_in(self, credentials: "Credentials") -> None:
         """Record accepted credentials: it may relay."""
         self.login = self.remote_info = self._changes[_USER] = credentials.user
         self.relay_suffix = b""
+        self._received_from = None
 
     def received(self, date: bytes) -> bytes:
         """Build the Received line; `date` as in `date822`."""
-        return received(
-            self.remote_host, self.remote_ip, self.remote_info, self._helo, self.local_name, self._protocol_name(), date
-        )
+        line = self._received_from
+        if line is None:
+            line = received_from(self.remote_host, self.remote_ip, self.remote_info, self._helo)
+            self._received_from = line
+        return line + b"\n" + received_by(self.local_name, self._protocol_name(), date)
 
     def _protocol_name(self) -> bytes:
         if self.tls_session is not None:

@@ -149,15 +149,6 @@ class SmtpCommands(SecurityCommands):
 
     # --- consequences of a decision
 
-    def _apply(self, event: SmtpEvent, verdict: Decision) -> None:
-        """Change the state by the decision on an event."""
-        if verdict.address is not None:
-            self.last_address = verdict.address
-        if verdict.accepted:
-            _CONSEQUENCES[type(event)](self, event, verdict)
-        elif type(event) is AuthLookup:
-            self._exchange = None
-
     def _hello_answered(self, event: SmtpEvent, verdict: Decision) -> None:
         self._out.append(reply.banner(self._rules.greeting))
 
@@ -227,7 +218,7 @@ _BETWEEN_CHUNKS = (
     SmtpCommands._quit,
 )
 
-_CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[SmtpCommands, Any, Any], None]]" = {
+CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[SmtpCommands, Any, Any], None]]" = {
     Connected: SmtpCommands._hello_answered,
     Hello: SmtpCommands._connect_answered,
     Mail: SmtpCommands._open_transaction,
@@ -238,3 +229,4 @@ _CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[SmtpCommands, Any, Any], 
     AuthEvent: SmtpCommands._authenticated,
     AuthLookup: SmtpCommands._keys_found,
 }
+"""What follows from an accepted event, by its type."""

@@ -10,8 +10,8 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.commands import SmtpCommands
-from eqmail_core.smtpd.protocol.events import BROKEN, CONNECTED, AuthEvent, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.commands import CONSEQUENCES, SmtpCommands
+from eqmail_core.smtpd.protocol.events import BROKEN, CONNECTED, AuthEvent, AuthLookup, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.session_streams import TURN
 
 
@@ -78,8 +78,13 @@ class ServerProtocol(SmtpCommands):
         if verdict.close:
             self.closed = True
             self.closing_reply = verdict.lines[-1] if verdict.lines else b""
-        if event is not None:
-            self._apply(event, verdict)
+        if verdict.address is not None:
+            self.last_address = verdict.address
+        if verdict.accepted:
+            if event is not None:
+                CONSEQUENCES[type(event)](self, event, verdict)
+        elif type(event) is AuthLookup:
+            self._exchange = None
 
     def _next_of_message(self) -> SmtpEvent | None:
         """Process the next bytes of a message; None for bytes that are discarded."""

@@ -16,9 +16,9 @@ import psycopg
 from tests.reliability.checker import Findings, judge, leftovers, read_mail
 from tests.reliability.cluster_bed import Bed, cluster_bed
 from tests.reliability.cluster_copies import UNEXPLAINED, causes
-from tests.reliability.cluster_faults import Faults, Moved, start
+from tests.reliability.cluster_faults import DATABASE, Faults, Moved, start
 from tests.reliability.installation import Installation
-from tests.reliability.load import ACKNOWLEDGED, Load, Sent
+from tests.reliability.load import Load, Sent
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import ACCEPT
 
@@ -50,18 +50,20 @@ def run(folder: Path, seed: int, minutes: float, rate: float) -> Report:
         copies = causes(sent, bed.sink.deliveries, nodes, bed.nodes[0].installation.people, faults.all)
         taken = sum(node.installation.log().count("is gone; its messages are taken over") for node in bed.nodes)
     kinds = [fault.kind for fault in faults.all]
+    broken_s = sum(fault.end - fault.begin for fault in faults.all if fault.target == DATABASE)
     figures = {
         "minutes": round(minutes),
         "faults": len(kinds),
         "taken over": taken,
         "delivered": len({it.address for it in bed.sink.deliveries}),
-        UNEXPLAINED: copies[UNEXPLAINED],
+        UNEXPLAINED: sum(count for kind, count in copies.items() if kind.startswith(UNEXPLAINED)),
     }
     notes = [
         "faults: " + ", ".join(f"{kind} {kinds.count(kind)}" for kind in sorted(set(kinds))),
         "copies by cause: " + (", ".join(f"{kind} {count}" for kind, count in copies.most_common()) or "none"),
         _moved(faults.moved),
-        f"acknowledged a second: {sum(it.verdict == ACKNOWLEDGED for it in sent) / (60 * minutes):.0f}",
+        f"acknowledged a second: {findings.acknowledged / (60 * minutes):.0f}; refused {findings.refused}, of these "
+        f"delivered {findings.refused_but_delivered}; unknown {findings.unknown}; database broken for {broken_s:.0f} s",
     ]
     return Report("cluster", seed, [Row("nodes", findings, figures)], notes)
 

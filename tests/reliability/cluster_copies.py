@@ -35,21 +35,26 @@ def causes(
     """Count the copies by what caused them.  `nodes`: the name of the node at an address."""
     wanted = Counter((box, it.identifier) for it in sent for address in it.recipients for box in BOXES.get(address, ()))
     found: Counter[str] = Counter()
-    for deliveries_there in _at_sink(deliveries).values():
-        found.update(cause(when, nodes.get(client), faults) for when, client in deliveries_there[:-1])
+    for address, times in _at_sink(deliveries).items():
+        found.update(cause(address, when, nodes.get(client), faults) for when, client in times[:-1])
     for key, times in _in_mailboxes(people).items():
-        found.update(cause(when, None, faults) for when in times[: max(0, len(times) - wanted[key])])
+        extra = max(0, len(times) - wanted[key])
+        found.update(cause(" ".join(key), when, None, faults) for when in times[:extra])
     return found
 
 
-def cause(when: float, node: str | None, faults: list[Fault]) -> str:
-    """What broke around a delivery at `when` (time.monotonic); `node`: who delivered, None: not known."""
+def cause(what: str, when: float, node: str | None, faults: list[Fault]) -> str:
+    """What broke around a delivery at `when` (time.monotonic); `node`: who delivered, None: not known.
+
+    Where nothing did it is UNEXPLAINED, with what arrived and how long after the nearest fault of the node.
+    """
     for fault in faults:
         recovery = RECOVERY_S if fault.target == DATABASE or "link" in fault.kind or "node c" in fault.kind else 1.0
         is_near = fault.begin < when + REMOVAL_S and when - BEFORE_S < fault.end + recovery
         if is_near and (fault.target == DATABASE or node in (None, fault.target)):
             return fault.kind
-    return UNEXPLAINED
+    ends = [when - fault.end for fault in faults if node in (None, fault.target) and fault.end < when]
+    return f"{UNEXPLAINED}: {what} by {node}, {min(ends, default=-1):.1f} s after a fault"
 
 
 def _at_sink(deliveries: Iterable[Delivery]) -> dict[str, list[tuple[float, str]]]:

@@ -51,10 +51,11 @@ def copy_image(source: Path, target: Path) -> Path:
 
 
 @contextmanager
-def memory_folder(folder: Path) -> Iterator[Path]:
-    """A folder whose files are in memory, for images."""
+def memory_folder(folder: Path, size_mb: int = 0) -> Iterator[Path]:
+    """A folder whose files are in memory, at most so many; 0: as the kernel allows."""
     folder.mkdir(exist_ok=True)
-    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+    size = f",size={size_mb}m" if size_mb else ""
+    run("mount", "-t", "tmpfs", "-o", f"mode=755{size}", "tmpfs", folder)
     try:
         yield folder
     finally:

@@ -47,7 +47,6 @@ def test_killed_services_lose_nothing() -> None:
 
 
 @pytest.mark.skipif(programs() is None, reason="needs PostgreSQL")
-@pytest.mark.skipif(not os.path.exists("/dev/loop-control"), reason="needs loop devices")
 def test_nodes_that_share_a_queue_lose_nothing() -> None:
     if trouble := network.trouble():
         pytest.skip(f"hosts of a private network: {trouble}")

@@ -68,7 +68,7 @@ class SchedulerControl:
         message = list(self._message.messages.values())
         numbers = {
             b"memory.messages": len(message),
-            b"memory.bytes": sum(it.size for it in message),
+            b"memory.bytes": sum(item.size for item in message),
             b"spilled": self._message.spiller.spilled,
             b"ending": len(self._completion.due) + len(self._completion.notifying),
         }
@@ -133,19 +133,19 @@ class SchedulerControl:
 
     def _retry(self, number: int) -> bytes:
         now = self._scheduler.now
-        self._scheduler.retry_message(number)
+        self._scheduler.attempts.retry(number)
         set_due(self._files, number, now)
         self._completion.due.move(number, now)
         return wire.DONE
 
     def _hold(self, number: int) -> bytes:
-        still_open = self._scheduler.hold_attempts(number)
+        still_open = self._scheduler.attempts.hold(number)
         set_due(self._files, number, HELD_UNTIL)
-        self._scheduler.move_due(number, HELD_UNTIL)
+        self._scheduler.attempts.move_due(number, HELD_UNTIL)
         return wire.BUSY if still_open else wire.DONE
 
     def _remove_jobs(self, number: int, act: Callable[[int], None]) -> bytes:
-        still_open = self._scheduler.remove_attempts(number)
+        still_open = self._scheduler.attempts.remove(number)
         if not still_open:
             self._end(number, act)
             return wire.DONE

@@ -1,6 +1,7 @@
 """The delivery scheduler of qmail-send.
 
-It decides when each recipient is tried and how many at once; what comes of it is for scheduler/results.py.
+It decides when each recipient is tried and how many at once; what comes of it is for scheduler/results.py, and what
+people ask for a message is for scheduler/message_attempts.py.
 
 It knows neither files nor sockets: the queue files, the deliverers and the recorders are arguments, and so is the
 clock. `pump` starts what is due.
@@ -22,6 +23,7 @@ from eqmail_core.queue.format.recipient_list import MARK_DONE, MARK_TODO
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.channel import ChannelState, Record
 from eqmail_core.scheduler.disk_recorder import DiskRecorder
+from eqmail_core.scheduler.message_attempts import MessageAttempts
 from eqmail_core.scheduler.ports import (
     SYSTEM_ERROR_PAUSE_S,
     Deliverer,
@@ -74,6 +76,7 @@ class Scheduler:
         self.recorder = DiskRecorder(files, log, self)
         self.channels = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
         self.results = ResultHandler(files, log, self.channels, retry_schedule, self.log_status, lambda: self.now)
+        self.attempts = MessageAttempts(self.channels, self.results, lambda: self.now)
         self._retry_schedule = retry_schedule
         self._on_finished = on_finished
         self._deliveries = 0
@@ -273,47 +276,8 @@ class Scheduler:
         """
         for channel in self.channels:
             channel.due.discard(number)
-        self.suspend_message(number)
+        self.attempts.suspend(number)
         self.damage.remove_stale(number)
-
-    def suspend_message(self, number: int) -> list[Job]:
-        """Start no more deliveries of a message for now.
-
-        Returns the attempts that running deliveries keep open.
-        """
-        for channel in self.channels:
-            for job in channel.suspend(number):
-                self.results.release(job)
-        return [channel.open[number] for channel in self.channels if number in channel.open]
-
-    def retry_message(self, number: int) -> None:
-        """Make a message on the disk due now, also one that is held."""
-        for channel in self.channels:
-            channel.due.move(number, self.now)
-            job = channel.open.get(number)
-            if job is not None and job.retry >= HELD_UNTIL:
-                job.retry = self.now
-
-    def hold_attempts(self, number: int) -> list[Job]:
-        """Hold the running attempts at a message on the disk, as `suspend_message` does."""
-        for channel in self.channels:
-            job = channel.open.get(number)
-            if job is not None:
-                job.retry = HELD_UNTIL
-        return self.suspend_message(number)
-
-    def move_due(self, number: int, due: int) -> None:
-        """Give the waiting attempts at a message on the disk another due time."""
-        for channel in self.channels:
-            channel.due.move(number, due)
-
-    def remove_attempts(self, number: int) -> list[Job]:
-        """Start no more attempts at a message that leaves the queue; returns as `suspend_message`."""
-        still_open = self.suspend_message(number)
-        # A suspended attempt that closed is waiting again.
-        for channel in self.channels:
-            channel.due.remove(number)
-        return still_open
 
     def _stop_reading(self, channel: ChannelState, warning: bytes = b"") -> None:
         job, channel.job = channel.job, None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eqmail_core.queue.service import message_store as store_module
+from eqmail_core.queue.service import pool_supply
 from tests.support.simulated_disk import SimDisk
 from tests.support.simulated_queue import FOLDERS, MailHistory, SimQueueService
 
@@ -19,8 +19,8 @@ ALL: Callable[[int], int] = lambda most: most  # noqa: E731
 def _small_stock() -> Iterator[None]:
     """A pool of few numbers, for most operations would only be about them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "POOL_LOW", 2)
-        patch.setattr(store_module, "POOL_BATCH", 3)
+        patch.setattr(pool_supply, "POOL_LOW", 2)
+        patch.setattr(pool_supply, "POOL_BATCH", 3)
         yield
 
 

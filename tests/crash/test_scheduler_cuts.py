@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.queue.service import message_store as store_module
+from eqmail_core.queue.service import pool_supply
 from tests.crash.test_power_cuts import ALL, NONE, some
 from tests.support.simulated_os import SimOs, TimedDisk, install
 from tests.support.simulated_queue import MailHistory
@@ -16,8 +16,8 @@ from tests.support.simulated_scheduler import FOLDERS, Services
 def _few_numbers() -> Iterator[None]:
     """A pool of few numbers, so that they come back soon."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "POOL_LOW", 2)
-        patch.setattr(store_module, "POOL_BATCH", 3)
+        patch.setattr(pool_supply, "POOL_LOW", 2)
+        patch.setattr(pool_supply, "POOL_BATCH", 3)
         yield
 
 

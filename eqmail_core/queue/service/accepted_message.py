@@ -7,13 +7,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.queue.service.journal_segment import Segment
 
+COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, REMOVING = range(6)
+"""States of a message in the journal; `message_store` explains them."""
+
+UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
+"""What becomes of the number at the end: back to the pool, kept with the files, or freed by removing mess/N."""
+
 
 class AcceptedMessage:
     """One accepted message, or one that is being accepted.
 
     `body`: content of mess/N, None if it is in the file of number N already; `size`: its bytes; `crc`: its checksum
     (only of a body in a file). `envelope`: without its final NUL. `weight`: bytes in memory.
-    `segment` is set by the journal; `state`, `number_fate` and `link` by the message store.
+    `segment` is set by the journal; `state`, `number_fate` and `scheduler` by the message store.
     """
 
     __slots__ = (

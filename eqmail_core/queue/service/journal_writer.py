@@ -5,11 +5,11 @@ What is added while one commit runs is the next group. Tombstones go with the ne
 Fails: never; after a failed commit the owner decides about the records, and the tombstones are tried again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from eqmail_core.event_loop.worker_thread import Batcher, Executor
-from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.journal import Journal
+from eqmail_core.queue.service.accepted_message import COMMITTING, AcceptedMessage
+from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
 from eqmail_core.queue.service.ports import Clock, SubmissionAnswer
 
@@ -45,6 +45,7 @@ class JournalWriter:
         self._on_failed = on_failed
         self._ended: list[AcceptedMessage] = []
         self._timer_runs = False
+        self._moved: tuple[int, Segment | None] = 0, None
         self._batcher: Batcher[_Item, list[tuple[AcceptedMessage, Segment]]] = Batcher(
             worker, clock.soon, self._commit, self._committed
         )
@@ -85,6 +86,23 @@ class JournalWriter:
         ended, self._ended = self._ended, []
         for message in ended:
             self._batcher.add((True, message, None))
+
+    def make_room(self, messages: Iterable[AcceptedMessage], weight: int) -> None:
+        """Record messages again to free a segment, once per turn of the ring.
+
+        They are those of a suspect segment, or of the oldest if it has few.  `messages`: all in the journal, and
+        `weight` their bytes.
+        """
+        journal = self._journal
+        crowded = journal.messages_to_move()
+        if crowded is None or self._moved == (journal.epoch, crowded):
+            return
+        self._moved = journal.epoch, crowded
+        some = [m for m in messages if m.segment is crowded and m.state != COMMITTING]
+        moved_weight = sum(m.weight for m in some)
+        if crowded.is_suspect or moved_weight <= SEGMENT_SIZE // 4 or journal.is_longer_than_needed(weight):
+            for message in some:
+                self.record_again(message)
 
     def _delay(self, seconds: float) -> None:
         if not self._timer_runs:

@@ -4,7 +4,7 @@
     LIVE        in the journal only
     WRITING     being written to mess/N; SPILLING: being written to todo/N
     AS_FILE     mess/N exists; the scheduler writes info/N, then calls `spilled`
-    ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
+    REMOVING    it needs a tombstone; when that is on the disk, its number is free or belongs to its files
 
 A message becomes files at once when the journal cannot hold it: the scheduler is disconnected, the envelope does not
 fit a packet, too much is held already, or the setting `goes_direct` is on.
@@ -14,12 +14,11 @@ todo/. A number is given out again only after the tombstone of its last message 
 tombstones never have one number. A request to clean up a number waits for that too. So no record without a tombstone
 relies on a file that was removed.
 
-Long because it is one machine; its parts would have to know all of its states.
+Long because its states belong together: what they need beside them is in modules of their own.
 
 Fails: never; a disk error is an exit code of qmail-queue for a new message, and is retried for everything else.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from zlib import crc32
@@ -28,24 +27,28 @@ from eqmail_core.event_loop.worker_thread import Call, Executor
 from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.queue.service.accepted_message import (
+    AS_FILE,
+    COMMITTING,
+    GOES_BACK,
+    LIVE,
+    REMOVING,
+    SPILLING,
+    STAYS,
+    UNDECIDED,
+    VANISHES,
+    WRITING,
+    AcceptedMessage,
+)
+from eqmail_core.queue.service.clean_requests import CleanRequests
 from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWrite, FileWriter
-from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
-from eqmail_core.queue.service.journal_segment import Segment
+from eqmail_core.queue.service.journal import Journal
 from eqmail_core.queue.service.journal_writer import RETRY_S, JournalWriter, Record
 from eqmail_core.queue.service.number_pool import NumberPool
+from eqmail_core.queue.service.pool_supply import PoolSupply
 from eqmail_core.queue.service.ports import Clock, DirectoryOnly, SchedulerLink, SubmissionAnswer
-from eqmail_core.queue.spool import clean, remove
+from eqmail_core.queue.spool import remove
 from eqmail_core.site.layout import QueuePaths
-
-COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, REMOVING = range(6)
-"""States of a message."""
-
-UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
-"""What becomes of the number at the end: back to the pool, kept with the files, or freed by removing mess/N."""
-
-POOL_LOW = 96
-POOL_BATCH = 192
 
 
 class MessageStore(DirectoryOnly):
@@ -79,13 +82,12 @@ class MessageStore(DirectoryOnly):
         self.on_problem: Callable[[str, OSError], object] = lambda what, error: None
         self._held: dict[int, AcceptedMessage] = {}
         self._by_number: dict[int, AcceptedMessage] = {}
-        self._is_refilling = False
-        self._spilled_for_room: tuple[int, Segment | None] = 0, None
-        self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._stopped: Callable[[], None] | None = None
         self._spill_failed = False
         self._writer = JournalWriter(journal, workers[0], clock, self._committed, self._not_committed)
         self._files = FileWriter(disk, paths, workers[1], clock.soon, limit, self._continue_stopping)
+        self._numbers = PoolSupply(disk, paths, pool, self._files)
+        self._cleaning = CleanRequests(disk, paths, self._files, self._by_number.get, self._writer.write_tombstones)
 
     @property
     def held(self) -> int:
@@ -96,26 +98,15 @@ class MessageStore(DirectoryOnly):
 
     def take_number(self) -> int:
         """Return a number for a new message.  Fails: OSError when there is none."""
-        if self._pool.free < POOL_LOW and not self._is_refilling and self._stopped is None:
-            self._is_refilling = True
-            self._files.run(lambda: self._pool.make(POOL_BATCH), self._pool_refilled)
-        return self._pool.take()
+        return self._numbers.take()
 
     def release_number(self, number: int, is_written: bool = True) -> None:
         """Return an unused number to the pool; its file may have been written to."""
-        path = self._pool.path(number)
-        if path is None:
-            return
-        if is_written:
-            try:
-                self._disk.make_empty(path)
-            except OSError:
-                pass
-        self._pool.recycle(number)
+        self._numbers.release(number, is_written)
 
     def path_for(self, number: int) -> str:
         """Return the path of a number that was taken, or of mess/N."""
-        return self._pool.path(number) or self._paths.mess(number)
+        return self._numbers.path(number)
 
     def accept(self, message: AcceptedMessage, answer: SubmissionAnswer) -> None:
         """Store a new message; `answer(code, message)` follows, with code 0 once it is on the disk."""
@@ -253,32 +244,9 @@ class MessageStore(DirectoryOnly):
             message.scheduler = link
             link.admit(message)
 
-    # Cleaning.
-
     def clean(self, request: bytes, answer: Callable[[bytes], None]) -> None:
         """Do what qmail-clean does, in the order of the requests; `answer` gets one byte."""
-        self._requests.append((request, answer))
-        if len(self._requests) == 1:
-            self._continue_cleaning()
-
-    def _continue_cleaning(self) -> None:
-        while self._requests:
-            request, answer = self._requests[0]
-            digits = request.rpartition(b"/")[2]
-            message = self._by_number.get(int(digits)) if digits.isdigit() else None
-            if message is not None and message.state == REMOVING:
-                self._writer.write_tombstones()
-                return
-            self._requests.popleft()
-            job: Callable[[], bytes] = partial(clean, self._disk, self._paths, request)
-            if message is not None and request.startswith(b"foop"):
-                # The journal relies on mess/N: it must not be removed on anyone's request.  The answer takes the same
-                # way as those of earlier requests, because it is known as theirs by its place only.
-                job = _refuse
-            self._files.run(
-                job,
-                lambda result, error, answer=answer: answer(result[:1] if isinstance(result, bytes) else b"!"),  # type: ignore[misc]
-            )
+        self._cleaning.add(request, answer)
 
     # Files.
 
@@ -312,11 +280,6 @@ class MessageStore(DirectoryOnly):
     ) -> None:
         self._files.place(FileWrite(message, goal, self._pool.path(message.number), is_named), then)
 
-    def _pool_refilled(self, made: object, error: OSError | None) -> None:
-        self._is_refilling = False
-        if isinstance(made, list):
-            self._pool.add(made)
-
     # The journal.
 
     def _hold(self, message: AcceptedMessage) -> None:
@@ -346,8 +309,8 @@ class MessageStore(DirectoryOnly):
             self._removed(message)
         for message in new:
             self._admit(message)
-        self._spill_for_room()
-        self._continue_cleaning()
+        self._writer.make_room(self._held.values(), self._weight)
+        self._cleaning.resume()
         self._continue_stopping()
 
     def _not_committed(self, records: list[Record], error: OSError | None) -> None:
@@ -373,22 +336,6 @@ class MessageStore(DirectoryOnly):
         elif message.number_fate == VANISHES:
             self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
 
-    def _spill_for_room(self) -> None:
-        """Record messages again to free a segment, once per turn of the ring.
-
-        They are those of a suspect segment, or of the oldest if it has few.
-        """
-        journal = self._journal
-        crowded = journal.messages_to_move()
-        if crowded is None or self._spilled_for_room == (journal.epoch, crowded):
-            return
-        self._spilled_for_room = journal.epoch, crowded
-        some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
-        weight = sum(m.weight for m in some)
-        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.is_longer_than_needed(self._weight):
-            for message in some:
-                self._writer.record_again(message)
-
     # End.
 
     def stop(self, then: Call) -> None:
@@ -397,6 +344,7 @@ class MessageStore(DirectoryOnly):
         What cannot be written stays in the journal.
         """
         self._stopped, self._link = then, None
+        self._numbers.stop()
         self._writer.has_failed = self._spill_failed = False
         self._continue_stopping()
 
@@ -417,7 +365,3 @@ class MessageStore(DirectoryOnly):
             except OSError:
                 pass
         then()
-
-
-def _refuse() -> bytes:
-    return b"!"

@@ -136,7 +136,7 @@ class Deferrer:
 
     def _cancel(self, message: MemoryMessage) -> None:
         """Close the attempts that have not started, and stop reading the lists of those that have."""
-        self._scheduler.suspend_message(message.number)
+        self._scheduler.attempts.suspend(message.number)
         for job in message.jobs:
             if job.refs and not job.started and not job.cancelled:
                 job.cancel()

@@ -160,7 +160,7 @@ def test_a_message_can_be_held_while_it_waits(harness: SchedulerHarness) -> None
     waiting = next(number for number in range(1, 8) if b"r%d@slow.org" % number not in harness.running)
     job = harness.scheduler.channels[REMOTE].open[waiting]
     job.retry = HELD_UNTIL
-    assert harness.scheduler.suspend_message(waiting) == []
+    assert harness.scheduler.attempts.suspend(waiting) == []
     assert harness.due_of(REMOTE, waiting) == [HELD_UNTIL - int(harness.now)]
     end(harness, "slow.org")
     harness.turn()

@@ -497,8 +497,8 @@ def test_waiting_messages_are_spilled_at_the_end(tmp_path: Path) -> None:
     harness.turn()
     assert len(harness.running) == 30
     assert harness.scheduler.channels[LOCAL].resting
-    harness.scheduler.suspend_message(7)
-    harness.scheduler.suspend_message(8)
+    harness.scheduler.attempts.suspend(7)
+    harness.scheduler.attempts.suspend(8)
     assert not harness.scheduler.channels[LOCAL].resting
     for delivery, _ in list(harness.local.orders):
         harness.scheduler.results.report(delivery, DeliveryResult(b"K", b""))

@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.format.todo import parse_todo
-from eqmail_core.queue.service import message_store as keeper_module
+from eqmail_core.queue.service import pool_supply
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.file_writer import QUEUED, FileWrite, place
 from eqmail_core.queue.service.message_store import LIVE
@@ -237,7 +237,7 @@ def test_the_setting_for_files_makes_files_although_a_scheduler_is_there() -> No
 
 
 def test_the_number_pool_is_bounded(service: SimQueueService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_module, "POOL_LOW", 0)
+    monkeypatch.setattr(pool_supply, "POOL_LOW", 0)
     service.store.scheduler_connected(service, set())
     for _ in range(4):
         submit(service, *(b"%d\n" % count for count in range(300)))

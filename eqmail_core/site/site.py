@@ -22,9 +22,22 @@ class Site:
     `patrn`: the mode bits that a home or a .qmail file must not have.
     `queue_database`: how libpq connects to the database with the queue, "" for a queue in the directory.
     `single_user`: the caller holds all roles, without root.
+    `staging_root`: where an installation is being put together for another place, the folder that `home` begins with
+    until then; "" for one that is in its place.
     """
 
-    __slots__ = ("accounts", "break_char", "home", "layout", "patrn", "queue_database", "single_user", "spawn", "split")
+    __slots__ = (
+        "accounts",
+        "break_char",
+        "home",
+        "layout",
+        "patrn",
+        "queue_database",
+        "single_user",
+        "spawn",
+        "split",
+        "staging_root",
+    )
 
     def __init__(
         self,
@@ -37,6 +50,7 @@ class Site:
         patrn: int = DEFAULT_PATRN,
         single_user: bool = False,
         queue_database: str = "",
+        staging_root: str = "",
     ) -> None:
         self.home = home
         self.layout = layout
@@ -47,6 +61,7 @@ class Site:
         self.patrn = patrn
         self.single_user = single_user
         self.queue_database = queue_database
+        self.staging_root = staging_root
 
     @property
     def control(self) -> str:

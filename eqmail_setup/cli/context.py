@@ -19,7 +19,7 @@ from eqmail_setup.installation.build_config import (
 )
 from eqmail_setup.installation.detection import detect_installation
 from eqmail_setup.installation.loading import LoadedInstallation
-from eqmail_setup.installation.staging import in_stage
+from eqmail_setup.installation.staging import staged_site
 from eqmail_setup.installation.trust import demand_trusted
 
 STAGE = "eqmail.stage"
@@ -91,7 +91,7 @@ def require_installation(context: click.Context) -> Site:
     Fails: Refusal if there is none.
     """
     stage = stage_of(context)
-    return in_stage(_installation(context, stage), stage)
+    return staged_site(_installation(context, stage), stage)
 
 
 def require_unstaged_installation(context: click.Context) -> Site:

@@ -19,7 +19,7 @@ from eqmail_setup.installation.accounts import caller, missing_accounts
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.installation.runtime_access import is_accessible
-from eqmail_setup.installation.staging import StagedSite, final_site
+from eqmail_setup.installation.staging import final_site, is_staged
 from eqmail_setup.mail.aliases import alias_folder, examined
 from eqmail_setup.queue import repair as queue_mending
 from eqmail_setup.settings import databases
@@ -37,7 +37,7 @@ def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
 
     Below a staging root accounts, packages and interpreter of this machine do not count.
     """
-    staged = isinstance(site, StagedSite)
+    staged = is_staged(site)
     missing = [] if site.single_user or staged else missing_accounts(site.accounts)
     for name in missing:
         yield Change(name, "no such account", "created: eqmail mkusers")

@@ -1,7 +1,7 @@
-"""Bringing the queue of one home into another as a part of a run: what there is to do, and doing it.
+"""Copies or moves the queue of one home into another, as a part of a transaction.
 
-The copies are not taken back with their run, for services may have delivered them since; each is in a book below the
-history of the installation, so that none is brought twice, however often the command is given.
+A rollback leaves the copies, because services may have delivered them since.  Each is in a log below the history of the
+installation, so that none is copied twice, however often the command is given.
 
 Fails: Refusal; OSError.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, Severity
-from eqmail_setup.installation.staging import StagedSite, final_path
+from eqmail_setup.installation.staging import final_path, is_staged
 from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
 from eqmail_setup.transaction.filesystem import Filesystem
@@ -52,10 +52,10 @@ class TransferQueue(NamedTuple):
 
     def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        with lock_source_queue(self.source, self.target), progress("copying messages", self.messages) as told:
+        with lock_source_queue(self.source, self.target), progress("copying messages", self.messages) as on_progress:
             found = survey_queue(self.source).messages
             os.makedirs(os.path.dirname(self.log_path), mode=0o700, exist_ok=True)
-            transfer(found, self.target.queue, TransferLog(self.log_path), told, self.move)
+            transfer(found, self.target.queue, TransferLog(self.log_path), on_progress, self.move)
             record_message_ownership(self.target, filesystem, self.log_path)
 
 
@@ -82,7 +82,7 @@ def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> It
         count = len(found.messages) if move else len(waiting)
         action = TransferQueue(source, target, log.path, count, move)
         yield Change(queue, _messages(count), f"in {target.queue.root}", action)
-        if isinstance(target, StagedSite):
+        if is_staged(target):
             expected = "put in place by renaming, on one file system: message numbers are inode numbers"
             yield Change(target.queue.root, "staged", expected, severity=Severity.INFO)
     elif found.messages:
@@ -92,9 +92,9 @@ def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> It
 
 
 def transfer_log_path(home: str, source: Site, target: Site) -> str:
-    """The path of the book of the road from one queue to another, kept in `home`; the same once all is in place."""
-    roads = "\0".join(os.path.realpath(final_path(site, site.queue.root)) for site in (source, target))
-    return f"{home}/{HISTORY_FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
+    """The path of the log of transfers from one queue to another, in `home`; the same once all is in place."""
+    queues = "\0".join(os.path.realpath(final_path(site, site.queue.root)) for site in (source, target))
+    return f"{home}/{HISTORY_FOLDER}/queue-{hashlib.sha256(os.fsencode(queues)).hexdigest()[:16]}"
 
 
 def _require_no_originals(home: str, source: Site, target: Site) -> None:

@@ -16,7 +16,7 @@ from eqmail_core.queue.admin.repair import repair
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, Severity
-from eqmail_setup.installation.staging import path_on_disk
+from eqmail_setup.installation.staging import site_with_present_owners
 from eqmail_setup.migration.copy_queue import transfer_log_path
 from eqmail_setup.migration.source import lock_source_queue
 from eqmail_setup.migration.staged_ownership import record_message_ownership
@@ -51,17 +51,17 @@ class RepairQueue(NamedTuple):
     def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         site = self.site
-        with lock_source_queue(site), progress("giving numbers", self.misnamed) as told:
-            repair(path_on_disk(site))
+        with lock_source_queue(site), progress("giving numbers", self.misnamed) as on_progress:
+            repair(site_with_present_owners(site))
             wrong = [item for item in survey_queue(site).messages if not _is_right(item.files["mess"])]
             log = transfer_log_path(site.home, site, site)
-            transfer(wrong, site.queue, TransferLog(log), told, move=True)
+            transfer(wrong, site.queue, TransferLog(log), on_progress, move=True)
             record_message_ownership(site, filesystem, log)
 
 
 def plan_repair(site: Site) -> Iterator[Change]:
     """Faults of message files, with the action that repairs each where that is possible now."""
-    found = find_faults(path_on_disk(site))
+    found = find_faults(site_with_present_owners(site))
     action: RepairQueue | None = None
     remedy = ""
     if found.misplaced or found.wrong_permissions or found.misnamed:

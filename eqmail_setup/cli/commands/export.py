@@ -12,7 +12,7 @@ from eqmail_setup.errors import Severity, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import default_delimiter
 from eqmail_setup.installation.manifest import target_manifest
-from eqmail_setup.installation.staging import final_site, in_stage
+from eqmail_setup.installation.staging import final_site, staged_site
 from eqmail_setup.migration.options import MigrationOptions, plan_migration, require_other_home
 from eqmail_setup.migration.source import LAYOUT_NAMES, detect_source, layout_of
 from eqmail_setup.transaction.filesystem import Filesystem
@@ -45,7 +45,7 @@ def command(
     require_other_home(stage + home, site.home, "name another one")
     if os.geteuid() != 0 and not site.single_user:
         raise permission_required(f"export from {site.home} needs root, because it gives files to other users")
-    target = in_stage(_target(site, home, kind, split, stage), stage)
+    target = staged_site(_target(site, home, kind, split, stage), stage)
 
     def plan(filesystem: Filesystem) -> list[Change]:
         expected = compare_with_manifest(target_manifest(final_site(target), caller()), filesystem)

@@ -16,7 +16,7 @@ from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.build_config import BuildOption, BuildOptions, load_site, resolve_build_config
 from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.manifest import installation_manifest
-from eqmail_setup.installation.staging import in_stage
+from eqmail_setup.installation.staging import staged_site
 from eqmail_setup.mail.aliases import alias_folder
 from eqmail_setup.migration.options import MigrationOptions, plan_migration, programs_among, require_other_home
 from eqmail_setup.migration.source import LAYOUT_NAMES, demand_harmless_source, detect_source
@@ -58,7 +58,7 @@ def command(
     if not stage:
         _demand_rights(chosen, change)
         demand_own(chosen)
-    site = in_stage(chosen, stage)
+    site = staged_site(chosen, stage)
 
     def plan(filesystem: Filesystem) -> list[Change]:
         found = [

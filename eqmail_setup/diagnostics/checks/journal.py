@@ -11,7 +11,7 @@ from eqmail_core.queue.admin.journal_status import read_journal_status
 from eqmail_core.queue.format.journal_damage import ALERT, describe_damage
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
-from eqmail_setup.installation.staging import path_on_disk
+from eqmail_setup.installation.staging import site_with_present_owners
 from eqmail_setup.settings.reload import running_pid
 
 _NEXT = "the next start reads what is intact and keeps the file for examination; inform senders about lost messages"
@@ -19,7 +19,7 @@ _NEXT = "the next start reads what is intact and keeps the file for examination;
 
 def check_journal(site: Site) -> Iterator[Finding]:
     """Damaged segments of stopped services, and those kept from earlier."""
-    status = read_journal_status(path_on_disk(site).queue.journal)
+    status = read_journal_status(site_with_present_owners(site).queue.journal)
     for damaged in () if running_pid(site) else status.damaged:
         weight, fact = describe_damage(damaged)
         yield Finding("queue.journal", ERROR if weight == ALERT else WARNING, fact, _NEXT)

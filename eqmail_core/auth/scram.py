@@ -95,7 +95,10 @@ def prepared(text: bytes) -> bytes:
         letters = text.decode("utf-8")
     except UnicodeDecodeError:
         return text
-    mapped = ["" if stringprep.in_table_b1(it) else " " if stringprep.in_table_c12(it) else it for it in letters]
+    mapped = [
+        "" if stringprep.in_table_b1(letter) else " " if stringprep.in_table_c12(letter) else letter
+        for letter in letters
+    ]
     return normalize("NFKC", "".join(mapped)).encode("utf-8")
 
 

@@ -147,9 +147,11 @@ _SERVICES = {SMTPD, QMTPD, SEND, REMOTE, LOCAL, START, "everything that queues m
 def service_variables() -> list[str]:
     """The variables by which an administrator changes what the services do; not those that other programs set."""
     own = [
-        it.name
-        for it in VARIABLES
-        if set(it.used_by) & _SERVICES and it.set_by.partition(",")[0] in ("", "the administrator")
+        variable.name
+        for variable in VARIABLES
+        if set(variable.used_by) & _SERVICES and variable.set_by.partition(",")[0] in ("", "the administrator")
     ]
-    settings = [it.env for it in Controls.declared().values() if it.env and set(it.used_by) & _SERVICES]
+    settings = [
+        control.env for control in Controls.declared().values() if control.env and set(control.used_by) & _SERVICES
+    ]
     return list(dict.fromkeys([*own, *settings]))

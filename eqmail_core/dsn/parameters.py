@@ -248,7 +248,9 @@ def is_orcpt(text: bytes) -> bool:
 def _is_xtext(text: bytes, letters: bytes) -> bool:
     if text.translate(None, letters):
         return False
-    return b"+" not in text or all(len(it) > 1 and it[0] in _HEX and it[1] in _HEX for it in text.split(b"+")[1:])
+    return b"+" not in text or all(
+        len(part) > 1 and part[0] in _HEX and part[1] in _HEX for part in text.split(b"+")[1:]
+    )
 
 
 def decode_xtext(text: bytes) -> bytes:
@@ -256,7 +258,7 @@ def decode_xtext(text: bytes) -> bytes:
     if b"+" not in text or not _is_xtext(text, _ADDRESS):
         return text
     first, *others = text.split(b"+")
-    return first + b"".join([bytes((int(it[:2], 16),)) + it[2:] for it in others])
+    return first + b"".join([bytes((int(part[:2], 16),)) + part[2:] for part in others])
 
 
 def encode_xtext(text: bytes) -> bytes:

@@ -162,5 +162,7 @@ def _typed(address: bytes) -> bytes:
     if all(32 < byte < 127 for byte in address):
         return b"rfc822; " + address
     text = address.decode("utf-8", "replace")
-    spelled = "".join(it if "!" <= it <= "~" and it not in "\\+=" else f"\\x{{{ord(it):02X}}}" for it in text)
+    spelled = "".join(
+        letter if "!" <= letter <= "~" and letter not in "\\+=" else f"\\x{{{ord(letter):02X}}}" for letter in text
+    )
     return b"utf-8; " + spelled.encode()

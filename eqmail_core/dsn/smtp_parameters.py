@@ -123,7 +123,7 @@ def _upper_hex(text: bytes) -> bytes:
     if b"+" not in text:
         return text
     first, *others = text.split(b"+")
-    return b"+".join([first, *[it[:2].upper() + it[2:] for it in others]])
+    return b"+".join([first, *[part[:2].upper() + part[2:] for part in others]])
 
 
 def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:

@@ -41,7 +41,7 @@ def is_beyond_ascii(head: bytes) -> bool:
     lines = head.partition(b"\n\n")[0].split(b"\n")
     for number, line in enumerate(lines):
         if line.startswith(b"Received: from "):
-            return any(b" with UTF8SMTP" in it for it in (line, *lines[number + 1 : number + 2]))
+            return any(b" with UTF8SMTP" in near for near in (line, *lines[number + 1 : number + 2]))
     return False
 
 

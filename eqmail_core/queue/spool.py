@@ -113,12 +113,12 @@ def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
     if not 6 <= len(request) < 100:
         return b"x"
     faults = b"x" * len(request[5:].translate(None, b"0123456789/"))
-    it = leading_number(request[5:].rpartition(b"/")[2])
-    if it is None or request[:5] not in (b"foop/", b"todo/"):
+    number = leading_number(request[5:].rpartition(b"/")[2])
+    if number is None or request[:5] not in (b"foop/", b"todo/"):
         return faults + b"x"
-    target = paths.mess(it) if request[:5] == b"foop/" else paths.todo(it)
+    target = paths.mess(number) if request[:5] == b"foop/" else paths.todo(number)
     try:
-        for path in (paths.intd(it), target):
+        for path in (paths.intd(number), target):
             remove(disk, path)
     except OSError:
         return faults + b"!"

@@ -94,12 +94,12 @@ class ChannelState:
         if self.job is not None and number in (None, self.job.number):
             gone.append(self.job)
             self.job = None
-        for it in [it for it in self.stalled if number in (None, it[0].number)]:
-            self.stalled.remove(it)
-            gone.append(it[0])
-        for job in [it for it in self.resting if number in (None, it.number)]:
+        for stalled in [stalled for stalled in self.stalled if number in (None, stalled[0].number)]:
+            self.stalled.remove(stalled)
+            gone.append(stalled[0])
+        for job in [job for job in self.resting if number in (None, job.number)]:
             self.resting.remove(job)
             gone.append(job)
         if self.room is not None:
-            gone += [it.job for it in self.room.remove(lambda item: number in (None, item.job.number))]
+            gone += [delivery.job for delivery in self.room.remove(lambda item: number in (None, item.job.number))]
         return gone

@@ -136,7 +136,7 @@ class DestinationQueues(Generic[Item]):
         for queue in self._queues.values():
             leaving = [item for _, item in queue.waiting if matches(item)]
             if leaving:
-                queue.waiting = deque(it for it in queue.waiting if not matches(it[1]))
+                queue.waiting = deque(waiting for waiting in queue.waiting if not matches(waiting[1]))
                 gone += leaving
         self.waiting -= len(gone)
         return gone

@@ -33,12 +33,12 @@ class DueQueue:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield number and due time of every entry, in no order."""
         left_over = self._stale
-        return ((it & self._NUMBER, it >> self._SHIFT) for it in self._heap if it not in left_over)
+        return ((key & self._NUMBER, key >> self._SHIFT) for key in self._heap if key not in left_over)
 
     def snapshot(self) -> Iterator[tuple[int, int]]:
         """Yield what iterating would yield now, while the queue keeps changing."""
         heap, left_over = self._heap[:], frozenset(self._stale)
-        return ((it & self._NUMBER, it >> self._SHIFT) for it in heap if it not in left_over)
+        return ((key & self._NUMBER, key >> self._SHIFT) for key in heap if key not in left_over)
 
     def insert(self, number: int, due: int) -> None:
         """Add a message; a second entry for the same message is possible."""
@@ -112,14 +112,14 @@ class DueQueue:
             return False
         self._stale.add(entry)
         if len(self._stale) > len(self._heap) // 2 + 100:
-            self._heap = [it for it in self._heap if it not in self._stale]
+            self._heap = [key for key in self._heap if key not in self._stale]
             self._stale.clear()
             heapify(self._heap)
         return True
 
     def discard(self, number: int) -> None:
         """Remove every entry of a message, indexed or not; slow."""
-        self._heap = [it for it in self._heap if it not in self._stale and it & self._NUMBER != number]
+        self._heap = [key for key in self._heap if key not in self._stale and key & self._NUMBER != number]
         self._stale.clear()
         heapify(self._heap)
         if self._entries is not None:

@@ -180,13 +180,13 @@ class QueueLink:
         kind = packet[:1]
         try:
             if kind == admission.ADMIT:
-                it = admission.split_admission(packet)
+                message = admission.split_admission(packet)
                 taken, fd = fd, -1
-                self._on_admission(it, taken)
+                self._on_admission(message, taken)
             elif kind == admission.RESUME:
-                it = admission.split_resumption(packet)
+                message = admission.split_resumption(packet)
                 taken, fd = fd, -1
-                self._on_admission(it, taken)
+                self._on_admission(message, taken)
             elif kind == admission.LEASE:
                 self._on_lease(*admission.split_lease(packet))
             elif kind == admission.WAITS:

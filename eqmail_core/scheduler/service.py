@@ -184,7 +184,7 @@ class ResidentSend:
         """Schedule the next turn; an earlier timer stays as it is."""
         looks_at = now + 0.2 if self._exiting else now + 1.0 if self._core.scheduler.paused else None
         times = [self._core.wakes_at(), self._spiller.wakes_at(), looks_at]
-        wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
+        wakes_at = min((time for time in times if time is not None), default=now + _LONGEST_SLEEP_S)
         at = self._loop.time() + max(wakes_at - now, 0.0)
         timer = self._timer
         if timer is None or timer.when() > at + 0.001:

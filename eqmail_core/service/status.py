@@ -33,8 +33,8 @@ class ServiceStatus:
 def render_status(services: list[ServiceStatus]) -> bytes:
     """Render the record of these services."""
     return "".join(
-        f"{it.name}\t{it.pid}\t{it.state}\t{it.since}\t{it.ends}\t{it.ended_at}\t{it.reason.translate(_PLAIN)}\n"
-        for it in services
+        f"{service.name}\t{service.pid}\t{service.state}\t{service.since}\t{service.ends}\t{service.ended_at}\t{service.reason.translate(_PLAIN)}\n"
+        for service in services
     ).encode("utf-8", "surrogateescape")
 
 

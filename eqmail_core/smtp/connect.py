@@ -58,7 +58,7 @@ def start_dialing(ip: str, port: int, sources: "Sequence[bytes]" = ()) -> socket
     sock.setblocking(False)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        source = next((it for it in sources if (b":" in it) == (":" in ip)), None)
+        source = next((address for address in sources if (b":" in address) == (":" in ip)), None)
         if source is not None:
             _leave_from(sock, source)
         code = sock.connect_ex((ip, port))

@@ -148,16 +148,16 @@ class ClassicSpawner:
             os._exit(code)
 
     def _collect(self, delnum: int) -> None:
-        it = self._running[delnum]
-        data = os.read(it.pipe, _PIECE)
+        child = self._running[delnum]
+        data = os.read(child.pipe, _PIECE)
         if data:
-            it.output += data
+            child.output += data
             if self._keep:
-                it.output = it.output[: self._keep + 1]
+                child.output = child.output[: self._keep + 1]
             return
-        self._selector.unregister(it.pipe)
-        os.close(it.pipe)
-        it.pipe = -1
+        self._selector.unregister(child.pipe)
+        os.close(child.pipe)
+        child.pipe = -1
         self._finish(delnum)
 
     def _reap(self) -> None:
@@ -168,18 +168,18 @@ class ClassicSpawner:
                 return
             if not pid:
                 return
-            for delnum, it in list(self._running.items()):
-                if it.pid == pid:
-                    it.code = os.waitstatus_to_exitcode(status)
+            for delnum, child in list(self._running.items()):
+                if child.pid == pid:
+                    child.code = os.waitstatus_to_exitcode(status)
                     self._finish(delnum)
 
     def _finish(self, delnum: int) -> None:
         """Report a delivery whose child has ended and whose output is complete."""
-        it = self._running[delnum]
-        if it.code is None or it.pipe >= 0:
+        child = self._running[delnum]
+        if child.code is None or child.pipe >= 0:
             return
         del self._running[delnum]
-        write_all(1, report(delnum, self._report_of(it.code, bounded(it.output, self._keep))))
+        write_all(1, report(delnum, self._report_of(child.code, bounded(child.output, self._keep))))
 
 
 def bounded(output: bytes, keep_bytes: int) -> bytes:

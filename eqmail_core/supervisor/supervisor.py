@@ -99,7 +99,11 @@ class Supervisor:
             pass
         self._service_manager.stopping()
         self._end()
-        fallen = [] if self._all_served else [f"{it.name}: {it.reason}" for it in self._services if it.ends]
+        fallen = (
+            []
+            if self._all_served
+            else [f"{service.name}: {service.reason}" for service in self._services if service.ends]
+        )
         if fallen:
             self._speak_to_caller()
             raise StartFailed("; ".join(dict.fromkeys(fallen)))

@@ -33,10 +33,10 @@ def _ipv4() -> frozenset[str]:
     found = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            told = fcntl.ioctl(sock, _SIOCGIFCONF, struct.pack("iL", length, where))
+            answer = fcntl.ioctl(sock, _SIOCGIFCONF, struct.pack("iL", length, where))
         except OSError:
             return frozenset()
-        used = struct.unpack_from("i", told)[0]
+        used = struct.unpack_from("i", answer)[0]
         entries = buffer.tobytes()
         for start in range(0, used, _IFREQ):
             if _is_up(sock, entries[start : start + 16]):
@@ -46,10 +46,10 @@ def _ipv4() -> frozenset[str]:
 
 def _is_up(sock: socket.socket, name: bytes) -> bool:
     try:
-        told = fcntl.ioctl(sock, _SIOCGIFFLAGS, name + bytes(_IFREQ - len(name)))
+        answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, name + bytes(_IFREQ - len(name)))
     except OSError:
         return False
-    return bool(struct.unpack_from("h", told, 16)[0] & _IFF_UP)
+    return bool(struct.unpack_from("h", answer, 16)[0] & _IFF_UP)
 
 
 def _ipv6() -> frozenset[str]:
@@ -58,4 +58,4 @@ def _ipv6() -> frozenset[str]:
             packed = [bytes.fromhex(line.split(" ", 1)[0]) for line in table]
     except (OSError, ValueError):
         return frozenset()
-    return frozenset(socket.inet_ntop(socket.AF_INET6, it) for it in packed if len(it) == 16)
+    return frozenset(socket.inet_ntop(socket.AF_INET6, address) for address in packed if len(address) == 16)

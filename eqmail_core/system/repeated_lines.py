@@ -36,7 +36,7 @@ class RepeatedLines:
         now = self._clock()
         if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
             self._kinds = {
-                known: it for known, it in self._kinds.items() if known == _OTHERS or 0 <= now - it[0] < PERIOD_S
+                known: seen for known, seen in self._kinds.items() if known == _OTHERS or 0 <= now - seen[0] < PERIOD_S
             }
             if len(self._kinds) >= MAX_KINDS:
                 kind = _OTHERS

@@ -31,7 +31,11 @@ def oddities(text: bytes) -> list[tuple[int, str]]:
     if text.isascii() and text.decode("ascii").replace("\n", "").isprintable():
         return found
     for number, line in enumerate(cleaned(text).split(b"\n"), 1):
-        unseen = [it for it in line.decode("utf-8", "surrogateescape") if not (it.isprintable() or it in "\t\0")]
+        unseen = [
+            letter
+            for letter in line.decode("utf-8", "surrogateescape")
+            if not (letter.isprintable() or letter in "\t\0")
+        ]
         if unseen and len(found) < _MAX:
             shown = "".join(map(_spelled, dict.fromkeys(unseen)))
             kind = "what is no UTF-8" if unseen[0] in _NO_UTF8 else "what cannot be seen"

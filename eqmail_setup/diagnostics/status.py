@@ -103,7 +103,10 @@ def pending_action(site: Site, started: float) -> tuple[RequiredAction, tuple[st
 
 def _processes(site: Site) -> tuple[ProcessView, ...]:
     try:
-        return tuple(ProcessView(it.name, it.pid, it.state, it.since, it.ends, it.reason) for it in read_record(site))
+        return tuple(
+            ProcessView(process.name, process.pid, process.state, process.since, process.ends, process.reason)
+            for process in read_record(site)
+        )
     except (OSError, ValueError):
         return ()
 

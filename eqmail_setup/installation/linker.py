@@ -120,7 +120,7 @@ def _imports(source: str) -> Iterator[str]:
         tree = ast.parse(file.read())
     for node in tree.body:
         if isinstance(node, ast.Import):
-            yield from (it.name for it in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            yield from (f"{node.module}.{it.name}" for it in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -106,13 +106,13 @@ def _folders(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec
 
 def _queue(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec | FifoSpec | PreallocatedFileSpec]:
     for node in queue_nodes(site):
-        path, worn = node.path[len(site.home) + 1 :], permissions(node.role, node.mode)
+        path, expected = node.path[len(site.home) + 1 :], permissions(node.role, node.mode)
         if node.kind == FOLDER:
-            yield DirectorySpec(path, worn, node.split)
+            yield DirectorySpec(path, expected, node.split)
         elif node.kind == FIFO:
-            yield FifoSpec(path, worn)
+            yield FifoSpec(path, expected)
         else:
-            yield PreallocatedFileSpec(path, worn, node.size, node.grows)
+            yield PreallocatedFileSpec(path, expected, node.size, node.grows)
 
 
 def _programs(site: Site, permissions: OwnershipPolicy) -> Iterator[NodeSpec]:

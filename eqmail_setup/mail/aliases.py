@@ -44,12 +44,12 @@ def alias_folder(site: Site) -> list[Change]:
     """The home of the alias account has the .qmail files of the aliases."""
     user, place = site.accounts.user("alias"), final_path(site, site.alias)
     try:
-        lives = place if site.single_user else home_of(user)
+        account_home = place if site.single_user else home_of(user)
     except KeyError:
         return []  # the missing account is reported elsewhere
-    if lives == place:
+    if account_home == place:
         return []
-    found, expected = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
+    found, expected = f"the user {user} lives in {account_home}", f"the same: usermod -d {place} {user}"
     return [Change(site.alias, found, expected, severity=Severity.INFO)]
 
 

@@ -57,7 +57,9 @@ _READ_AT_START = {START, QUEUE, *ALL}
 def required_action(files: Iterable[str]) -> RequiredAction:
     """What makes running services use changes of these control files: the most that one of them needs."""
     needed = {_action_for(control) for control in Controls.declared().values() if control.file in set(files)}
-    return next((it for it in (RequiredAction.RESTART, RequiredAction.RELOAD) if it in needed), RequiredAction.NONE)
+    return next(
+        (action for action in (RequiredAction.RESTART, RequiredAction.RELOAD) if action in needed), RequiredAction.NONE
+    )
 
 
 def _action_for(control: Control[Any]) -> RequiredAction:

@@ -22,7 +22,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins, plugin_argv
 from eqmail_core.system.files import read_file
 from eqmail_core.text.invisible_characters import cleaned, visible
-from eqmail_setup.diagnostics.checks.readability import shut_out, worn
+from eqmail_setup.diagnostics.checks.readability import permissions_text, unreadable_by
 from eqmail_setup.diagnostics.checks.start_scripts import readers_of_settings
 from eqmail_setup.errors import Severity
 from eqmail_setup.installation.accounts import caller
@@ -126,13 +126,16 @@ def _unreadable(site: Site, names: list[str]) -> Iterator[SettingProblem]:
             read_file(path)
         except OSError as error:
             if site.single_user or not isinstance(error, PermissionError):
-                fact = f"cannot be read by {caller()[0]}: {str(error.strerror).lower()}, {worn(path)}"
+                fact = f"cannot be read by {caller()[0]}: {str(error.strerror).lower()}, {permissions_text(path)}"
                 yield SettingProblem(control.file, fact, "a readable file", name=UNREADABLE)
                 continue
-        if shut := shut_out(site, control, path):
+        if unreadable := unreadable_by(site, control, path):
             expected = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
             yield SettingProblem(
-                control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", expected, name=UNREADABLE
+                control.file,
+                f"cannot be read by {', '.join(unreadable)}: {permissions_text(path)}",
+                expected,
+                name=UNREADABLE,
             )
 
 

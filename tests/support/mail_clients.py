@@ -257,10 +257,10 @@ class RecordingProxy:
         with client, socket.create_connection(("127.0.0.1", self._server)) as server:
             back = threading.Thread(target=_copy, args=(server, client, self._answer))
             back.start()
-            _copy(client, server, self._hear)
+            _copy(client, server, self._receive)
             back.join()
 
-    def _hear(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         self.client_data[-1] += data
 
     def _answer(self, _data: bytes) -> None:

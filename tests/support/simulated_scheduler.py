@@ -155,7 +155,7 @@ class SimScheduler:
         if more:
             self.wake()
 
-    def _hear(self, call: Call) -> None:
+    def _receive(self, call: Call) -> None:
         """Something comes over a wire."""
         call()
         self.wake()
@@ -170,11 +170,11 @@ class SimScheduler:
             fd = disk.open(self._services.store.path_for(message.number), 0)
         self._services.body_of.setdefault(message.serial, bytes(disk.read_at(fd, message.size, 0)))
         it = Admission(message.serial, message.number, message.size, message.birth, 7, 42, message.envelope)
-        self.from_queue.append(partial(self._hear, lambda: self.memory.admit(it, fd, self._services.now)))
+        self.from_queue.append(partial(self._receive, lambda: self.memory.admit(it, fd, self._services.now)))
 
     def _answer(self, call: Call) -> None:
         if self.is_alive:
-            self.from_queue.append(partial(self._hear, call))
+            self.from_queue.append(partial(self._receive, call))
 
     # Message store and cleaner: what is sent to the queue service.
 
@@ -209,7 +209,7 @@ class SimScheduler:
     def do(self, work: Callable[[], object], then: Callable[..., None]) -> None:
         def done(result: object, error: OSError | None) -> None:
             assert error is None, "work does not fail"
-            self._hear(lambda: then(result))
+            self._receive(lambda: then(result))
 
         self._sim_worker.run(work, done)
 
@@ -219,7 +219,7 @@ class SimScheduler:
         return True
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
-        self.deliveries.append(partial(self._hear, lambda: self._attempt(delivery)))
+        self.deliveries.append(partial(self._receive, lambda: self._attempt(delivery)))
 
     def _attempt(self, delivery: Delivery) -> None:
         job, services = delivery.job, self._services
@@ -239,7 +239,7 @@ class SimScheduler:
             is_durable = services.rng.random() < 0.5
             self.core.results.report(delivery, DeliveryResult(b"K", b"", DURABLE if is_durable else NOT_DURABLE))
             if not is_durable:
-                self.deliveries.append(partial(self._hear, lambda: self.core.results.mark_durable(delivery)))
+                self.deliveries.append(partial(self._receive, lambda: self.core.results.mark_durable(delivery)))
 
     # The sender, who gets bounces.
 
@@ -247,7 +247,7 @@ class SimScheduler:
         try:
             text = b"".join(pieces)
         except OSError:
-            self.calls.append(partial(self._hear, lambda: then(54, 0)))
+            self.calls.append(partial(self._receive, lambda: then(54, 0)))
             return
         head, _, body = text.partition(b"Return-Path: <s@x>\n")
         failed = [line[1:-2] for line in head.splitlines() if line.startswith(b"<bad")]
@@ -258,4 +258,4 @@ class SimScheduler:
         else:
             for recipient in failed:
                 self._services.history.deliver(body, recipient)
-        self.calls.append(partial(self._hear, lambda: then(0, 1)))
+        self.calls.append(partial(self._receive, lambda: then(0, 1)))

@@ -176,7 +176,7 @@ class MilterClient:
         self.answer = None
         if self.problem:
             self._finish(MilterReply(BROKEN, text=self.problem))
-        elif self._is_done_with or command in self._skipped or not self.agreement.is_told(command):
+        elif self._is_done_with or command in self._skipped or not self.agreement.wants(command):
             self._finish(MilterReply(wire.CONTINUE))
         else:
             self._queue = iter(packets)
@@ -186,15 +186,15 @@ class MilterClient:
         self, fields: "Iterable[bytes]", body: "Iterable[bytes]", macros: "Macros"
     ) -> "Iterator[tuple[bytes, bytes]]":
         agreement = self.agreement
-        if agreement.is_told(wire.HEADER):
+        if agreement.wants(wire.HEADER):
             for field in fields:
                 if wire.HEADER in self._skipped:
                     break
                 yield wire.HEADER, agreement.header(field)
-        if agreement.is_told(wire.END_OF_HEADER):
+        if agreement.wants(wire.END_OF_HEADER):
             yield wire.MACROS, agreement.macros(wire.END_OF_HEADER, macros)
             yield wire.END_OF_HEADER, b""
-        if agreement.is_told(wire.BODY):
+        if agreement.wants(wire.BODY):
             for chunk in wire.body_chunks(body):
                 if wire.BODY in self._skipped:
                     break

@@ -59,7 +59,7 @@ class Agreement:
         self.version, self.actions, self.steps = version, actions, steps
         self._read_macro_names(payload[12:])
 
-    def is_told(self, command: bytes) -> bool:
+    def wants(self, command: bytes) -> bool:
         """Whether the milter wants a command."""
         if command == wire.DATA and self.version < _FIRST_WITH_DATA:
             return False

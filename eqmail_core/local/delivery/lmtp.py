@@ -73,7 +73,7 @@ def _parse_arguments(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tu
     recipient = words[1] if len(words) == 2 else environ.get(b"RECIPIENT", b"")
     if server is None or len(words) > 2 or not recipient:
         raise TemporaryFailure(USAGE)
-    if any(one_line(it) != it for it in (recipient, environ.get(b"SENDER", b""))):
+    if any(one_line(address) != address for address in (recipient, environ.get(b"SENDER", b""))):
         raise PermanentFailure(b"Sorry, there is a line break in the address. (#5.1.3)")
     left_out = {letter for letter, _ in options}
     return server, recipient, b"".join(environ.get(name, b"") for key, name in LINES.items() if key not in left_out)

@@ -81,7 +81,7 @@ class MaildirBatch:
                 with self._budget.of(batch.user), self._identity(batch.user):
                     batch.write(mine, result, self._budget)
             except PrivilegeError:
-                result.reports += [(it.number, CANNOT_ASSUME_USER) for it in mine]
+                result.reports += [(request.number, CANNOT_ASSUME_USER) for request in mine]
             else:
                 batches.append(batch)
         for request in set(orders).difference(result.needs_subprocess):

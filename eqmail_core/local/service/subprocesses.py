@@ -103,10 +103,10 @@ class DeliverySubprocesses:
 
     def collect(self, fd: int) -> None:
         """Read output of a delivery, and report it at end of file."""
-        it = self._running[fd]
+        child = self._running[fd]
         data = os.read(fd, _PIECE)
         if data:
-            it.output = (it.output + data)[: KEPT_OUTPUT + 1]
+            child.output = (child.output + data)[: KEPT_OUTPUT + 1]
             return
         self._finish(fd)
 
@@ -121,10 +121,10 @@ class DeliverySubprocesses:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_S
-        for fd, it in list(self._running.items()):
-            if it.until is None and it.has_ended():
-                it.until = now + self._output_s()
-            elif it.until is not None and now >= it.until:
+        for fd, child in list(self._running.items()):
+            if child.until is None and child.has_ended():
+                child.until = now + self._output_s()
+            elif child.until is not None and now >= child.until:
                 self._finish(fd)
 
     def _output_s(self) -> int:
@@ -135,13 +135,13 @@ class DeliverySubprocesses:
 
     def _finish(self, fd: int) -> None:
         """Report a delivery and close its output, even if another process still holds it open."""
-        it = self._running.pop(fd)
+        child = self._running.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
-        code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
+        code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         disposition = _DISPOSITIONS.get(code, DURABLE)
         code = EXIT_DONE if code in _DISPOSITIONS else code
-        self._report(it.number, local_report(code, bounded(it.output, KEPT_OUTPUT), disposition))
+        self._report(child.number, local_report(code, bounded(child.output, KEPT_OUTPUT), disposition))
         self._start_waiting()
 
     def _start_waiting(self) -> None:

@@ -54,7 +54,7 @@ class SyncBatch:
         for disk, names in self._names.items():
             if disk not in disks:
                 names.sync()
-        return self._all_settled()
+        return self._all_durable()
 
     def named(self, number: int) -> None:
         """Record that the copies of a report have got their names."""
@@ -71,13 +71,13 @@ class SyncBatch:
         """Sync names that are not on the disk yet; return the ids whose reports are durable now."""
         for names in self._names.values():
             names.sync()
-        return self._all_settled()
+        return self._all_durable()
 
-    def _all_settled(self) -> list[int]:
+    def _all_durable(self) -> list[int]:
         for names in self._names.values():
             names.close()
-        settled, self._names, self._waiting = self._waiting, {}, []
-        return settled
+        durable, self._names, self._waiting = self._waiting, {}, []
+        return durable
 
 
 class _Disk:

@@ -71,7 +71,7 @@ class WorkerHandle:
 
     def users(self) -> list[User]:
         """The users of its orders and questions."""
-        return [it.user for it in self.taken.values()] + list(self.asked.values())
+        return [request.user for request in self.taken.values()] + list(self.asked.values())
 
     def silent_s(self, now: float) -> float:
         """Seconds for which a report has been overdue."""

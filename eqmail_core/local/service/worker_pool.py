@@ -121,7 +121,7 @@ class WorkerPool:
             if worker.is_idle and worker.used_at <= now - IDLE_S:
                 del self._agents[account]
                 self._close(worker)
-        for worker in [it for it in self._retired if it.is_idle]:
+        for worker in [worker for worker in self._retired if worker.is_idle]:
             self._retired.discard(worker)
             self._close(worker)
         self._closing = [pid for pid in self._closing if not has_ended(pid)]
@@ -136,13 +136,13 @@ class WorkerPool:
     def silent(self) -> list[WorkerHandle]:
         """List the workers whose report, or answer to a probe, is overdue for too long."""
         now = time.monotonic()
-        carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
-        silent = [it for it in carriers if it.silent_s(now) > SILENCE_S]
-        return silent + [it for it in self.agents() if it.silent_s(now) > AGENT_SILENCE_S]
+        carriers = [worker for worker in (self._carrier, *self._retired) if worker is not None and worker.is_shared]
+        silent = [worker for worker in carriers if worker.silent_s(now) > SILENCE_S]
+        return silent + [worker for worker in self.agents() if worker.silent_s(now) > AGENT_SILENCE_S]
 
     def agents(self) -> list[WorkerHandle]:
         """List every agent."""
-        return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
+        return [*self._agents.values(), *(worker for worker in self._retired if not worker.is_shared)]
 
     def reap(self, dead: WorkerHandle) -> int:
         """Remove a worker that has died or must; return its exit code, negative for a signal."""

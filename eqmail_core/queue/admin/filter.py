@@ -83,7 +83,7 @@ def parse_filter(text: str) -> MessageFilter:
 
 def _term(word: str) -> Term:
     at = min((position for position, character in enumerate(word) if character in "=<>!"), default=-1)
-    operator = next((it for it in _OPERATORS if at > 0 and word.startswith(it, at)), "")
+    operator = next((operator for operator in _OPERATORS if at > 0 and word.startswith(operator, at)), "")
     if not operator:
         raise BadFilter(f"{word!r} is no condition; write FIELD=VALUE, such as domain=example.org, or FIELD>VALUE")
     name, value = word[:at].lower(), word[at + len(operator) :]

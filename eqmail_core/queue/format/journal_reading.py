@@ -55,7 +55,7 @@ class Reading:
     @property
     def is_damaged(self) -> bool:
         """Whether something that was on the disk is damaged."""
-        return any(it.is_certain for it in self.damages)
+        return any(damage.is_certain for damage in self.damages)
 
 
 def read(data: memoryview, nearby: int = 0) -> Reading | None:
@@ -80,26 +80,26 @@ def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
     """Read one record after the other; after damaged ones, find the next intact one."""
     position, epoch = HEADER_SIZE, reading.epoch
     while True:
-        it = _at(data, position)
-        if it is not None and crc is None:
-            crc = it.before(epoch)
-        if it is not None and crc is not None:
-            chained = crc32(it.text, crc)
-            if chained == it.stored:
-                _take(reading, it)
-                position, crc = it.end, chained
+        record = _at(data, position)
+        if record is not None and crc is None:
+            crc = record.before(epoch)
+        if record is not None and crc is not None:
+            chained = crc32(record.text, crc)
+            if chained == record.stored:
+                _take(reading, record)
+                position, crc = record.end, chained
                 continue
-            follower = _at(data, it.end)
+            follower = _at(data, record.end)
             if follower is not None and crc32(follower.text, chained) == follower.stored:
                 # Only its checksum is damaged, as the record after it proves.
                 reading.damages.append(Damage(position, position + CHECKSUM.size, is_read=True))
-                _take(reading, it)
-                position, crc = it.end, chained
+                _take(reading, record)
+                position, crc = record.end, chained
                 continue
-        found = _next_intact(data, position, it.end if it is not None else 0, epoch)
+        found = _next_intact(data, position, record.end if record is not None else 0, epoch)
         if found is None:
             if crc is not None and _is_begun(data, position, crc, epoch):
-                reading.damages.append(Damage(position, it.end if it is not None else len(data)))
+                reading.damages.append(Damage(position, record.end if record is not None else len(data)))
             return
         reading.damages.append(Damage(position, found[0]))
         position, crc = found
@@ -145,7 +145,7 @@ class _Record:
         sums = [0]
         for bit in range(LINK_BITS, 32):
             step = crc32(self.text, low | 1 << bit) ^ base
-            sums += [it ^ step for it in sums]
+            sums += [value ^ step for value in sums]
         wanted = base ^ self.stored
         return low | sums.index(wanted) << LINK_BITS if wanted in sums else None
 
@@ -158,8 +158,8 @@ def _number(data: memoryview, position: int) -> int:
 def _at(data: memoryview, start: int) -> _Record | None:
     if start + OVERHEAD > len(data):
         return None
-    it = _Record(data, start)
-    return it if it.end <= len(data) else None
+    record = _Record(data, start)
+    return record if record.end <= len(data) else None
 
 
 def _is_begun(data: memoryview, position: int, crc: int, epoch: int) -> bool:
@@ -175,9 +175,9 @@ def _candidate(data: memoryview, start: int) -> _Record | None:
     position = start + CHECKSUM.size
     while (match := _CANDIDATE.search(data, position)) is not None:
         position = match.start() + 1
-        it = _at(data, match.start() - CHECKSUM.size)
-        if it is not None:
-            return it
+        record = _at(data, match.start() - CHECKSUM.size)
+        if record is not None:
+            return record
     return None
 
 
@@ -186,21 +186,21 @@ def _next_intact(data: memoryview, position: int, expected: int, epoch: int) -> 
 
     `expected`: its expected position. Bodies are searched only if it is not there.
     """
-    it = _at(data, expected) if expected else None
-    before = it.before(epoch) if it is not None else None
-    if it is not None and before is not None:
-        return it.start, before
+    record = _at(data, expected) if expected else None
+    before = record.before(epoch) if record is not None else None
+    if record is not None and before is not None:
+        return record.start, before
     position += 1
-    while (it := _candidate(data, position)) is not None:
-        old = _epoch_behind(data, it)
+    while (record := _candidate(data, position)) is not None:
+        old = _epoch_behind(data, record)
         if old is not None and old != epoch & LINK:
             # Records of an earlier use: skip them one by one.
-            position = it.end
+            position = record.end
             continue
-        before = it.before(epoch)
+        before = record.before(epoch)
         if before is not None:
-            return it.start, before
-        position = it.start + 1
+            return record.start, before
+        position = record.start + 1
     return None
 
 
@@ -223,16 +223,16 @@ def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] 
             if first.link and crc32(first.text, crc) == first.stored:
                 return _nearest((first.link ^ crc) & LINK, nearby), 1, crc
     position = 0
-    while (it := _candidate(data, position)) is not None:
-        low = _epoch_behind(data, it)
+    while (record := _candidate(data, position)) is not None:
+        low = _epoch_behind(data, record)
         if low is not None:
             return _nearest(low, nearby), 1, None
-        position = it.start + 1
+        position = record.start + 1
     return None
 
 
 def _nearest(low: int, nearby: int) -> int:
     """Return the epoch with these low bits that is nearest to another."""
     base = nearby & ~LINK | low
-    epochs: list[int] = [it for it in (base - LINK - 1, base, base + LINK + 1) if it >= 0]
+    epochs: list[int] = [epoch for epoch in (base - LINK - 1, base, base + LINK + 1) if epoch >= 0]
     return min(epochs, key=lambda item: abs(item - nearby))

@@ -104,7 +104,7 @@ class Membership:
         if self._is_ended:
             return
         sent, waiting = self._boot_clock(), self._events.waiting()
-        self._worker.run(lambda: self._look(waiting), lambda beat, error: self._beaten(sent, is_first, beat, error))
+        self._worker.run(lambda: self._look(waiting), lambda beat, error: self._beat_ended(sent, is_first, beat, error))
 
     def _look(self, waiting: int) -> _Beat:
         """Beat, in the worker's thread."""
@@ -119,7 +119,7 @@ class Membership:
                 break
         return _Beat(is_draining, live, gone, freed)
 
-    def _beaten(self, sent: float, is_first: bool, beat: _Beat | None, error: OSError | None) -> None:
+    def _beat_ended(self, sent: float, is_first: bool, beat: _Beat | None, error: OSError | None) -> None:
         if isinstance(error, Fenced):
             self.lease.lost()
             self._record(0, 0.0)

@@ -53,12 +53,12 @@ def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
     """
     _run_each(writes, lambda item: _write_body(disk, item))
     _flush(disk, writes)
-    flushed = [it for it in writes if it.goal == FLUSHED]
+    flushed = [write for write in writes if write.goal == FLUSHED]
     _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
-    named = [it for it in writes if it.goal >= NAMED]
+    named = [write for write in writes if write.goal >= NAMED]
     _run_each(named, lambda item: _link_body(disk, paths, item))
     _flush_folders(disk, named, paths.mess)
-    queued = [it for it in named if it.goal == QUEUED]
+    queued = [write for write in named if write.goal == QUEUED]
     _run_each(queued, lambda item: _write_envelope(disk, paths, item))
     _flush(disk, queued)
     _run_each(queued, lambda item: _link_envelope(disk, paths, item))
@@ -71,7 +71,7 @@ def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
                 remove(disk, write.path)
         except OSError:
             continue
-    if any(it.error is None for it in queued):
+    if any(write.error is None for write in queued):
         disk.pull_trigger(paths.trigger)
 
 
@@ -126,11 +126,11 @@ def _link_envelope(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> Non
 
 def _flush(disk: FileSystem, writes: list[FileWrite]) -> None:
     """Flush and close the open files."""
-    open_ones = [it for it in writes if it.fd >= 0]
-    good = [it for it in open_ones if it.error is None]
+    open_ones = [write for write in writes if write.fd >= 0]
+    good = [write for write in open_ones if write.error is None]
     try:
         if good:
-            disk.sync_files([it.fd for it in good])
+            disk.sync_files([write.fd for write in good])
     except OSError as error:
         for write in good:
             write.error = error
@@ -140,8 +140,8 @@ def _flush(disk: FileSystem, writes: list[FileWrite]) -> None:
 
 
 def _flush_folders(disk: FileSystem, writes: list[FileWrite], path_of: Callable[[int], str]) -> None:
-    good = [it for it in writes if it.error is None]
-    folders = {path_of(it.message.number).rpartition("/")[0] for it in good}
+    good = [write for write in writes if write.error is None]
+    folders = {path_of(write.message.number).rpartition("/")[0] for write in good}
     try:
         if folders:
             disk.sync_folders(sorted(folders))

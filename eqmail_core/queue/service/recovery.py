@@ -80,7 +80,9 @@ def recover(
             found.live += 1
         else:
             homeless.append(message)
-    pool.reserve({message.number for message in messages} | {it for it in pool.numbers if pool.path(it) in needed})
+    pool.reserve(
+        {message.number for message in messages} | {number for number in pool.numbers if pool.path(number) in needed}
+    )
     for message in homeless:
         message.number = pool.take()
         if message.body is None:

@@ -163,7 +163,11 @@ class Spiller:
         for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
             if job.refs == 0 and not is_finished(job) and job.retry <= self._now:
                 done = set(job.done)
-                left = [it for it in zip(numbered(addresses), indexes, strict=True) if it[0][0] not in done]
+                left = [
+                    recipient
+                    for recipient in zip(numbered(addresses), indexes, strict=True)
+                    if recipient[0][0] not in done
+                ]
                 records = iter([record for record, _ in left])
                 job.restart(records, [index for _, index in left], message.body.share())
                 message.running_jobs += 1

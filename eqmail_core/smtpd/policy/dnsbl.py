@@ -26,10 +26,10 @@ class DnsblConfig:
 
     __slots__ = ("_allowing", "_blocking", "at", "ignored")
 
-    def __init__(self, blocking: "Iterable[bytes]", excusing: "Iterable[bytes]" = (), at: bytes = RECIPIENT) -> None:
+    def __init__(self, blocking: "Iterable[bytes]", allowing: "Iterable[bytes]" = (), at: bytes = RECIPIENT) -> None:
         self.ignored: list[bytes] = []
         self._blocking = self._parsed(blocking)
-        self._allowing = self._parsed(excusing)
+        self._allowing = self._parsed(allowing)
         self.at = at
 
     def _parsed(self, lines: "Iterable[bytes]") -> list[DnsblZone]:

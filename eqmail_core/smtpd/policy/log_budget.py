@@ -15,13 +15,13 @@ _MINUTE_S = 60
 class LineBudget:
     """The budget of the current minute; the clock is an argument, in seconds."""
 
-    __slots__ = ("_counts", "_left_out", "_minute", "_told")
+    __slots__ = ("_counts", "_left_out", "_minute", "_reported_minute")
 
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}
         self._left_out = 0
         self._minute = 0
-        self._told = 0
+        self._reported_minute = 0
 
     def admits(self, address: bytes, now: int) -> bool:
         """Whether a line about this address may be written; otherwise the line is counted."""
@@ -36,8 +36,8 @@ class LineBudget:
 
     def left_out(self, now: int) -> int:
         """Return the number of suppressed lines once a minute; 0: nothing to report."""
-        if not self._left_out or now // _MINUTE_S == self._told:
+        if not self._left_out or now // _MINUTE_S == self._reported_minute:
             return 0
-        self._told = now // _MINUTE_S
+        self._reported_minute = now // _MINUTE_S
         number, self._left_out = self._left_out, 0
         return number

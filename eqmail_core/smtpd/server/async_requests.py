@@ -147,7 +147,7 @@ class AsyncRequestRunner:
         pid, output = started
         output_reader = PluginOutputReader()
 
-        def hear(data: bytes) -> bool:
+        def receive(data: bytes) -> bool:
             output_reader.receive(data)
             if output_reader.is_over:
                 on_end(self._context.loop, pid, ended)
@@ -162,9 +162,9 @@ class AsyncRequestRunner:
             # Its descendants may hold the output open.
             reader.close()
             if not output_reader.is_over:
-                hear(b"")
+                receive(b"")
 
-        reader = PipeReader(self._context.loop, output, hear)
+        reader = PipeReader(self._context.loop, output, receive)
         timer = self._started(PLUGIN_S, give_up)
 
     def _start_checker(self, request: CheckPassword) -> None:

@@ -114,12 +114,12 @@ def _quarantine(message: FilteredMessage, quarantine_to: bytes) -> None:
 
     A failure is not reported to the client.
     """
-    told = b" ".join([b"<%b>" % recipient for recipient in message.recipients])
+    listed = b" ".join([b"<%b>" % recipient for recipient in message.recipients])
     message.prepend(
         [
             b"X-Quarantine-Reason: " + one_line(message.quarantined),
             b"X-Quarantine-Sender: <%b>" % one_line(message.sender),
-            b"X-Quarantine-Recipients: " + one_line(told),
+            b"X-Quarantine-Recipients: " + one_line(listed),
         ]
     )
     message.redirect(quarantine_to)

@@ -115,9 +115,9 @@ async def _serve(
     handover: socket.socket | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    told_to_end = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
-    loop.add_signal_handler(signal.SIGINT, told_to_end.set)
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGINT, stopped.set)
     loop.add_signal_handler(signal.SIGHUP, _renew, site, context, listeners, environ)
     servers = [
         await loop.create_server(partial(AsyncSmtpSession, context, listener.role), sock=listener, backlog=_BACKLOG)
@@ -128,7 +128,7 @@ async def _serve(
     renew = partial(_renew, site, context, listeners, environ)
     looks = _certificate_watch(site, context, renew), _secrets_watch(site, context, environ, renew)
     sweeper = loop.create_task(_sweep(context, looks))
-    await told_to_end.wait()
+    await stopped.wait()
     for server in servers:
         server.close()
     if handovers is not None:

@@ -29,7 +29,7 @@ _EVERYBODY = {INJECT, LOCAL, LMTP, *ALL}
 ANY_USER = "other users"
 
 
-def shut_out(site: Site, control: Control[Any], path: str) -> list[str]:
+def unreadable_by(site: Site, control: Control[Any], path: str) -> list[str]:
     """The accounts of readers of a setting that may not read its file, each once."""
     try:
         found = os.stat(path)
@@ -44,7 +44,7 @@ def shut_out(site: Site, control: Control[Any], path: str) -> list[str]:
     return names
 
 
-def worn(path: str) -> str:
+def permissions_text(path: str) -> str:
     """Owner, group and mode of a file, for people; "" where it cannot be looked at."""
     try:
         found = os.stat(path)

@@ -201,8 +201,8 @@ def test_queue_programs_of_one_client_leave_room_for_others(loop: asyncio.Abstra
         loop.run_until_complete(asyncio.wait_for(wait(), 30))
 
     for address in [b"a"] * 6 + [b"b"]:
-        told = codes[address].append
-        client(address).submit(b"Fa\0Tb\0\0", b"x" * 1000, lambda code, *_, told=told: told(code))
+        note = codes[address].append
+        client(address).submit(b"Fa\0Tb\0\0", b"x" * 1000, lambda code, *_, note=note: note(code))
     ready: list[int] = []
     long = client(b"a").open_long(lambda code, *_: codes[b"a"].append(code), lambda: ready.append(1))
     assert long.write(b"x" * 1000) and not long.write(b"x" * 300_000), "it is asked to pause while it waits"

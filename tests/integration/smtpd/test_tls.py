@@ -36,7 +36,7 @@ class Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
 
-    def hear(self) -> str:
+    def reply(self) -> str:
         """One reply, all its lines."""
         text = b""
         while not text.endswith(b"\r\n") or text.split(b"\r\n")[-2][3:4] != b" ":
@@ -50,7 +50,7 @@ class Client:
         received = ""
         for line in lines:
             self.sock.sendall(line.encode("latin-1") + b"\r\n")
-            received = self.hear()
+            received = self.reply()
         return received
 
     def secure(self, name: str = "mx.test", certificate: trustme.LeafCert | None = None, **options: object) -> None:
@@ -118,7 +118,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_message_under_tls_has_esmtps_in_received(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         client.start_tls()
         cipher, version = client.tls.cipher(), client.tls.version()
         assert cipher is not None
@@ -137,7 +137,7 @@ def test_a_long_message_survives_tls(home: Home, serve: Callable[..., object]) -
     text = "".join(f"{number} {'x' * 70}\r\n" for number in range(8000))
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         client.start_tls()
         client.say(*TRANSACTION)
         assert client.say(text + ".").startswith("250 ok ")
@@ -149,7 +149,7 @@ def test_a_long_message_survives_tls(home: Home, serve: Callable[..., object]) -
 def test_authenticated_mail_under_tls_has_esmtpsa_in_received(home: Home, serve: Callable[..., object]) -> None:
     with serve(home, TLSREQUIRED="1") as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert client.say("AUTH PLAIN AGpvZQBnb29k").startswith("538 ")
         client.start_tls()
         assert client.say("EHLO c", "AUTH PLAIN AGpvZQBnb29k").startswith("235 ")
@@ -162,7 +162,7 @@ def test_authenticated_mail_under_tls_has_esmtpsa_in_received(home: Home, serve:
 def test_plain_text_state_is_forgotten_after_starttls(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         client.say("EHLO liar.test", "AUTH PLAIN AGpvZQBnb29k", "MAIL FROM:<a@b>", "RCPT TO:<x@foreign>")
         client.start_tls()
         assert client.say("DATA").startswith("503 MAIL first")
@@ -179,16 +179,16 @@ def test_plain_text_state_is_forgotten_after_starttls(home: Home, serve: Callabl
 def test_commands_pipelined_after_starttls_end_the_session(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         client.sock.sendall(b"STARTTLS\r\nRSET\r\n")
-        assert client.hear() == "554 nothing may follow STARTTLS (#5.5.1)\r\n"
+        assert client.reply() == "554 nothing may follow STARTTLS (#5.5.1)\r\n"
         assert client.sock.recv(10) == b""
 
 
 def test_plain_text_instead_of_a_handshake_ends_the_session(home: Home, serve: Callable[..., object]) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert client.say("STARTTLS") == "220 ready for tls\r\n"
         client.sock.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\n")
         text = b""
@@ -203,7 +203,7 @@ def test_tls_can_come_before_the_greeting(home: Home, serve: Callable[..., objec
     with serve(home, SMTPS="") as connect:  # type: ignore[attr-defined]
         client = connect()
         client.secure()
-        assert client.hear() == "220 mx.test ESMTP\r\n"
+        assert client.reply() == "220 mx.test ESMTP\r\n"
         assert "STARTTLS" not in client.say("EHLO c")
         client.say(*TRANSACTION, ".")
     assert b" with ESMTPS (" in next(message for envelope, message in home.queued() if envelope)
@@ -214,7 +214,7 @@ def test_tls_1_2_and_1_3_are_spoken(home: Home, serve: Callable[..., object], ve
     with serve(home, SMTPS="") as connect:  # type: ignore[attr-defined]
         client = connect()
         client.secure(maximum_version=version, minimum_version=version)
-        assert client.hear().startswith("220 ")
+        assert client.reply().startswith("220 ")
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
@@ -229,7 +229,7 @@ def test_without_a_certificate_there_is_no_tls(home: Home, serve: Callable[..., 
     (Path(home.site.control) / "servercert.pem").unlink()
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert "STARTTLS" not in client.say("EHLO c")
         assert client.say("STARTTLS") == "454 TLS missing certificate (#4.3.0)\r\n"
         assert client.say("NOOP") == "250 ok\r\n"
@@ -239,7 +239,7 @@ def test_an_invalid_certificate_is_logged_and_the_session_goes_on(home: Home, se
     home.write("servercert.pem", "nonsense\n")
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert client.say("STARTTLS").startswith("454 TLS missing certificate: ")
         assert client.say("NOOP") == "250 ok\r\n"
 
@@ -248,7 +248,7 @@ def test_unknown_ciphers_are_logged_and_mail_is_still_received(home: Home, serve
     home.write("tlsserverciphers", "NONSENSE\n")
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert client.say("STARTTLS") == "454 TLS unable to initialize ssl: No cipher can be selected (#4.3.0)\r\n"
         assert client.say("NOOP") == "250 ok\r\n"
 
@@ -269,7 +269,7 @@ def test_a_client_sees_the_certificate_for_the_name_it_asks_for(home: Home, serv
         for name in ("mail.other.test", "mx.test"):
             client = connect()
             client.secure(name)
-            assert client.hear().startswith("220 ")
+            assert client.reply().startswith("220 ")
         with pytest.raises(ssl.SSLCertVerificationError):
             connect().secure("third.test")
 
@@ -286,12 +286,12 @@ def test_a_broken_certificate_of_a_name_is_logged_once_and_the_default_is_used(h
                     client.secure("mail.other.test")
             client = opened(stack, server.connect())
             client.secure()
-            assert client.hear().startswith("220 ")
+            assert client.reply().startswith("220 ")
         assert [line.startswith(b"no certificate for mail.other.test: ") for line in server.complaints] == [True, True]
         put_certificate(path, "mail.other.test")
         client = opened(stack, server.connect())
         client.secure("mail.other.test")
-        assert client.hear().startswith("220 ")
+        assert client.reply().startswith("220 ")
 
 
 def serial(client: Client) -> object:
@@ -307,7 +307,7 @@ def test_a_new_certificate_counts_at_once_and_a_broken_one_never(home: Home) -> 
         def seen() -> object:
             client = opened(stack, server.connect())
             client.secure()
-            client.hear()
+            client.reply()
             return serial(client)
 
         first = seen()
@@ -345,7 +345,7 @@ class TestClientCertificates:
         certificate = CLIENTS.issue_cert(identity) if identity else None
         with serve(home) as connect:  # type: ignore[attr-defined]
             client = connect()
-            client.hear()
+            client.reply()
             client.start_tls(certificate=certificate)
             assert client.say("EHLO c", "MAIL FROM:<a@b>", "RCPT TO:<x@foreign>").rstrip().endswith(reply)
             client.say("RCPT TO:<j@ours.test>", "DATA", ".")
@@ -358,7 +358,7 @@ class TestClientCertificates:
             home.write("milters", f"{milter.address}\n")
             with serve(home) as connect:  # type: ignore[attr-defined]
                 client = connect()
-                client.hear()
+                client.reply()
                 client.start_tls(certificate=CLIENTS.issue_cert("joe@client.test", common_name="Joe"))
                 client.say("EHLO c", "MAIL FROM:<a@b>")
                 cipher, version = client.tls.cipher(), client.tls.version()
@@ -379,7 +379,7 @@ class TestClientCertificates:
             client = connect()
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 client.secure(certificate=other_authority)
-                client.hear()
+                client.reply()
 
 
 def test_an_unreadable_certificate_is_logged(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ UNWANTED = frozenset(
     untold hurry hurried nonsense doomed tidy lighten askers vouch spoke surprise surprised foreseen
     fleeting lasting
     adoption carrying bringing choosing advice staff barrier workman surroundings naming
-    worn hear excusing beaten told
+    worn hear excusing beaten
     """.split()
 )
 PARAMETERS = {"it"}

@@ -60,13 +60,13 @@ def test_output_is_read_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
     received: list[bytes] = []
     future: asyncio.Future[None] = loop.create_future()
 
-    def hear(data: bytes) -> bool:
+    def receive(data: bytes) -> bool:
         received.append(data)
         if not data:
             future.set_result(None)
         return True
 
-    PipeReader(loop, reading, hear)
+    PipeReader(loop, reading, receive)
     os.write(writing, b"hello")
     os.close(writing)
     loop.run_until_complete(asyncio.wait_for(future, 60))
@@ -83,13 +83,13 @@ def test_input_goes_as_the_child_takes_it(loop: asyncio.AbstractEventLoop) -> No
     taken: list[bytes] = []
     future: asyncio.Future[None] = loop.create_future()
 
-    def hear(data: bytes) -> bool:
+    def receive(data: bytes) -> bool:
         taken.append(data)
         if not data:
             future.set_result(None)
         return True
 
-    PipeReader(loop, reading, hear)
+    PipeReader(loop, reading, receive)
     loop.run_until_complete(asyncio.wait_for(future, 60))
     assert b"".join(taken) == text
     assert writer.waiting == 0

@@ -248,9 +248,7 @@ def is_orcpt(text: bytes) -> bool:
 def _is_xtext(text: bytes, letters: bytes) -> bool:
     if text.translate(None, letters):
         return False
-    return b"+" not in text or all(
-        len(part) > 1 and part[0] in _HEX and part[1] in _HEX for part in text.split(b"+")[1:]
-    )
+    return all(len(part) > 1 and part[0] in _HEX and part[1] in _HEX for part in text.split(b"+")[1:])
 
 
 def decode_xtext(text: bytes) -> bytes:

@@ -22,7 +22,7 @@ class AcmeOrder(NamedTuple):
     """How a certificate is obtained.
 
     `server`: the directory of the authority; `ca`: a file of CA certificates for it, "" for the usual ones.
-    `challenge`: http, webroot, alpn or dns; `argument`: port, folder, port or hook of the challenge.
+    `challenge`: http, webroot, alpn, dns or rfc2136; `argument`: port, folder, port, hook, or server and file of a key.
     """
 
     names: tuple[str, ...]

@@ -4,6 +4,7 @@
     webroot  a file below the folder of a web server that runs already
     alpn     a TLS server on a port, which the authority reaches as port 443 (RFC 8737)
     dns      a TXT record, written and removed by a program: HOOK add|remove NAME VALUE (RFC 8555 8.4)
+    rfc2136  a TXT record, written and removed by updates to the name server of the zone (acme/dns_update.py)
 
 Fails: EqmailError where the proof cannot be shown.
 """
@@ -27,23 +28,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from eqmail_setup.acme.dns_update import by_update
+from eqmail_setup.acme.proof import Proof, record_name
 from eqmail_setup.errors import EqmailError
 
 WELL_KNOWN = "/.well-known/acme-challenge/"
 ALPN = "acme-tls/1"
 HOOK_TIMEOUT_S = 300
 _ACME_IDENTIFIER = ObjectIdentifier("1.3.6.1.5.5.7.1.31")
-
-
-class Proof:
-    """What is to be shown for one host name: `token` and `content` for http, `record` for dns, `digest` for alpn."""
-
-    def __init__(self, name: str, token: str, content: str, record: str, digest: bytes) -> None:
-        self.name = name
-        self.token = token
-        self.content = content
-        self.record = record
-        self.digest = digest
 
 
 @contextmanager
@@ -151,7 +143,7 @@ def by_hook(hook: str, proofs: list[Proof]) -> Iterator[None]:
 
 
 def _run_hook(hook: str, verb: str, proof: Proof) -> None:
-    name = f"_acme-challenge.{proof.name.removeprefix('*.')}"
+    name = record_name(proof.name)
     try:
         done = subprocess.run(
             [hook, verb, name, proof.record], capture_output=True, text=True, timeout=HOOK_TIMEOUT_S, check=False
@@ -209,6 +201,7 @@ CHALLENGES: dict[str, tuple[str, Callable[[str, list[Proof]], AbstractContextMan
     "webroot": ("http-01", in_webroot),
     "alpn": ("tls-alpn-01", over_alpn),
     "dns": ("dns-01", by_hook),
+    "rfc2136": ("dns-01", by_update),
 }
 """The name of each challenge for an ACME server, and how its proof is shown, given its argument."""
 

@@ -14,7 +14,9 @@ from eqmail_core.site.site import Site
 from eqmail_setup.acme.account import AcmeOrder, Failures, read_failures, read_order, write_failures, write_order
 from eqmail_setup.acme.request import renewal_due, request_certificate
 from eqmail_setup.errors import EqmailError
-from eqmail_setup.mail.certificates import Key, installing, key_in, new_key, path_in
+from eqmail_setup.mail.certificates import Key, installing, key_in, new_key, path_in, read
+from eqmail_setup.mail.tlsa_rollover import forget_next_key, next_key
+from eqmail_setup.network.dns import query
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.plan import Change
 
@@ -23,12 +25,21 @@ NOTICE_AFTER = 3
 
 
 def plan_certificate(
-    site: Site, filesystem: Filesystem, order: AcmeOrder, changes_key: bool, on_step: Callable[[str], object]
+    site: Site,
+    filesystem: Filesystem,
+    order: AcmeOrder,
+    changes_key: bool,
+    on_step: Callable[[str], object],
+    is_forced: bool = False,
 ) -> list[Change]:
-    """Request a certificate; the actions that put it in place.  The key of the one that is there stays."""
-    key = _key(site, filesystem, order, changes_key)
+    """Request a certificate; the actions that put it in place.
+
+    The key of the one that is there stays, unless `changes_key`; see `tlsa_rollover.next_key`.
+    """
+    key = _key(site, filesystem, order, changes_key, is_forced)
     chain = request_certificate(site, order, key, on_step)
     write_order(site, order)
+    forget_next_key(site)
     return installing(site, filesystem, chain, _pem(key), datetime.now(UTC))
 
 
@@ -45,7 +56,7 @@ def plan_acme_renewal(
         if state is not None and not renewal_due(site, order, state.content, now):
             return []
     try:
-        planned = plan_certificate(site, filesystem, order, changes_key, on_step)
+        planned = plan_certificate(site, filesystem, order, changes_key, on_step, is_forced)
     except EqmailError as error:
         failures = after_failure(before, now.timestamp(), error.text, random.random())
         write_failures(site, failures)
@@ -62,14 +73,23 @@ def after_failure(before: Failures, now: float, text: str, jitter: float) -> Fai
     return Failures(before.in_a_row + 1, now + pause * (0.75 + jitter / 4), text)
 
 
-def _key(site: Site, filesystem: Filesystem, order: AcmeOrder, changes_key: bool) -> Key:
+def _key(site: Site, filesystem: Filesystem, order: AcmeOrder, changes_key: bool, is_forced: bool) -> Key:
     state = snapshot(path_in(site), filesystem)
-    if state is None or changes_key:
+    if state is None:
         return new_key(order.key_kind)
+    if changes_key:
+        return next_key(site, order.names[0], order.key_kind, _tlsa_in(state.content), query, is_forced)
     try:
         return key_in(state.content)
     except (ValueError, TypeError):
         return new_key(order.key_kind)
+
+
+def _tlsa_in(pem: bytes) -> str:
+    try:
+        return read(pem).tlsa
+    except ValueError:
+        return ""
 
 
 def _pem(key: Key) -> bytes:

@@ -24,7 +24,8 @@ from josepy.util import ComparableRSAKey
 from eqmail_core import VERSION
 from eqmail_core.site.site import Site
 from eqmail_setup.acme.account import AcmeOrder, read_account, write_account
-from eqmail_setup.acme.challenges import CHALLENGES, Proof, shown_by
+from eqmail_setup.acme.challenges import CHALLENGES, shown_by
+from eqmail_setup.acme.proof import Proof
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.mail.certificates import Key
 

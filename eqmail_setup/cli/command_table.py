@@ -94,6 +94,7 @@ SUBCOMMANDS = {
     "config remove": "Remove lines from a list or a map.",
     "config search": "Find settings by words of their description.",
     "config show": "Show all settings, or one.",
+    "cert hook": "Print what another ACME client runs after a renewal.",
     "cert install": "Install a certificate of an authority.",
     "cert make": "Create a self-signed certificate.",
     "cert renew": "Renew a self-signed certificate that expires soon.",

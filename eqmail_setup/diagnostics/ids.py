@@ -36,7 +36,19 @@ IDS: dict[str, tuple[str, ...]] = {
         "submission",
     ),
     "selftest": ("auth", "dialogue", "postmaster", "relays", "tls", "trusted"),
-    "dns": ("address", "dkim", "dmarc", "mx", "mx-address", "reverse", "spf", "unanswered"),
+    "dns": (
+        "address",
+        "dkim",
+        "dmarc",
+        "mx",
+        "mx-address",
+        "mta-sts",
+        "reverse",
+        "spf",
+        "tlsa",
+        "tlsrpt",
+        "unanswered",
+    ),
 }
 """Names by group."""
 

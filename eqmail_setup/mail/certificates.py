@@ -120,6 +120,12 @@ def read(pem: bytes) -> Certificate:
     )
 
 
+def tlsa_of(key: Key) -> str:
+    """The digest of a key in a TLSA record 3 1 1."""
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(public).hexdigest()
+
+
 def path_in(site: Site) -> str:
     """The file, relative to the home."""
     return f"{site.layout.control}/{Controls.servercert.file}"
@@ -141,10 +147,12 @@ def plan_new_certificate(
     return [_plan_write(site, filesystem, self_signed(new_key(kind), names, datetime.now(UTC), days))]
 
 
-def plan_renewal(site: Site, filesystem: Filesystem, days: int, within_days: int, changes_key: bool) -> list[Change]:
+def plan_renewal(
+    site: Site, filesystem: Filesystem, days: int, within_days: int, other_key: "Key | None"
+) -> list[Change]:
     """Actions after which the certificate lasts; none while it is valid longer than `within_days`.
 
-    Its names stay, and so does its key, to which TLSA records and people may hold on, unless `changes_key`.
+    Its names stay, and so does its key, to which TLSA records and people may hold on, unless there is `other_key`.
     Fails: Refusal if there is none, or if an authority made it.
     """
     show, state = filesystem.display_path(path_in(site)), snapshot(path_in(site), filesystem)
@@ -159,8 +167,7 @@ def plan_renewal(site: Site, filesystem: Filesystem, days: int, within_days: int
     now = datetime.now(UTC)
     if old.ends - now > timedelta(days=within_days):
         return []
-    key = new_key(old.kind) if changes_key else key
-    return [_plan_write(site, filesystem, self_signed(key, old.names, now, days))]
+    return [_plan_write(site, filesystem, self_signed(other_key or key, old.names, now, days))]
 
 
 def installing(site: Site, filesystem: Filesystem, chain: bytes, key: bytes, now: datetime) -> list[Change]:

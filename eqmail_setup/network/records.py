@@ -3,7 +3,8 @@
 New kinds of records are added in `RECORD_MAKERS` only: a maker yields the records of its kind for a domain.
 
 Fails: never; what cannot be found out is left out or marked as a placeholder.
-Source: RFC 1035 section 5 (zone files); RFC 5321 section 5; RFC 7208; RFC 7489; RFC 6186; RFC 8314; RFC 7672.
+Source: RFC 1035 section 5 (zone files); RFC 5321 section 5; RFC 7208; RFC 9989; RFC 6186; RFC 8314; RFC 7672;
+RFC 8460; RFC 8461.
 """
 
 import ipaddress
@@ -11,8 +12,11 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from eqmail_core.mail_auth.dkim_key import public_data
+
 _DOCUMENTATION = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 _TXT_CHUNK = 255
+_KEY = "._domainkey."
 
 REQUIRED, RECOMMENDED, OPTIONAL = "required", "recommended", "optional"
 
@@ -101,6 +105,16 @@ def _tlsa(context: RecordContext) -> Iterator[DnsRecord]:
         yield DnsRecord(f"_25._tcp.{context.host}", "TLSA", f"3 1 1 {context.tlsa}", OPTIONAL, note, True)
 
 
+def _transport_policy(context: RecordContext) -> Iterator[DnsRecord]:
+    note = f"only with a policy at https://mta-sts.{context.domain}/.well-known/mta-sts.txt"
+    yield DnsRecord(f"_mta-sts.{context.domain}", "TXT", "v=STSv1; id=1", OPTIONAL, note, True)
+
+
+def _transport_reports(context: RecordContext) -> Iterator[DnsRecord]:
+    value = f"v=TLSRPTv1; rua=mailto:postmaster@{context.domain}"
+    yield DnsRecord(f"_smtp._tls.{context.domain}", "TXT", value, OPTIONAL)
+
+
 def _pointer(context: RecordContext) -> Iterator[DnsRecord]:
     for address in (context.ipv4, context.ipv6):
         if address:
@@ -116,6 +130,8 @@ RECORD_MAKERS: dict[str, RecordMaker] = {
     "dmarc": _dmarc,
     "srv": _services,
     "tlsa": _tlsa,
+    "mta-sts": _transport_policy,
+    "tlsrpt": _transport_reports,
     "ptr": _pointer,
 }
 """Every kind of record by its name, in the order in which they are shown."""
@@ -162,7 +178,7 @@ def check_records(
     """Look each record up; `query(name, kind)` gives the texts of records, and raises `fails` without an answer."""
     found = []
     for record in records:
-        if record.is_placeholder:
+        if record.is_placeholder and record.kind in ("A", "AAAA"):
             found.append(RecordState(record, "unknown"))
             continue
         try:
@@ -170,11 +186,17 @@ def check_records(
         except fails:
             found.append(RecordState(record, "unknown"))
             continue
-        found.append(RecordState(record, _state(record, texts), tuple(texts)))
+        # What only some zones have, such as TLSA, has to be right where it is published.
+        state = "unknown" if record.is_placeholder and not texts else _state(record, texts)
+        found.append(RecordState(record, state, tuple(texts)))
     return found
 
 
 def _state(record: DnsRecord, texts: list[str]) -> str:
+    if record.kind == "TXT" and _KEY in record.name:
+        wanted_key = public_data(record.value.encode())
+        is_there = any(public_data(text.encode()) == wanted_key for text in texts)
+        return "ok" if is_there else "different" if texts else "missing"
     if record.kind == "TXT":
         # Another policy of the same kind is the administrator's own.
         tag = record.value.split()[0].rstrip(";").lower()

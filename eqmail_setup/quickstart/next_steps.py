@@ -4,16 +4,12 @@ Fails: never.
 """
 
 import shutil
-import socket
 
-from eqmail_core.system.files import read_file
 from eqmail_setup.mail import certificates as keys
-from eqmail_setup.mail import dkim
-from eqmail_setup.network.records import DnsRecord, public_address
+from eqmail_setup.mail.dns_zone import record_context
+from eqmail_setup.network.records import zone_text
 from eqmail_setup.quickstart.plan import MAILDIR, QuickstartPlan
 from eqmail_setup.quickstart.preflight import addresses_of
-from eqmail_setup.templating import render
-from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
 # RFC 6186 and RFC 8314: where mail programs of people look.
 _SRV = (("submissions", "smtps"), ("submission", "submission"))
@@ -22,17 +18,8 @@ _SRV = (("submissions", "smtps"), ("submission", "submission"))
 def dns_records(plan: QuickstartPlan) -> str:
     """The records that a name server has to publish, in the form of a zone file."""
     ports = {service: port for service, _, port in addresses_of(plan.bundles)}
-    content = read_file(f"{plan.site.home}/{keys.path_in(plan.site)}")
-    try:
-        tlsa = keys.read(content).tlsa if content else "..."
-    except ValueError:
-        tlsa = "..."
-    found = [(name, ports[service]) for name, service in _SRV if service in ports]
-    signing = dkim.records(plan.site, DiskFilesystem(plan.site.home), plan.name)
-    signing_lines = [DnsRecord(name, "TXT", text).zone_line() for name, text in signing]
-    values = {"name": plan.name, "found": found, "tlsa": tlsa, "dkim": signing_lines}
-    ipv4, ipv6 = (public_address(family) for family in (socket.AF_INET, socket.AF_INET6))
-    return render("quickstart/zone.j2", ipv4=ipv4, ipv6=ipv6, **values).decode()
+    found = {name: ports[service] for name, service in _SRV if service in ports}
+    return zone_text(record_context(plan.site, plan.name, plan.name)._replace(ports=found))
 
 
 def next_commands(plan: QuickstartPlan) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from eqmail_setup.cli.options import ChangeOptions, change_options, json_option
 from eqmail_setup.cli.output import print_note
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.network.hostnames import require_host_name
+
+if TYPE_CHECKING:
+    from eqmail_setup.mail.certificates import Key
 
 _days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
 
@@ -102,7 +106,7 @@ def install(context: click.Context, chain: str, key: str, change: ChangeOptions)
 @command.command("renew")
 @_days
 @click.option("--within", type=click.IntRange(0), default=30, help="Only if it ends within so many days; 30.")
-@click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
+@click.option("--new-key", is_flag=True, help="With a new key; where TLSA is published, once its record is there.")
 @click.option("--force", is_flag=True, help="Also where it is not time yet; of one obtained by ACME.")
 @change_options
 @click.pass_context
@@ -126,7 +130,44 @@ def renew(
 
         execute(context, site, change, lambda world: plan_acme_renewal(site, world, force, new_key, print_note))
         return 0
-    execute(context, site, change, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, new_key))
+    key = _next_key(site, force) if new_key else None
+    execute(context, site, change, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, key))
+    return 0
+
+
+def _next_key(site: Site, is_forced: bool) -> "Key | None":
+    from eqmail_setup.mail.certificates import path_in, read
+    from eqmail_setup.mail.tlsa_rollover import next_key
+    from eqmail_setup.network.dns import query
+
+    content = read_file(f"{site.home}/{path_in(site)}")
+    try:
+        old = read(content) if content else None
+    except ValueError:
+        old = None
+    return next_key(site, _name_of(site), old.kind, old.tlsa, query, is_forced) if old else None
+
+
+@command.command("hook")
+@click.argument("client", type=click.Choice(("certbot",)))
+@click.option("--install", "is_installed", is_flag=True, help="Write it, instead of printing it.")
+@click.pass_context
+def hook(context: click.Context, client: str, is_installed: bool) -> int:
+    """Print a program that another ACME client runs after a renewal.
+
+    It puts the new certificate in place. With --install it is written where certbot looks for it.
+
+    \b
+    Examples:
+      eqmail cert hook certbot
+      eqmail cert hook certbot --install
+    """
+    from eqmail_setup.acme.hooks import certbot_hook, install_hook
+
+    path, text = certbot_hook(require_installation(context))
+    if is_installed:
+        install_hook(path, text)
+    click.echo(f"Created {path}." if is_installed else text.decode(), nl=is_installed)
     return 0
 
 

@@ -1,5 +1,7 @@
 """`eqmail cert acme` and `eqmail cert timer`: a certificate from an ACME authority, and its renewal."""
 
+import os
+
 import click
 
 from eqmail_core.system.installation import read_controls
@@ -10,7 +12,7 @@ from eqmail_setup.cli.output import confirm, echo, is_interactive, print_hint, p
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.network.hostnames import require_host_name
 
-_CHALLENGES = ("http", "webroot", "alpn", "dns")
+_UPDATES = "rfc2136"
 
 
 @click.command("acme")
@@ -18,7 +20,11 @@ _CHALLENGES = ("http", "webroot", "alpn", "dns")
 @click.option("--http", metavar="PORT", type=click.IntRange(1, 65535), help="Prove by a server on PORT.  [default: 80]")
 @click.option("--webroot", metavar="DIR", help="Prove by a file below DIR, the folder of a web server.")
 @click.option("--alpn", metavar="PORT", type=click.IntRange(1, 65535), help="Prove by TLS on PORT, mostly 443.")
-@click.option("--dns", metavar="HOOK", help="Prove by a TXT record: runs HOOK add|remove NAME VALUE.")
+@click.option("--dns", metavar="HOOK", help="Prove by a TXT record: runs HOOK add|remove NAME VALUE; or rfc2136.")
+@click.option(
+    "--dns-server", metavar="HOST[:PORT]", default="", help="With --dns rfc2136: the name server of the zone."
+)
+@click.option("--dns-key", metavar="FILE", default="", help="With --dns rfc2136: the key for updates, as BIND has it.")
 @click.option("--email", metavar="ADDRESS", default="", help="Where the authority may write to.")
 @click.option("--agree-tos", is_flag=True, help="Accept the terms of service of the authority.")
 @click.option("--server", metavar="URL", help="Directory of the authority.  [default: Let's Encrypt]")
@@ -27,7 +33,7 @@ _CHALLENGES = ("http", "webroot", "alpn", "dns")
 @click.option(
     "--kind", type=click.Choice(("ecdsa", "rsa")), default="ecdsa", show_default=True, help="Kind of a new key."
 )
-@click.option("--new-key", is_flag=True, help="Make a new key; TLSA records have to change first.")
+@click.option("--new-key", is_flag=True, help="With a new key; where TLSA is published, once its record is there.")
 @change_options
 @click.pass_context
 def acme(
@@ -37,6 +43,8 @@ def acme(
     webroot: str | None,
     alpn: int | None,
     dns: str | None,
+    dns_server: str,
+    dns_key: str,
     email: str,
     agree_tos: bool,
     server: str | None,
@@ -57,6 +65,7 @@ def acme(
       eqmail cert acme --email postmaster@example.org --agree-tos
       eqmail cert acme mail.example.org mx.example.org --webroot /var/www/html --agree-tos
       eqmail cert acme --dns /usr/local/bin/set-txt --agree-tos
+      eqmail cert acme --dns rfc2136 --dns-server ns.example.org --dns-key /etc/bind/acme.key --agree-tos
     """
     try:
         from eqmail_setup.acme.account import LETS_ENCRYPT, STAGING, AcmeOrder
@@ -73,7 +82,11 @@ def acme(
     ways = [(way, str(value)) for way, value in given.items() if value is not None] or [("http", "80")]
     if len(ways) > 1:
         raise usage_error("choose one of --http, --webroot, --alpn, --dns")
-    if any(name.startswith("*.") for name in chosen) and ways[0][0] != "dns":
+    if dns == _UPDATES:
+        if not (dns_server and os.path.isfile(dns_key)):
+            raise usage_error("--dns rfc2136 needs --dns-server HOST and --dns-key FILE")
+        ways = [(_UPDATES, f"{dns_server} {os.path.abspath(dns_key)}")]
+    if any(name.startswith("*.") for name in chosen) and ways[0][0] not in ("dns", _UPDATES):
         raise usage_error("a wildcard is proved by --dns only")
     order = AcmeOrder(
         tuple(name.lower() for name in chosen),

@@ -13,7 +13,7 @@ import click
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import NOTHING, command_line, confirm_irreversible, print_plan
 from eqmail_setup.cli.options import ChangeOptions, change_options
-from eqmail_setup.cli.output import print_note
+from eqmail_setup.cli.output import print_note, print_warning
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.lock import LOCK, locked
@@ -37,6 +37,14 @@ Say = Callable[[str, str], None]
 @click.option(
     "--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A setting of the services, as for gen-systemd."
 )
+@click.option(
+    "--cert",
+    "authority",
+    type=click.Choice(("self-signed", "letsencrypt", "letsencrypt-staging")),
+    default="self-signed",
+    show_default=True,
+    help="Who issues the certificate; asking Let's Encrypt accepts its terms.",
+)
 @click.option("--root", metavar="DIR", default="", help="Stage below DIR without root; nothing is started.")
 @change_options
 @click.pass_context
@@ -47,6 +55,7 @@ def command(
     to: str,
     deployment: str | None,
     pairs: tuple[str, ...],
+    authority: str,
     root: str,
 ) -> int:
     """Make this host, whose full name is FQDN, a mail server: accounts, files, settings, services, and a test message.
@@ -57,7 +66,7 @@ def command(
     \b
     Examples:
       eqmail quickstart mail.example.org --dry-run
-      eqmail quickstart mail.example.org --to joe
+      eqmail quickstart mail.example.org --to joe --cert letsencrypt
       eqmail quickstart mail.example.org --service runit --set smtp.port=2525 --yes
     """
     from eqmail_setup.installation.detection import require_safe_change
@@ -99,7 +108,7 @@ def command(
         require_startable(bundle.manager, bundle.pieces)
     if plan_service_changes(expected, DiskFilesystem(site.home)):
         require_free_ports(site, bundles)
-    return _do(context, expected, change)
+    return _do(context, expected, change, authority)
 
 
 def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) -> int:
@@ -127,7 +136,7 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
     return 0
 
 
-def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOptions) -> int:
+def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOptions, authority: str) -> int:
     """Create accounts, write all files in one transaction, start the services, test them, and report what remains."""
     from eqmail_setup.cli.progress import progress
     from eqmail_setup.installation.account_creation import create
@@ -153,7 +162,8 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
             done = run.apply(found, lambda action: watch(next(counted)))
     kept = [item.line() for item in found if item.operation is None]
     ran_before = bool(running_pid(site))
-    if not (done or accounts) and (ran_before or not expected.bundles):
+    is_issued = authority == "self-signed" or _is_issued(site)
+    if not (done or accounts) and is_issued and (ran_before or not expected.bundles):
         click.echo(json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if change.as_json else NOTHING)
         return 0
     write_line(
@@ -164,8 +174,35 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
         write_line("kept", line)
     result: dict[str, Any] = {"home": site.home, "run": run.number, "done": done, "kept": kept}
     result |= _started(expected, ran_before, write_line)
+    if not is_issued:
+        result["certificate"] = _obtain_certificate(context, expected, authority, write_line)
     _tell_rest(expected, result, change)
     return 0
+
+
+def _is_issued(site: "Site") -> bool:
+    """Whether an ACME authority has issued the certificate."""
+    return os.path.exists(f"{site.home}/acme/certificate.json")
+
+
+def _obtain_certificate(
+    context: click.Context, expected: "QuickstartPlan", authority: str, write_line: Say
+) -> dict[str, str]:
+    """Ask an authority for a certificate; where that fails the self-signed one stays, and the reason is told."""
+    from eqmail_setup.quickstart.certificate import obtain_certificate, order_of, renew_regularly
+
+    order = order_of(expected.name, authority)
+    assert order is not None
+    try:
+        number = obtain_certificate(
+            expected.site, order, command_line(context), lambda text: write_line("certificate", text)
+        )
+        renew_regularly(expected.site)
+    except EqmailError as error:
+        print_warning(f"the self-signed certificate stays: {error.text}", ("eqmail", "cert", "acme", "--agree-tos"))
+        return {"problem": error.text}
+    write_line("certificate", f"issued by {order.server} (transaction {number}); renewed twice a day when it is time")
+    return {"server": order.server}
 
 
 def _started(expected: "QuickstartPlan", ran_before: bool, write_line: Say) -> dict[str, Any]:

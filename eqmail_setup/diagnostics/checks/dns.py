@@ -5,10 +5,13 @@ Each name is asked about by itself: one that DNS gives no answer for is one find
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from eqmail_core.site.site import Site
+from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.mail import certificates
 from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 
 MAX_DOMAINS = 20
@@ -26,8 +29,9 @@ def check_dns(site: Site) -> Iterator[Finding]:
     me = os.fsdecode(controls.me)
     virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
     domains = dict.fromkeys(map(os.fsdecode, [*(controls.locals or []), *virtual]))
-    questions: list[Callable[[], Iterator[Finding]]] = [lambda: _host(me)]
-    questions += [lambda name=name: _domain(name) for name in list(domains)[:MAX_DOMAINS]]  # type: ignore[misc]
+    questions: list[Callable[[], Iterator[Finding]]] = [lambda: _host(me), lambda: _tlsa(site, me)]
+    for name in list(domains)[:MAX_DOMAINS]:
+        questions += [partial(_domain, name), partial(_transport, name)]
     silent = 0
     for ask in questions:
         try:
@@ -48,6 +52,35 @@ def _host(me: str) -> Iterator[Finding]:
         if not any(address in (*query(name, "A"), *query(name, "AAAA")) for name in found):
             fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
             yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
+
+
+def _tlsa(site: Site, me: str) -> Iterator[Finding]:
+    """A TLSA record of another key keeps the mail of servers with DANE away."""
+    published = [text for text in query(f"_25._tcp.{me}", "TLSA") if text.startswith("3 1 1 ")]
+    path = f"{site.home}/{certificates.path_in(site)}"
+    content = read_file(path) if published and os.access(path, os.R_OK) else None
+    if not content:
+        return
+    try:
+        wanted = certificates.read(content).tlsa
+    except ValueError:
+        return  # a finding of another check
+    if not any(text.split(" ", 3)[3].replace(" ", "").lower() == wanted for text in published):
+        fact = f"_25._tcp.{me}: no TLSA record is that of the certificate, so servers that check it send no mail"
+        yield Finding("dns.tlsa", ERROR, fact, f"publish TLSA 3 1 1 {wanted}")
+
+
+def _transport(domain: str) -> Iterator[Finding]:
+    """Policies and reports about TLS: what is published has to be usable."""
+    policies = [text for text in query(f"_mta-sts.{domain}", "TXT") if text.lower().startswith("v=stsv1")]
+    host = f"mta-sts.{domain}"
+    if policies and not [*query(host, "A"), *query(host, "AAAA")]:
+        fact = f"_mta-sts.{domain}: says that there is a policy, and {host} has no address"
+        yield Finding("dns.mta-sts", WARNING, fact, f"publish the address of a web server for {host}")
+    reports = [text for text in query(f"_smtp._tls.{domain}", "TXT") if text.lower().startswith("v=tlsrptv1")]
+    if len(reports) > 1 or any("rua=" not in text.lower() for text in reports):
+        fact = f"_smtp._tls.{domain}: is no single record with an address for reports (TLSRPT)"
+        yield Finding("dns.tlsrpt", WARNING, fact, f'publish one: "v=TLSRPTv1; rua=mailto:postmaster@{domain}"')
 
 
 def _domain(domain: str) -> Iterator[Finding]:

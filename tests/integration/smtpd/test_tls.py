@@ -322,6 +322,22 @@ def test_a_new_certificate_counts_at_once_and_a_broken_one_never(home: Home) -> 
         assert len(server.complaints) == 1
 
 
+def test_an_open_session_outlives_its_certificate(home: Home) -> None:
+    path = Path(home.site.control) / "servercert.pem"
+    with Resident(home, SMTPS="") as server, ExitStack() as stack:
+        first = opened(stack, server.connect())
+        first.secure()
+        first.hear()
+        put_certificate(path, "mx.test")
+        second = opened(stack, server.connect())
+        second.secure()
+        second.hear()
+        assert serial(second) != serial(first)
+        for client in (first, second):
+            assert client.say("EHLO me.test", "MAIL FROM:<joe@a.test>")[:3] == "250"
+            assert "PIPELINING" in client.say("EHLO me.test")
+
+
 class TestClientCertificates:
     """Relaying by certificate."""
 

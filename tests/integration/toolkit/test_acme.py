@@ -4,6 +4,8 @@ import functools
 import http.server
 import json
 import os
+import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +21,10 @@ from eqmail_setup.acme.renewal import LONGEST_PAUSE_S, after_failure
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.build_config import load_site
-from eqmail_setup.mail.certificates import pair_trouble, read
+from eqmail_setup.mail.certificates import new_key, pair_trouble, read, self_signed
 from tests.support.acme_server import AcmeServer, is_here
 from tests.support.name_server import NameServer, Zone
+from tests.support.update_server import UpdateServer
 
 pytestmark = pytest.mark.skipif(not is_here(), reason="needs pebble")
 NAME, OTHER = "mail.example.org", "mx.example.org"
@@ -213,3 +216,105 @@ def test_renewal_is_due_after_two_thirds_where_the_authority_says_nothing(
     assert renewal_due(site, order, certificate(at_home), begins + life * 0.7)
     assert renewal_due(site, order._replace(names=("new.example.org",)), certificate(at_home), datetime.now(UTC))
     assert life > timedelta(days=1)
+
+
+SECRET = "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
+
+
+def key_file(folder: Path, name: str = "acme.", secret: str = SECRET) -> str:
+    path = folder / "update.key"
+    path.write_text(f'key "{name}" {{\n\talgorithm hmac-sha256;\n\tsecret "{secret}";\n}};\n')
+    return str(path)
+
+
+def test_updates_can_show_the_proof_in_the_dns(
+    eqmail: Command, authority: AcmeServer, at_home: str, tmp_path: Path, records: tuple[Zone, NameServer]
+) -> None:
+    zone, _ = records
+    with UpdateServer("example.org", zone, "acme.", SECRET) as server:
+        way = ["--dns", "rfc2136", "--dns-server", f"127.0.0.1:{server.port}", "--dns-key", key_file(tmp_path)]
+        code, text = eqmail("cert", "acme", NAME, OTHER, *way, *options(authority))
+        assert code == 0, text
+        assert set(read(certificate(at_home)).names) == {NAME, OTHER}
+        assert [key for key in zone if key[1] == "TXT"] == []
+        assert {name for name, texts in server.updates if texts} == {f"_acme-challenge.{it}" for it in (NAME, OTHER)}
+        code, text = eqmail("cert", "renew", "--force")
+        assert code == 0, text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "needs --dns-server"),
+        (["--dns-server", "127.0.0.1:x", "--dns-key", "{key}"], "is no name server"),
+        (["--dns-server", "127.0.0.1:{port}", "--dns-key", "{wrong}"], "refuses|TSIG|peer"),
+        (["--dns-server", "127.0.0.1:{port}", "--dns-key", "{none}"], "holds no key"),
+    ],
+)
+def test_updates_that_are_not_possible_are_named(
+    eqmail: Command,
+    authority: AcmeServer,
+    tmp_path: Path,
+    records: tuple[Zone, NameServer],
+    words: list[str],
+    said: str,
+) -> None:
+    for name in ("wrong", "none"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "none/update.key").write_text("nothing\n")
+    places = {"key": key_file(tmp_path), "wrong": key_file(tmp_path / "wrong", "other.")}
+    places["none"] = str(tmp_path / "none/update.key")
+    with UpdateServer("example.org", records[0], "acme.", SECRET) as server:
+        given = [word.format(port=server.port, **places) for word in words]
+        code, text = eqmail("cert", "acme", NAME, "--dns", "rfc2136", *given, *options(authority))
+    assert code != 0 and re.search(said, text) and "Traceback" not in text, text
+
+
+def test_a_new_key_waits_until_its_tlsa_record_is_published(
+    eqmail: Command, authority: AcmeServer, at_home: str, zone: Zone
+) -> None:
+    assert eqmail("cert", "acme", "--http", str(authority.http_port), *options(authority))[0] == 0
+    old = read(certificate(at_home)).tlsa
+    zone[(f"_25._tcp.{NAME}", "TLSA")] = [f"3 1 1 {old}"]
+    code, text = eqmail("cert", "acme", "--new-key", "--http", str(authority.http_port), *options(authority))
+    assert code != 0 and read(certificate(at_home)).tlsa == old
+    (wanted,) = re.findall(r"IN TLSA 3 1 1 ([0-9a-f]{64})", text)
+    assert Path(at_home, "acme/next-key.pem").stat().st_mode & 0o777 == 0o600
+    assert wanted in eqmail("cert", "acme", "--new-key", "--http", str(authority.http_port), *options(authority))[1]
+    zone[(f"_25._tcp.{NAME}", "TLSA")].append(f"3 1 1 {wanted}")
+    code, text = eqmail("cert", "acme", "--new-key", "--http", str(authority.http_port), *options(authority))
+    assert code == 0, text
+    assert read(certificate(at_home)).tlsa == wanted and not Path(at_home, "acme/next-key.pem").exists()
+
+
+def test_quickstart_obtains_the_certificate_of_an_authority(authority: AcmeServer, at_home: str) -> None:
+    from eqmail_setup.quickstart.certificate import AUTHORITIES, SELF_SIGNED, obtain_certificate, order_of
+
+    site = load_site(at_home)
+    assert site is not None and order_of(NAME, SELF_SIGNED) is None
+    assert all(url.startswith("https://") for url in AUTHORITIES.values())
+    order = order_of(NAME, "letsencrypt")
+    assert order is not None and order.argument == "80"
+    order = order._replace(server=authority.url, ca=str(authority.ca), argument=str(authority.http_port))
+    steps: list[str] = []
+    assert obtain_certificate(site, order, "quickstart", steps.append) > 0
+    assert read(certificate(at_home)).names == (NAME,) and len(steps) == 2
+
+
+def test_the_hook_of_certbot_puts_its_certificate_in_place(eqmail: Command, at_home: str, tmp_path: Path) -> None:
+    code, text = eqmail("cert", "hook", "certbot")
+    assert code == 0
+    hook, live = tmp_path / "hook", tmp_path / "live"
+    live.mkdir()
+    hook.write_text(text)
+    hook.chmod(0o755)
+    pair = self_signed(new_key("ecdsa"), [NAME], datetime.now(UTC), 90)
+    for name in ("fullchain.pem", "privkey.pem"):
+        (live / name).write_bytes(pair)
+    for domains, expected in (("www.example.org", False), (f"www.example.org {NAME}", True)):
+        environ = os.environ | {"RENEWED_LINEAGE": str(live), "RENEWED_DOMAINS": domains}
+        done = subprocess.run([str(hook)], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        installed = Path(at_home, "control/servercert.pem")
+        assert installed.exists() == expected
+    assert read(installed.read_bytes()).tlsa == read(pair).tlsa

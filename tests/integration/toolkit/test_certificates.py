@@ -15,6 +15,7 @@ from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from eqmail_setup.mail import certificates as keys
 from tests.support.error_text import is_one_error
+from tests.support.name_server import Zone
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = keys.new_key(keys.ECDSA)
@@ -32,7 +33,9 @@ def test_what_is_made_is_read_back(names: list[str], days: int) -> None:
     assert found.begins < NOW
 
 
-def test_a_certificate_of_the_host_is_made_renewed_and_shown(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_certificate_of_the_host_is_made_renewed_and_shown(
+    at_home: str, capsys: pytest.CaptureFixture[str], zone: Zone
+) -> None:
     path = Path(at_home, "control/servercert.pem")
     eqmail = ["--home", at_home, "cert"]
     assert run([*eqmail, "show"]) == ExitCode.FAILED

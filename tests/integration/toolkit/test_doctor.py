@@ -207,6 +207,8 @@ WITHOUT: list[tuple[str, str, Zone]] = [
     ("dns.reverse", "warning", {("1.2.0.192.in-addr.arpa", "PTR"): ["other.example."]}),
     ("dns.reverse", "warning", {(f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): []}),
     ("dns.mx-address", "error", {("mail.example.org", "MX"): ["10 gone.example.org."]}),
+    ("dns.mta-sts", "warning", {("_mta-sts.mail.example.org", "TXT"): ['"v=STSv1; id=1"']}),
+    ("dns.tlsrpt", "warning", {("_smtp._tls.mail.example.org", "TXT"): ['"v=TLSRPTv1;"']}),
     ("dns.spf", "warning", {("mail.example.org", "TXT"): ['"something else"']}),
     ("dns.dmarc", "info", {("_dmarc.mail.example.org", "TXT"): []}),
     ("dns.unanswered", "warning", {("mail.example.org", "MX"): ["10 servfail.example.org."]}),
@@ -229,6 +231,15 @@ def test_a_fault_of_the_zone_is_found_under_its_name(
     found = {item["id"]: item for item in json.loads(capsys.readouterr().out)["findings"]}
     assert found[name]["severity"] == weight
     assert found[name]["suggestion"]
+
+
+def test_a_tlsa_record_of_another_key_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["--home", healthy, "cert", "make"])
+    zone |= GOOD_ZONE | {("_25._tcp.mail.example.org", "TLSA"): ["3 1 1 " + "ab" * 32]}
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", "--only", "dns", "--json"]) == ExitCode.PROBLEMS
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["id"], found["severity"]) == ("dns.tlsa", "error")
 
 
 def test_an_unresolvable_domain_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:

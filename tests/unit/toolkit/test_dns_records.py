@@ -37,6 +37,9 @@ def test_a_zone_has_every_kind_of_record() -> None:
         '_dmarc.example.org. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@example.org"',
         "_submissions._tcp.example.org. IN SRV 0 1 465 mail.example.org.",
         f"; _25._tcp.mail.example.org. IN TLSA 3 1 1 {'ab' * 32} ; only where the zone is signed (DNSSEC)",
+        '; _mta-sts.example.org. IN TXT "v=STSv1; id=1" ; '
+        "only with a policy at https://mta-sts.example.org/.well-known/mta-sts.txt",
+        '_smtp._tls.example.org. IN TXT "v=TLSRPTv1; rua=mailto:postmaster@example.org"',
         "; to be published by whoever provides the address: 7.100.51.198.in-addr.arpa PTR mail.example.org.",
     ]
 
@@ -73,12 +76,27 @@ def test_a_long_text_is_split_and_quoted() -> None:
         (("mail.example.org", "A"), ["198.51.100.7"], "ok"),
         (("mail.example.org", "A"), ["198.51.100.8"], "different"),
         (("7.100.51.198.in-addr.arpa", "PTR"), ["mail.example.org"], "ok"),
+        (("_25._tcp.mail.example.org", "TLSA"), [], "unknown"),
+        (("_25._tcp.mail.example.org", "TLSA"), ["3 1 1 " + "AB" * 32], "ok"),
+        (("_25._tcp.mail.example.org", "TLSA"), ["3 1 1 " + "cd" * 32], "different"),
+        (("_smtp._tls.example.org", "TXT"), ["v=TLSRPTv1; rua=https://reports.example"], "ok"),
+        (("_mta-sts.example.org", "TXT"), ["v=STSv1; id=20260101"], "ok"),
     ],
 )
 def test_published_records_are_distinguished_from_missing_ones(
     key: tuple[str, str], texts: list[str], state: str
 ) -> None:
     assert states(HOST, {key: texts})[key] == state
+
+
+@pytest.mark.parametrize(
+    ("texts", "state"),
+    [(["v=DKIM1; k=rsa; p=AAAA"], "ok"), (["v=DKIM1; k=rsa; p=BBBB"], "different"), ([], "missing")],
+)
+def test_the_record_of_another_key_is_no_record_of_this_one(texts: list[str], state: str) -> None:
+    name = "r1._domainkey.example.org"
+    context = HOST._replace(dkim=((name, "v=DKIM1; k=rsa; p=AAAA"),))
+    assert states(context, {(name, "TXT"): texts})[(name, "TXT")] == state
 
 
 def test_silence_is_neither_missing_nor_ok() -> None:

@@ -13,6 +13,7 @@ from eqmail_core.control.kinds import (
     Word,
 )
 from eqmail_core.control.list_kinds import Lines
+from eqmail_core.control.sender_logins import SenderLoginLines
 from eqmail_core.control.setting import LISTENER, NETWORK, QMTPD, REMOTE, SMTPD, START, ControlSet, Line
 
 RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
@@ -66,6 +67,15 @@ class SmtpSettings(ControlSet):
         "only CRAM-MD5 and SCRAM-SHA-256 are offered before TLS. SCRAM-SHA-256-PLUS is offered under TLS.",
         words=(b"", b"cram", b"+cram", b"scram", b"-", b"!", b"!cram", b"!+cram", b"!scram"),
         env="SMTPAUTH",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    senderlogin = SenderLoginLines(
+        "Which sender addresses a client that has logged in may use: LOGIN SENDER... in a line, where SENDER is an "
+        "address, @HOST for all addresses at a host, self for the login itself, or any; LOGIN * stands for all logins "
+        "that have no line. It holds for the envelope sender (553) and for every address in From (554). Without the "
+        "file, and for a login without a line, every sender is accepted.",
+        default=None,
         used_by=(SMTPD,),
         since="eqmail 2",
     )

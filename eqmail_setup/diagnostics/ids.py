@@ -16,6 +16,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "relaying": ("backscatter", "everybody", "open", "rules", "stale-rules", "unreadable"),
     "certificates": ("expired", "expires", "no-key", "open-key", "pair", "unreadable"),
     "dkim": ("missing", "none-active", "owner", "readable", "states"),
+    "senders": ("login",),
     "limits": ("over", "user"),
     "filters": ("check", "milter"),
     "scripts": ("checker", "memory"),

@@ -8,6 +8,7 @@ from eqmail_setup.diagnostics.checks import deliverability, dns, mail_auth, serv
 from eqmail_setup.diagnostics.checks.filters import check_filters
 from eqmail_setup.diagnostics.checks.limits import check_limits
 from eqmail_setup.diagnostics.checks.old_programs import check_mailer, old_ways
+from eqmail_setup.diagnostics.checks.senders import check_senders
 from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
 from eqmail_setup.diagnostics.finding import SEVERITY_ORDER, Finding, going_on, is_selected
 
@@ -37,6 +38,7 @@ CHECKS = {
     "relaying": Check(_local(settings.check_relaying)),
     "certificates": Check(_local(settings.check_certificates)),
     "dkim": Check(_local(mail_auth.check_keys)),
+    "senders": Check(_local(check_senders)),
     "limits": Check(_local(check_limits), needs_queue=True),
     "filters": Check(_local(check_filters)),
     "scripts": Check(_local(check_start_scripts)),

@@ -77,6 +77,8 @@ _SETTINGS = {
     replies.MAILBOX_AWAY: Controls.rcptcheck.file,
     replies.BAD_SENDER: Controls.badmailfrom.file,
 }
+# The words of that reply, wherever its status stands.
+_NOT_YOUR_SENDER = replies.NOT_YOUR_SENDER[4:].rpartition(b" (")[0]
 _REFUSED_CLIENT = "the connection is closed without a reply"
 
 
@@ -222,6 +224,8 @@ class _Conversation:
             setting = Controls.rcpthosts.file
         if command.startswith(b"AUTH "):
             setting = "smtpauth"
+        if command.startswith(b"MAIL ") and _NOT_YOUR_SENDER in reply:
+            setting = Controls.senderlogin.file
         return SmtpVerdict(accepted, _text(reply), setting, tuple(self._left_out))
 
 

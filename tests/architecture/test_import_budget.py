@@ -41,7 +41,7 @@ PER_MESSAGE = {
     "qmail_lmtp": 45,
     "qmail_smtpd": 17,
     "tcp_env": 22,
-    "qmail_qmtpd": 51,
+    "qmail_qmtpd": 52,
     "qmail_qmqpd": 32,
     "qmail_qmqpc": 28,
 }

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.access.badmailfrom import BadSenders
     from eqmail_core.access.rcpthosts import RcptHosts
+    from eqmail_core.control.sender_logins import SenderLogins
     from eqmail_core.mail_auth.return_path import ReturnPaths
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
@@ -64,6 +65,7 @@ class PolicyConfig:
     `auth_check`: how messages are authenticated; None: not at all.
     `dnsbl`: DNS lists that count against clients.  `logs_all`: log more than C does.
     `return_paths`: what bounces to rewritten senders are for; None: no sender is rewritten.
+    `sender_logins`: which senders a login may use; None: all.
     """
 
     __slots__ = (
@@ -78,6 +80,7 @@ class PolicyConfig:
         "return_paths",
         "rules",
         "says_esmtp",
+        "sender_logins",
         "tls_clients",
     )
 
@@ -95,7 +98,9 @@ class PolicyConfig:
         logs_all: bool = True,
         auth_check: "AuthCheckConfig | None" = None,
         return_paths: "ReturnPaths | None" = None,
+        sender_logins: "SenderLogins | None" = None,
     ) -> None:
+        self.sender_logins = sender_logins
         self.return_paths = return_paths
         self.logs_all = logs_all
         self.auth_check = auth_check

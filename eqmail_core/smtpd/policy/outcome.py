@@ -66,5 +66,7 @@ def conclude(checks: "MessageChecks", code: int, now: int, qp: int) -> tuple[byt
         return reply.LOOPING, b"message looping"
     if checks.is_too_big:
         return reply.TOO_BIG, b"message too big"
+    if checks.is_forged:
+        return reply.NOT_YOUR_FROM, b"message rejected (From is not allowed for this login)"
     what = b"message rejected (%b)" if text[:1] == b"D" else b"message delayed (%b)"
     return reply.not_queued(text), what % text[1:]

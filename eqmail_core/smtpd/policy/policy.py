@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _OK = Decision(True, [reply.OK])
 _NOTHING_TO_SAY = Decision(True, [])
+_NOT_YOUR_SENDER = Decision(False, [reply.NOT_YOUR_SENDER])
 _BAD_SENDER = Decision(False, [reply.BAD_SENDER])
 _NO_RELAY = Decision(False, [reply.NO_RELAY])
 _NO_CONTROLS = Decision(False, [reply.NO_CONTROLS], close=True)
@@ -234,6 +235,9 @@ class SmtpPolicy:
         self._client.is_utf8 = event.dsn is not None and event.dsn.is_utf8
         sender = event.address if verdict.address is None else verdict.address
         self._is_bounce = not sender
+        senders, login = self._config.sender_logins, self._client.login
+        if senders is not None and login is not None and not senders.may_use(login, sender):
+            return _NOT_YOUR_SENDER
         self._is_bad_sender = verdict.own_checks and self._config.bad_senders.refuses(sender)
         return _OK if verdict.address is None else Decision(True, [reply.OK], verdict.address)
 

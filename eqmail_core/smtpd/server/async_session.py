@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from eqmail_core.access.client_network import client_network
 from eqmail_core.queue.client.async_program import QueuePrograms
+from eqmail_core.smtpd.policy.author_check import checks_of
 from eqmail_core.smtpd.policy.outcome import (
     BAD_NEWLINES,
     DENIED,
@@ -132,8 +133,8 @@ class AsyncSmtpSession(asyncio.Protocol):
         own = SmtpPolicy(policy_config, client, context.date)
         self._policy: Policy = own
         if filters is None and policy_config.auth_check is None:
-            size_limit = policy_config.rules.size_limit
-            self._message: MessageReceiverProtocol = MessageReceiver(queue_client, size_limit, submitter_of(config))
+            checks = checks_of(policy_config, client)
+            self._message: MessageReceiverProtocol = MessageReceiver(queue_client, checks, submitter_of(config))
         else:
             self._policy, self._message = receive_filtered(context, self, own, config, filters, queue_client)
         self._core = ServerProtocol(policy_config.rules, client.remote_host, context.challenge)

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 
 class BlockingReceiver:
-    """The messages of one session, one at a time; `size_limit` 0: no limit."""
+    """The messages of one session, one at a time; `checks`: what each has to pass."""
 
-    def __init__(self, site: "Site", client: "ClientAuthority", size_limit: int) -> None:
+    def __init__(self, site: "Site", client: "ClientAuthority", checks: MessageChecks) -> None:
         self._site = site
         self._client = client
-        self._checks = MessageChecks(size_limit)
+        self._checks = checks
         self._queue: ProgramQueue | ServiceQueue | None = None
 
     def begin(self, header: bytes) -> bytes:
@@ -72,6 +72,9 @@ class BlockingReceiver:
         """Complete the message; return the reply, its lines separated by CRLF, and the log text."""
         queue, self._queue = self._queue, None
         assert queue is not None
+        self._checks.end()
+        if self._checks.is_refused:
+            queue.abort()
         code = queue.finish(Envelope(sender, recipients, render_dsn(dsn)))
         return conclude(self._checks, code, int(time.time()), queue.qp)
 

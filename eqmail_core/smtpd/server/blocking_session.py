@@ -10,6 +10,7 @@ import time
 
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.mail.dates import date822
+from eqmail_core.smtpd.policy.author_check import checks_of
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, FINAL_REPLIES, READ_FAILED, TIMED_OUT, tls_failed
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
@@ -77,7 +78,7 @@ class BlockingSmtpSession:
         self._message: BlockingReceiverPort
         own = SmtpPolicy(config, client, _date)
         if filters is None and config.auth_check is None:
-            self._policy, self._message = own, BlockingReceiver(site, client, config.rules.size_limit)
+            self._policy, self._message = own, BlockingReceiver(site, client, checks_of(config, client))
         else:
             # Imported here: few servers have filters, and every process would pay for it.
             from eqmail_core.smtpd.server.filtered_blocking_receiver import receive_filtered

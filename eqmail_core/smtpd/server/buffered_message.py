@@ -33,8 +33,8 @@ class BufferedMessage:
 
     __slots__ = ("_is_out_of_room", "_store", "checks", "message", "trace")
 
-    def __init__(self, size_limit: int) -> None:
-        self.checks = MessageChecks(size_limit)
+    def __init__(self, checks: MessageChecks) -> None:
+        self.checks = checks
         self.message: FilteredMessage | None = None
         self._store: SpooledBuffer | None = None
         self._is_out_of_room = False
@@ -66,6 +66,9 @@ class BufferedMessage:
 
         Return its result, or None if `message` is ready and filters must decide.
         """
+        self.checks.end()
+        if self.checks.is_refused:
+            self.discard()
         if self._store is None:
             return conclude(
                 self.checks, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0

@@ -89,6 +89,7 @@ def read_policy_config(
         controls.smtplogformat != AS_C,
         _auth_check(site, controls),
         _return_paths(controls),
+        controls.senderlogin,
     )
 
 

@@ -9,6 +9,7 @@ from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format import exit_codes as queue_result
+from eqmail_core.smtpd.policy.author_check import checks_of
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.outcome import conclude
 from eqmail_core.smtpd.protocol import replies as reply
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.authority import ClientAuthority
     from eqmail_core.smtpd.policy.config import PolicyConfig
+    from eqmail_core.smtpd.policy.message_checks import MessageChecks
     from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.server.blocking_requests import BlockingRequestRunner
 
@@ -40,8 +42,8 @@ def receive_filtered(
         filters = FilterConfig((), (), None, write_stderr)
     chain = filters.blocking_chain(client.has_milters)
     policy = FilteredSmtpPolicy(own, client, config.rules.host_name, chain, config.auth_check)
-    size_limit, quarantine_to = config.rules.size_limit, filters.quarantine_to
-    return policy, FilteredBlockingReceiver(site, client, policy, chain, runner, size_limit, quarantine_to)
+    checks, quarantine_to = checks_of(config, client), filters.quarantine_to
+    return policy, FilteredBlockingReceiver(site, client, policy, chain, runner, checks, quarantine_to)
 
 
 class FilteredBlockingReceiver:
@@ -54,7 +56,7 @@ class FilteredBlockingReceiver:
         policy: FilteredSmtpPolicy,
         chain: "FilterChain",
         runner: "BlockingRequestRunner",
-        size_limit: int,
+        checks: "MessageChecks",
         quarantine_to: bytes | None,
     ) -> None:
         self._site = site
@@ -63,7 +65,7 @@ class FilteredBlockingReceiver:
         self._chain = chain
         self._runner = runner
         self._quarantine_to = quarantine_to
-        self._buffered = BufferedMessage(size_limit)
+        self._buffered = BufferedMessage(checks)
 
     def begin(self, header: bytes) -> bytes:
         """Begin a message with `header` prepended; it is never refused now."""

@@ -13,7 +13,9 @@ from eqmail_core.filters.chain import FilterChain, FilterConfig
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
+from eqmail_core.smtpd.policy.author_check import checks_of
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
+from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol.events import Decision
@@ -39,13 +41,13 @@ def receive_filtered(
     queue_client: QueueClient,
 ) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
     """Create the policy and the message receiver for one client, with filters around the server's `own` policy."""
-    rules = config.policy.rules
+    checks = checks_of(config.policy, config.client)
     if filters is None:
         filters = FilterConfig((), (), None, context.log)
     chain = filters.async_chain(config.client.has_milters)
-    policy = FilteredSmtpPolicy(own, config.client, rules.host_name, chain, config.policy.auth_check)
+    policy = FilteredSmtpPolicy(own, config.client, config.policy.rules.host_name, chain, config.policy.auth_check)
     messages = FilteredReceiver(
-        context, client, policy, chain, queue_client, filters.quarantine_to, rules.size_limit, submitter_of(config)
+        context, client, policy, chain, queue_client, filters.quarantine_to, checks, submitter_of(config)
     )
     return policy, messages
 
@@ -80,7 +82,7 @@ class FilteredReceiver:
         panel: FilterChain,
         queue_client: QueueClient,
         quarantine_to: bytes | None,
-        size_limit: int,
+        checks: MessageChecks,
         submitter: Callable[[], bytes] = nobody_in_particular,
     ) -> None:
         self._context = context
@@ -89,7 +91,7 @@ class FilteredReceiver:
         self._panel = panel
         self._queue_client = queue_client
         self._quarantine_to = quarantine_to
-        self._buffered = BufferedMessage(size_limit)
+        self._buffered = BufferedMessage(checks)
         self._pending_decision: AsyncRequestRunner | None = None
         self._submitter = submitter
         self._long: SubmissionPort | None = None

@@ -100,11 +100,11 @@ class MessageReceiver:
     )
 
     def __init__(
-        self, queue_client: QueueClient, size_limit: int, submitter: Callable[[], bytes] = nobody_in_particular
+        self, queue_client: QueueClient, checks: MessageChecks, submitter: Callable[[], bytes] = nobody_in_particular
     ) -> None:
         self._queue_client = queue_client
         self._submitter = submitter
-        self._checks = MessageChecks(size_limit)
+        self._checks = checks
         self._early: tuple[int, int, int] | None = None
         self._buffered: list[bytes] = []
         self._buffered_bytes = 0
@@ -142,7 +142,9 @@ class MessageReceiver:
         """Complete the message; return the reply and the log text, or None: `done` will be called."""
         if self._early is not None:
             return self._conclude(*self._early)
+        self._checks.end()
         if self._checks.is_refused:
+            self.discard()
             return self._conclude(queue_result.READ_ERROR, 0, 0)
         envelope = Envelope(sender, recipients, with_submitter(render_dsn(dsn), self._submitter())).render()
         self.is_submitted = True

@@ -561,3 +561,17 @@ def test_records_of_keys_that_sign_are_looked_for_in_the_dns(
     facts = [item["message"] for item in found if item["id"] == "dns.dkim"]
     assert len(facts) == 2
     assert all("is missing in the DNS" in fact for fact in facts)
+
+
+def test_lines_of_logins_and_users_that_do_not_exist_are_named(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control = Path(healthy, "control")
+    Path(healthy, "users/smtpauth").write_text("joe@x.test:secret\n")
+    (control / "senderlogin").write_text("Joe@x.test self\nann@x.test self\n* self\n")
+    (control / "submissionlimits").write_text("uid no-such-user-here messages=1/h\nuid root none\n")
+    assert (
+        "ann@x.test: this login has no password"
+        in findings(healthy, capsys, "--only", "senders")["senders.login"]["message"]
+    )
+    assert "no-such-user-here: no such user" in findings(healthy, capsys, "--only", "limits")["limits.user"]["message"]

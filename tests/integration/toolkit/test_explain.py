@@ -211,3 +211,21 @@ def test_a_caller_without_read_permission_gets_an_error(at_home: str) -> None:
     text = run_as_user(65534, 65534, lambda: look_into_home(user, b"./Mailbox", 0o002).cannot_look.encode())
     assert text.startswith(b"cannot look into ")
     assert text.endswith(b"; run as root")
+
+
+def test_the_sender_and_the_limits_of_a_login_are_explained(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    control = Path(at_home, "control")
+    (control / "smtpcheckpw").write_text("/bin/true\n")
+    (control / "senderlogin").write_text("* self\n")
+    (control / "submissionlimits").write_text("login * messages=5/h\naddress * recipients=9/d refuse\n")
+    words = ("ann@elsewhere.example", capsys, "--login", "joe@x.test", "--port", "587", "--sender")
+    refused = explained(at_home, *words, "boss@x.test")["smtp"]
+    assert isinstance(refused, dict)
+    assert refused["setting"] == "senderlogin" and "553" in str(refused["reply"])
+    found = explained(at_home, *words, "joe@x.test")
+    assert found["accepted"] is True
+    assert found["limits"] == [
+        "login joe@x.test: messages=5/h, held beyond it",
+        "address 198.51.100.77: recipients=9/d, refused beyond it",
+    ]
+    assert explained(at_home, "ann@mail.example.org", capsys)["limits"] == []

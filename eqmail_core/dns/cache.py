@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eqmail_core.dns.query import DnsQuestion
 
 CACHE_SIZE = 50000
-"""Most records in the cache; an answer without records counts as one, every 64 bytes of a text as one more."""
+"""Most records in the cache; an answer without records counts as one, every 64 bytes of text or TLSA data add one."""
 
 
 class DnsCache:
@@ -64,4 +64,5 @@ class DnsCache:
 
 
 def _records_of(answer: DnsAnswer) -> int:
-    return max(1, len(answer.names) + len(answer.addresses) + sum(1 + len(text) // 64 for text in answer.texts))
+    texts = [*answer.texts, *(data for *_, data in answer.tlsa)]
+    return max(1, len(answer.names) + len(answer.addresses) + sum(1 + len(text) // 64 for text in texts))

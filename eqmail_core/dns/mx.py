@@ -38,15 +38,27 @@ _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 class MxCandidate:
     """One address to try, with its exchanger's preference and name.
 
-    `ip`: text form. `preference`: 0 is best.
+    `ip`: text form. `preference`: 0 is best. `is_listed_authentically`: DNSSEC proves that `name` is an exchanger.
+    `is_authentic`: DNSSEC proves the address. `canonical`: what `name` is an alias of, b"" where it is none.
     """
 
-    __slots__ = ("ip", "name", "preference")
+    __slots__ = ("canonical", "ip", "is_authentic", "is_listed_authentically", "name", "preference")
 
-    def __init__(self, ip: str, preference: int, name: bytes) -> None:
+    def __init__(
+        self,
+        ip: str,
+        preference: int,
+        name: bytes,
+        is_listed_authentically: bool = False,
+        is_authentic: bool = False,
+        canonical: bytes = b"",
+    ) -> None:
         self.ip = ip
         self.preference = preference
         self.name = name
+        self.is_listed_authentically = is_listed_authentically
+        self.is_authentic = is_authentic
+        self.canonical = canonical
 
 
 class Missing:
@@ -70,14 +82,14 @@ def exchangers(
     """
     if literal(host):
         return (yield from addresses(host, literal)), []
-    (answer,) = yield [(MX, host)]
-    if answer.is_temporary:
+    (listing,) = yield [(MX, host)]
+    if listing.is_temporary:
         raise _no_answer()
-    if not answer.names:
-        return (yield from addresses(host, literal)), []
-    if all(not name for _, name in answer.names):
+    if not listing.names:
+        return (yield from addresses(host, literal, listing.is_authentic)), []
+    if all(not name for _, name in listing.names):
         raise PermanentFailure(b"Sorry, %b does not accept mail. (#5.1.10)" % host.translate(_SAFE))
-    ranked = list(answer.names)
+    ranked = list(listing.names)
     shuffle(ranked)
     ranked.sort(key=lambda item: item[0])
     del ranked[MAX_EXCHANGERS:]
@@ -88,30 +100,44 @@ def exchangers(
     for preference, name in ranked:
         ip = literal(name)
         pair = () if ip else (next(answers), next(answers))
-        ips = [ip] if ip else [ip for answer in pair for ip in answer.addresses[:MAX_ADDRESSES]]
-        if ips:
-            found += [MxCandidate(ip, preference, name) for ip in ips]
+        is_listed = listing.is_authentic
+        places = (
+            [MxCandidate(ip, preference, name, is_listed)] if ip else _candidates(pair, preference, name, is_listed)
+        )
+        if places:
+            found += places
         else:
             missing.append(Missing(preference, name, any(answer.is_temporary for answer in pair)))
     if not found:
-        if any(it.is_temporary for it in missing) or len(ranked) < len(answer.names):
+        if any(it.is_temporary for it in missing) or len(ranked) < len(listing.names):
             raise _no_answer()
         raise PermanentFailure(b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)")
     return found, missing
 
 
-def addresses(host: bytes, literal: "Literal") -> "Search[list[MxCandidate]]":
-    """Return the addresses of `host` itself, IPv6 before IPv4."""
+def addresses(host: bytes, literal: "Literal", is_meant: bool = True) -> "Search[list[MxCandidate]]":
+    """Return the addresses of `host` itself, IPv6 before IPv4.
+
+    `is_meant`: nobody but its domain, or the administrator, can have made it the host to go to.
+    """
     ip = literal(host)
     if ip:
-        return [MxCandidate(ip, 0, host)]
+        return [MxCandidate(ip, 0, host, is_meant)]
     answers = yield [(AAAA, host), (A, host)]
-    found = [MxCandidate(ip, 0, host) for answer in answers for ip in answer.addresses[:MAX_ADDRESSES]]
+    found = _candidates(answers, 0, host, is_meant)
     if not found:
         if any(answer.is_temporary for answer in answers):
             raise _no_answer()
         raise PermanentFailure(b"Sorry, I couldn't find any host named %b. (#5.1.2)" % host.translate(_SAFE))
     return found
+
+
+def _candidates(answers: "Sequence[DnsAnswer]", preference: int, name: bytes, is_listed: bool) -> "list[MxCandidate]":
+    return [
+        MxCandidate(ip, preference, name, is_listed, answer.is_authentic, answer.canonical)
+        for answer in answers
+        for ip in answer.addresses[:MAX_ADDRESSES]
+    ]
 
 
 def canonical_name(host: bytes) -> "Search[bytes]":

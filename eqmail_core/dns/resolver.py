@@ -1,6 +1,7 @@
 """Resolvers for mail: dnspython with a cache, a blocking and an asynchronous version.
 
 Both versions interpret answers by the same functions. Identical questions are asked once at a time.
+The AD bit counts only from name servers whose DNSSEC validation is trusted (dns/validation.py).
 A truncated answer is fetched again by TCP. A server without EDNS is asked again without it.
 dnspython is imported with the first resolver, because most program runs need none.
 
@@ -11,9 +12,10 @@ Fails: never; any error is an answer with `is_temporary`, except a name that doe
 Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
 """
 
+from eqmail_core.dns.answers import name_of, store_answer
 from eqmail_core.dns.cache import DnsCache
-from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NO_SUCH_NAME, NOTHING, PTR, TXT, DnsAnswer
-from eqmail_core.mail.domain_name import ascii_domain
+from eqmail_core.dns.query import NO_ANSWER, NO_SUCH_NAME, DnsAnswer
+from eqmail_core.dns.validation import TRUST_NONE, ValidationTrust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +27,6 @@ if TYPE_CHECKING:
     import dns.resolver
 
     from eqmail_core.dns.query import DnsQuestion
-
-MAX_RECORDS = 100
-"""Most records of one answer; of exchangers the best ones."""
-
-CACHE_S = (1, 3600)
-"""Shortest and longest cache time of an answer, in seconds."""
-
-NEGATIVE_CACHE_S = 300
-"""Longest cache time of a missing name or record, in seconds."""
 
 TIMEOUT_S = 20.0
 """Time limit of one question, all servers and attempts together, in seconds."""
@@ -61,10 +54,17 @@ _PAYLOAD = 1232
 class BlockingResolver:
     """A blocking resolver; `nameservers` and `port` replace those in /etc/resolv.conf."""
 
-    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        nameservers: "Sequence[str]" = (),
+        port: int = 53,
+        timeout_s: float = TIMEOUT_S,
+        trust: ValidationTrust = TRUST_NONE,
+    ) -> None:
         import dns.resolver
 
         self._cache = DnsCache()
+        self._trust = trust
         self._resolver = dns.resolver.Resolver(configure=False)
         self._ready = _configure(self._resolver, nameservers, port, timeout_s)
 
@@ -75,7 +75,7 @@ class BlockingResolver:
         """
         question = _normalized(question)
         known = self._cache.get(question)
-        name = _name_of(question[1])
+        name = name_of(question[1])
         if known is not None or name is None:
             return known or NO_SUCH_NAME
         if not self._ready:
@@ -86,7 +86,7 @@ class BlockingResolver:
             self._resolver.use_edns(-1)
             found = self._resolve(name, question[0], within_s)
         _prefer_server(self._resolver, found)
-        return _cache_records(self._cache, question, found)
+        return store_answer(self._cache, question, found, self._trust)
 
     def _resolve(self, name: "dns.name.Name", kind: str, within_s: float | None) -> "dns.resolver.Answer | Exception":
         lifetime = self._resolver.lifetime if within_s is None else min(self._resolver.lifetime, within_s)
@@ -110,6 +110,7 @@ class AsyncResolver:
         self._places = asyncio.Semaphore(MAX_CONCURRENT)
         self._beside = 0
         self._where = (nameservers, port, timeout_s)
+        self._trust = TRUST_NONE
         self._asyncio = asyncio
         self._new = dns.asyncresolver.Resolver
         self.configure()
@@ -119,6 +120,12 @@ class AsyncResolver:
         self._cache.clear()
         self._resolver = self._new(configure=False)
         self._ready = _configure(self._resolver, *self._where)
+
+    def set_trust(self, trust: ValidationTrust) -> None:
+        """Trust these name servers to validate; a change clears the cache."""
+        if trust != self._trust:
+            self._trust = trust
+            self.configure()
 
     async def answers(self, questions: "list[DnsQuestion]", within_s: float = SEARCH_S) -> list[DnsAnswer]:
         """Return the answers to `questions` in order; after `within_s` seconds they are temporary."""
@@ -158,7 +165,7 @@ class AsyncResolver:
 
     async def _ask(self, question: "DnsQuestion") -> DnsAnswer:
         known = self._cache.get(question)
-        name = _name_of(question[1])
+        name = name_of(question[1])
         if known is not None or name is None:
             return known or NO_SUCH_NAME
         if not self._ready:
@@ -170,7 +177,7 @@ class AsyncResolver:
                 self._resolver.use_edns(-1)
                 found = await self._resolve(name, question[0])
         _prefer_server(self._resolver, found)
-        return _cache_records(self._cache, question, found)
+        return store_answer(self._cache, question, found, self._trust)
 
     async def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
         try:
@@ -186,7 +193,18 @@ def preload() -> None:
 
     import dns.asyncbackend
 
-    for module in ("ANY.CNAME", "ANY.MX", "ANY.OPT", "ANY.SOA", "ANY.NS", "ANY.PTR", "ANY.TXT", "IN.A", "IN.AAAA"):
+    for module in (
+        "ANY.CNAME",
+        "ANY.MX",
+        "ANY.OPT",
+        "ANY.SOA",
+        "ANY.NS",
+        "ANY.PTR",
+        "ANY.TLSA",
+        "ANY.TXT",
+        "IN.A",
+        "IN.AAAA",
+    ):
         import_module(f"dns.rdtypes.{module}")
     import_module("dns.asyncresolver")
     dns.asyncbackend.set_default_backend("asyncio")
@@ -197,6 +215,7 @@ def _configure(
 ) -> bool:
     """Set the name servers of a resolver; return False if the system has none configured."""
     import dns.exception
+    import dns.flags
 
     try:
         if nameservers:
@@ -207,6 +226,8 @@ def _configure(
     except (OSError, ValueError, dns.exception.DNSException):
         return False
     resolver.use_edns(0, 0, _PAYLOAD)
+    # The AD bit in a question asks for it in the answer (RFC 6840 section 5.7), without the signatures.
+    resolver.set_flags(dns.flags.RD | dns.flags.AD)
     resolver.timeout = min(TRY_S, timeout_s)
     resolver.lifetime = timeout_s
     return True
@@ -235,49 +256,3 @@ def _prefer_server(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.A
 
 def _normalized(question: "DnsQuestion") -> "DnsQuestion":
     return question[0], question[1].lower()
-
-
-def _name_of(name: bytes) -> "dns.name.Name | None":
-    """Convert a name for dnspython; None for an invalid name, which cannot exist."""
-    import dns.exception
-    import dns.name
-
-    name = ascii_domain(name.removesuffix(b"."))
-    try:
-        return dns.name.Name([*name.split(b"."), b""]) if name else None
-    except dns.exception.DNSException:
-        return None
-
-
-def _cache_records(cache: DnsCache, question: "DnsQuestion", found: "dns.resolver.Answer | Exception") -> DnsAnswer:
-    """Convert dnspython's result into an answer, and cache it for its permitted time."""
-    import dns.resolver
-
-    if isinstance(found, dns.resolver.NXDOMAIN):
-        ttl, answer = NEGATIVE_CACHE_S, NO_SUCH_NAME
-    elif isinstance(found, Exception):
-        return NO_ANSWER
-    else:
-        ttl = found.chaining_result.minimum_ttl
-        answer = _answer(question[0], found)
-    least, longest = CACHE_S
-    cache.put(question, answer, max(least, min(ttl, NEGATIVE_CACHE_S if answer is NOTHING else longest)))
-    return answer
-
-
-def _answer(kind: str, found: "dns.resolver.Answer") -> DnsAnswer:
-    records = list(found.rrset or ())
-    if not records:
-        return NOTHING
-    if kind == MX:
-        best = sorted(records, key=lambda item: item.preference)[:MAX_RECORDS]
-        return DnsAnswer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
-    if kind in (CNAME, PTR):
-        return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records[:MAX_RECORDS]))
-    if kind == TXT:
-        return DnsAnswer(texts=tuple(b"".join(it.strings) for it in records[:MAX_RECORDS]))
-    return DnsAnswer(addresses=tuple(it.address for it in records[:MAX_RECORDS]))
-
-
-def _bytes_of(name: "dns.name.Name") -> bytes:
-    return b".".join(name.labels[:-1])

@@ -18,7 +18,9 @@ Zone = dict[tuple[str, str], list[str]]
 class NameServer:
     """Answers by UDP and TCP on one port of `host` from `zone`: (name, type) -> records; aliases are followed.
 
-    Names that begin with servfail, silent or garbage get that; those that begin with big are truncated by UDP.
+    Names that begin with servfail (and those of `failing`), silent or garbage get that; those that begin with big are
+    truncated by UDP.
+    What is asked about a name of `signed`, and its aliases lead to such, has the AD bit, as from a validating resolver.
     `asked` counts questions; those with EDNS get the code `without_edns`, where there is one.
     """
 
@@ -28,6 +30,8 @@ class NameServer:
         self.host = host
         self.zone = zone
         self.without_edns = without_edns
+        self.signed: set[str] = set()
+        self.failing: set[str] = set()
         self.asked: list[tuple[str, str, str]] = []
         self.tcp = socket.create_server((host, port))
         self.port: int = self.tcp.getsockname()[1]
@@ -85,7 +89,7 @@ class NameServer:
             response = dns.message.make_response(dns.message.make_query(name, kind))
             response.id = query.id
             response.set_rcode(self.without_edns)
-        elif name.startswith("servfail"):
+        elif name.startswith("servfail") or name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif name.startswith("big") and by == "udp":
             response.flags |= dns.flags.TC
@@ -94,7 +98,9 @@ class NameServer:
         return response.to_wire(max_size=65535)
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
+        is_signed = True
         for _ in range(20):
+            is_signed = is_signed and name in self.signed
             alias = self.zone.get((name, "CNAME"))
             records = self.zone.get((name, kind))
             if records:
@@ -105,3 +111,5 @@ class NameServer:
             name = alias[0].rstrip(".").lower()
         if not any(known == name for known, _ in self.zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
+        if is_signed:
+            response.flags |= dns.flags.AD

@@ -9,9 +9,10 @@ import dns.rcode
 import pytest
 
 from eqmail_core.dns import resolver
+from eqmail_core.dns.answers import MAX_RECORDS
 from eqmail_core.dns.cache import DnsCache
 from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NO_SUCH_NAME, NOTHING, PTR, TXT, A, DnsAnswer, DnsQuestion
-from eqmail_core.dns.resolver import MAX_RECORDS, AsyncResolver, BlockingResolver
+from eqmail_core.dns.resolver import AsyncResolver, BlockingResolver
 from tests.support.name_server import NameServer, Zone
 
 ZONE: Zone = {

@@ -1,9 +1,10 @@
-"""DSN parameters of a message (RET, ENVID, NOTIFY, ORCPT) and SMTPUTF8, and their text form.
+"""DSN parameters of a message (RET, ENVID, NOTIFY, ORCPT), SMTPUTF8 and REQUIRETLS, and their text form.
 
 The text form is one printable line of words with a blank between two words:
 
     W                   the first word of every list
     U                   the message needs SMTPUTF8
+    T                   it goes by verified TLS alone (REQUIRETLS)
     F, H                return the full message, or its header only (RET)
     E:ENVID             the sender's envelope identifier, in xtext
     KEY:NOTIFY:ORCPT    of one recipient: letters of NOTIFY, and the original recipient, TYPE;XTEXT
@@ -15,7 +16,7 @@ or empty for the default. ORCPT may be empty. Only recipients with parameters ar
 
 After the final NUL of an envelope the list is one more record, which other implementations of qmail-queue ignore.
 
-Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4.
+Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4; RFC 8689 section 2.
 """
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ NEVER, SUCCESS, FAILURE, DELAY = b"n", b"s", b"f", b"d"
 
 _MARK = b"W"
 _UTF8 = b"U"
+_TLS = b"T"
 _ENVID = b"E"
 
 # xtext is printable ASCII except + and =; any other byte is + and two hexadecimal digits (RFC 3461 section 4).
@@ -85,7 +87,7 @@ NO_DSN = RecipientDsn()
 
 
 class DsnParameters:
-    """DSN parameters and SMTPUTF8 flag of a message.
+    """DSN parameters of a message, and whether it has SMTPUTF8 and REQUIRETLS.
 
     `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"". `facts`: what the queue knows of the submission, by letter,
     in xtext; they stay with this message and are not passed on.
@@ -93,7 +95,7 @@ class DsnParameters:
     local/N (channel 0) or remote/N (1): `by_lists` goes from one to the other.
     """
 
-    __slots__ = ("_recipients", "envid", "facts", "is_utf8", "ret")
+    __slots__ = ("_recipients", "envid", "facts", "is_utf8", "requires_tls", "ret")
 
     def __init__(
         self,
@@ -101,12 +103,14 @@ class DsnParameters:
         ret: bytes = b"",
         envid: bytes = b"",
         recipients: "dict[bytes, RecipientDsn] | None" = None,
+        requires_tls: bool = False,
     ) -> None:
         self.is_utf8 = is_utf8
         self.ret = ret
         self.envid = envid
         self._recipients = recipients or {}
         self.facts: dict[bytes, bytes] = {}
+        self.requires_tls = requires_tls
 
     @property
     def has_notify(self) -> bool:
@@ -161,13 +165,19 @@ class DsnParameters:
         return self.with_recipients([dsn] * count)
 
     def _with(self, recipients: dict[bytes, RecipientDsn]) -> "DsnParameters":
-        return DsnParameters(self.is_utf8, self.ret, self.envid, recipients)
+        return DsnParameters(self.is_utf8, self.ret, self.envid, recipients, self.requires_tls)
+
+    def of_content(self) -> "DsnParameters":
+        """Return what belongs to the message rather than to its sender: SMTPUTF8 and REQUIRETLS."""
+        return DsnParameters(self.is_utf8, requires_tls=self.requires_tls)
 
     def words(self) -> "Iterator[bytes]":
         """Yield the words of the text form."""
         yield _MARK
         if self.is_utf8:
             yield _UTF8
+        if self.requires_tls:
+            yield _TLS
         for letter, fact in self.facts.items():
             yield b"%b:%b" % (letter, fact)
         if self.ret:
@@ -183,6 +193,8 @@ class DsnParameters:
         key, colon, value = word.partition(b":")
         if key == _UTF8 and not colon:
             self.is_utf8 = True
+        elif key == _TLS and not colon:
+            self.requires_tls = True
         elif key in (FULL, HEADER_ONLY) and not colon:
             self.ret = key
         elif key == _ENVID and value and is_envid(value):
@@ -210,13 +222,13 @@ def render_dsn(dsn: DsnParameters | None) -> bytes:
 def relayed_dsn(text: bytes, count: int, is_alone: bool = False, is_same_sender: bool = True) -> bytes:
     """Return the list for a forwarded message; `text` is its list on arrival.
 
-    See `DsnParameters.relayed`. Under a new sender only SMTPUTF8 is kept.
+    See `DsnParameters.relayed`. Under a new sender only SMTPUTF8 and REQUIRETLS are kept.
     The original sender thus gets no reports about list members or new addresses.
     """
     dsn = parse_dsn(text)
     if dsn is None:
         return b""
-    return render_dsn(dsn.relayed(count, is_alone) if is_same_sender else DsnParameters(dsn.is_utf8))
+    return render_dsn(dsn.relayed(count, is_alone) if is_same_sender else dsn.of_content())
 
 
 def parse_dsn(text: bytes) -> DsnParameters | None:

@@ -8,25 +8,85 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from eqmail_core.dns.query import TlsaRecord
+
+
+PLAIN_TEXT = b"plain"
+OPPORTUNISTIC = b"opportunistic"
+ENCRYPTED = b"encrypted"
+VERIFIED = b"verified"
+STS = b"sts"
+DANE = b"dane"
+AUTHORITIES = b"authorities"
+
+_REQUIRED = frozenset((ENCRYPTED, VERIFIED, STS, DANE, AUTHORITIES))
+
 
 class TlsPolicy:
-    """Whether TLS is used if the server offers it, and whether it is required.
+    """Whether TLS is used if the server offers it, whether it is required, and what proves the server.
 
-    `demanded_by`: the file of the authorities that must have signed the server's certificate.
-    b"" allows any certificate, and clear text. `is_implicit`: TLS begins before the greeting.
+    `demanded_by`: the file of the authorities that must have signed the server's certificate; b"" for none.
+    `is_implicit`: TLS begins before the greeting. `level`: one of the words above; `why`: its cause, for people.
+    `tlsa`: the usable TLSA records, one of which the server must match, under one of `names`; the first of these is
+    the server name that the handshake asks for. `has_public_roots`: an authority of the system must vouch for it.
     """
 
-    __slots__ = ("demanded_by", "is_implicit", "is_wanted")
+    __slots__ = ("demanded_by", "has_public_roots", "is_implicit", "is_wanted", "level", "names", "tlsa", "why")
 
-    def __init__(self, is_wanted: bool, demanded_by: bytes = b"", is_implicit: bool = False) -> None:
+    def __init__(
+        self,
+        is_wanted: bool,
+        demanded_by: bytes = b"",
+        is_implicit: bool = False,
+        level: bytes = b"",
+        why: bytes = b"",
+        tlsa: "tuple[TlsaRecord, ...]" = (),
+        names: tuple[bytes, ...] = (),
+        has_public_roots: bool = False,
+    ) -> None:
         self.is_wanted = is_wanted
         self.demanded_by = demanded_by
         self.is_implicit = is_implicit
+        usual = AUTHORITIES if demanded_by else ENCRYPTED if is_implicit else OPPORTUNISTIC if is_wanted else PLAIN_TEXT
+        self.level = level or usual
+        self.why = why
+        self.tlsa = tlsa
+        self.names = names
+        self.has_public_roots = has_public_roots
 
     @property
     def may_be_plain(self) -> bool:
         """Whether mail may be sent without TLS."""
-        return not (self.demanded_by or self.is_implicit)
+        return self.level not in _REQUIRED
+
+    @property
+    def proves_server(self) -> bool:
+        """Whether a server must have proved its name."""
+        return bool(self.demanded_by or self.tlsa or self.has_public_roots)
+
+    @property
+    def demand(self) -> bytes:
+        """What requires TLS in a session that began without, b"" if nothing does; follows the word `while`."""
+        if self.demanded_by:
+            return self.demanded_by + b" exists"
+        return self.why and b"required by " + self.why if not self.may_be_plain else b""
+
+    @property
+    def may_try_next(self) -> bool:
+        """Whether another server of the domain may be tried where this one is not good enough."""
+        return not (self.may_be_plain or self.demanded_by or not self.why)
+
+    def key(self, host: bytes) -> tuple[object, ...]:
+        """Return what two sessions with one address must have in common, to stand for each other.
+
+        A server that had to prove its name has proved no other.
+        """
+        name = host if self.proves_server else b""
+        return self.level, self.is_wanted, self.demanded_by, self.has_public_roots, self.names, self.tlsa, name
+
+    def with_reason(self, why: bytes) -> "TlsPolicy":
+        """Return the same policy with another reason."""
+        return TlsPolicy(self.is_wanted, self.demanded_by, self.is_implicit, self.level, why)
 
 
 PLAIN = TlsPolicy(False)

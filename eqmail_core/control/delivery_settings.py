@@ -81,6 +81,14 @@ class DeliverySettings(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
+    dnssec = Lines(
+        "Name servers of /etc/resolv.conf whose DNSSEC validation counts (the AD bit of their answers), one address a "
+        "line; loopback for all on a loopback address, off for none. Without the file it is loopback. Where a "
+        "validated answer has TLSA records, mail goes only to a server that matches them (DANE).",
+        default=None,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
     programseconds = Timeout(
         "How long a program in a .qmail file may take; then it is ended with everything that it has started, and the "
         "mail waits. 0 means as long as it likes.",

@@ -26,7 +26,7 @@ from eqmail_core.remote.settings import RemoteSettings, SettingsSource
 from eqmail_core.remote.signature_cache import SignatureCache
 from eqmail_core.remote.signing import is_forward
 from eqmail_core.remote.tcpto import TcptoCache
-from eqmail_core.remote.tls_policy import may_go_plain, policy_for
+from eqmail_core.remote.tls_policy import choose_policy, may_go_plain, policy_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
 from eqmail_core.smtp.client import SmtpClient
@@ -42,11 +42,16 @@ from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.repeated_lines import say_seldom
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
+from eqmail_core.tls.policy import UnusableServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from eqmail_core.dns.mx import Search
     from eqmail_core.smtp.client_tls import ClientTls
+
+    Found = TypeVar("Found")
 
 NAME = "remote"
 MAX_IDLE = 256
@@ -135,6 +140,7 @@ class RemoteDeliveries:
 
     async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> SmtpClient:
         host = order.recipient.rpartition(b"@")[2]
+        self.resolver.set_trust(settings.dnssec)
         sender = order.sender
         if settings.return_paths is not None:
             sender = settings.return_paths.leaving(sender, lambda: is_forward(MessageFile(message)))
@@ -149,12 +155,12 @@ class RemoteDeliveries:
             if client is not None and client.status != TRY_NEXT:
                 return client
             if client is not None:
-                job.attempts.last_reply = client.said
+                job.attempts.record_refusal(client)
             if self._timer.loop.time() >= until:
                 break
         raise job.attempts.failure
 
-    async def _answered(self, search: "Search[RemotePlan]", within_s: float) -> RemotePlan:
+    async def _answered(self, search: "Search[Found]", within_s: float) -> "Found":
         """Run a search to its end, within a time limit."""
         until = self._timer.loop.time() + within_s
         try:
@@ -171,10 +177,11 @@ class RemoteDeliveries:
         With the status TRY_NEXT the server accepts nothing now, otherwise there is a report.
         """
         route = job.plan.route
-        tls = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
-        # A server that had to prove its name has proved no other.
-        name = candidate.name if tls.demanded_by else b""
-        key = (candidate.ip, route.port, route.user, route.password, tls.is_wanted, tls.demanded_by, name)
+        tls = await self._policy(job, candidate)
+        if isinstance(tls, UnusableServer):
+            job.attempts.record_unusable(candidate, route.port, tls)
+            return None
+        key = (candidate.ip, route.port, route.user, route.password, tls.key(candidate.name))
         session = self.idle.take(key)
         if session is not None:
             await self._send_over(session, key, job)
@@ -190,6 +197,13 @@ class RemoteDeliveries:
             client = await self._try_new_connection(job, candidate, PLAIN, None)
         return client
 
+    async def _policy(self, job: _Job, candidate: MxCandidate) -> TlsPolicy | UnusableServer:
+        """Return how TLS must protect the way to a server."""
+        files = policy_for(self._site, candidate.name, job.plan.route.port == self._implicit_tls_port)
+        requires_tls = job.dsn is not None and job.dsn.requires_tls
+        search = choose_policy(files, candidate, job.plan, requires_tls, None, lambda: MessageFile(job.message).head)
+        return await self._answered(search, job.settings.search_s)
+
     async def _try_new_connection(
         self, job: _Job, candidate: MxCandidate, tls: TlsPolicy, key: object
     ) -> SmtpClient | None:
@@ -203,7 +217,7 @@ class RemoteDeliveries:
         client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, tls)
 
         def secure() -> "ClientTls | None":
-            return settings.tls.open(client, candidate.name, tls)
+            return settings.tls.open(client, candidate.name, tls, (candidate.ip, route.port))
 
         session = ClientConnection(self._timer, candidate.ip, client, secure)
         try:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from eqmail_core.dns.mx import Literal, MxCandidate, Search, Shuffle
     from eqmail_core.remote.routes import Route
+    from eqmail_core.smtp.client import SmtpClient
+    from eqmail_core.tls.policy import UnusableServer
 
 
 NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
@@ -34,15 +36,33 @@ _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 class Attempts:
     """The reasons why none of the tried addresses accepted the message.
 
-    `said`: the reply of a server that accepts no session now.
+    `last_reply`: the reply of a server that accepts no session now.
     """
 
-    __slots__ = ("_more", "_reasons", "last_reply")
+    __slots__ = ("_has_other_reasons", "_more", "_permanent", "_reasons", "last_reply")
 
     def __init__(self) -> None:
         self._reasons: list[bytes] = []
         self._more = 0
+        self._permanent = b""
+        self._has_other_reasons = False
         self.last_reply = b""
+
+    def record_unusable(self, candidate: "MxCandidate", port: int, server: "UnusableServer") -> None:
+        """Record that this server must not get the message."""
+        if server.is_permanent:
+            self._permanent = server.reason
+            self._record(candidate, port, server.reason)
+        else:
+            self.record_failed(candidate, port, server.reason)
+
+    def record_refusal(self, client: "SmtpClient") -> None:
+        """Record that a server accepts no session now, or not this message (`lacks_requiretls`)."""
+        self.last_reply = client.said
+        if client.lacks_requiretls:
+            self._permanent = client.said.rstrip(b"\n")
+        else:
+            self._has_other_reasons = True
 
     def record_skipped(self, candidate: "MxCandidate", port: int) -> None:
         """Record that this address was skipped, because it recently timed out."""
@@ -50,6 +70,10 @@ class Attempts:
 
     def record_failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
         """Record that the connection to this address failed."""
+        self._has_other_reasons = True
+        self._record(candidate, port, reason)
+
+    def _record(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
         if len(self._reasons) == MAX_REASONS:
             self._more += 1
             return
@@ -58,8 +82,15 @@ class Attempts:
         self._reasons.append(b"%b port %d: %b" % (ip if host == ip else b"%b %b" % (host, ip), port, reason))
 
     @property
-    def failure(self) -> TemporaryFailure:
-        """Return the failure to report: C's text, followed by the reasons."""
+    def failure(self) -> "TemporaryFailure | PermanentFailure":
+        """Return the failure to report: C's text, followed by the reasons.
+
+        It is permanent if no server may ever get the message.
+        """
+        if self._permanent and not self._has_other_reasons:
+            return PermanentFailure(
+                b"Sorry, no server of the domain takes it as its sender requires: %b. (#5.7.30)" % self._permanent
+            )
         more = [b"%d more" % self._more] if self._more else []
         reasons = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
         reply = b"\n" + self.last_reply.rstrip(b"\n") if self.last_reply else b""
@@ -67,11 +98,17 @@ class Attempts:
 
 
 class RemotePlan:
-    """Candidates in order, their route, and the addresses for MAIL and RCPT."""
+    """Candidates in order, their route, and the addresses for MAIL and RCPT.
 
-    __slots__ = ("candidates", "recipients", "route", "sender")
+    `domain`: whose servers they are, in lower case; that of the mail, or the relay.
+    """
 
-    def __init__(self, candidates: "list[MxCandidate]", route: "Route", sender: bytes, recipients: list[bytes]) -> None:
+    __slots__ = ("candidates", "domain", "recipients", "route", "sender")
+
+    def __init__(
+        self, domain: bytes, candidates: "list[MxCandidate]", route: "Route", sender: bytes, recipients: list[bytes]
+    ) -> None:
+        self.domain = domain
         self.candidates = candidates
         self.route = route
         self.sender = sender
@@ -117,8 +154,11 @@ def plan_delivery(
             raise PermanentFailure(b"Sorry, an address with a line break cannot be sent by SMTP. (#5.1.3)")
     route = route_for(routes, host)
     if route.relay:
-        found = yield from addresses(ascii_domain(route.relay), environment.literal)
-        return RemotePlan(found, route, _quoted(sender), [_quoted(recipient) for recipient in recipients])
+        relay = ascii_domain(route.relay)
+        found = yield from addresses(relay, environment.literal)
+        return RemotePlan(
+            relay.lower(), found, route, _quoted(sender), [_quoted(recipient) for recipient in recipients]
+        )
     rewritten = []
     all_aliases = True
     for recipient in recipients:
@@ -128,10 +168,11 @@ def plan_delivery(
             all_aliases = all_aliases and canonical != name.rstrip(b".")
             recipient = quote_box(box) + b"@" + canonical
         rewritten.append(recipient)
-    found, missing = yield from exchangers(ascii_domain(host), environment.literal, environment.shuffle)
+    domain = ascii_domain(host)
+    found, missing = yield from exchangers(domain, environment.literal, environment.shuffle)
     if not all_aliases:
         found = without_loop(found, environment.own(), missing, own_names)
-    return RemotePlan(found, route, _quoted(sender), rewritten)
+    return RemotePlan(domain.lower(), found, route, _quoted(sender), rewritten)
 
 
 def needs_utf8(plan: RemotePlan, pieces: "Iterable[bytes]") -> bool:

@@ -12,6 +12,7 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import DKIM_KEYS
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns.query import NO_ANSWER
+from eqmail_core.dns.validation import ValidationTrust, trust_of
 from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.mail.received import is_beyond_ascii
 from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
@@ -25,7 +26,7 @@ from eqmail_core.remote.plan import (
     plan_delivery,
 )
 from eqmail_core.remote.tcpto import TcptoCache
-from eqmail_core.remote.tls_policy import client_contexts, may_go_plain, policy_for
+from eqmail_core.remote.tls_policy import choose_policy, client_contexts, may_go_plain, policy_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.blocking_client import run_client
 from eqmail_core.smtp.client import SmtpClient
@@ -36,15 +37,19 @@ from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
+from eqmail_core.tls.policy import UnusableServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from eqmail_core.dns.mx import MxCandidate, Search
     from eqmail_core.dns.query import DnsAnswer, DnsQuestion
     from eqmail_core.remote.plan import RemotePlan
     from eqmail_core.smtp.client_tls import ClientTls
+
+    Found = TypeVar("Found")
 
 
 def deliver_once(
@@ -96,7 +101,8 @@ def _deliver(
     environment = PlanEnvironment(literal_address, own_addresses, _shuffle)
     own_names = names_of_this_host(controls.me, hello)
     search = plan_delivery(host, sender, recipients, controls.smtproutes, environment, own_names)
-    plan = _answered(search, ask, controls.timeoutdns)
+    asking = _Asking(ask, trust_of(controls.dnssec), controls.timeoutdns)
+    plan: RemotePlan = asking.answered(search)
     tcpto = connection.tcpto
     attempts = connection.attempts
     until = time.monotonic() + controls.timeoutaddresses
@@ -106,14 +112,19 @@ def _deliver(
         if tcpto.should_skip(candidate.ip, os.getpid()):
             attempts.record_skipped(candidate, plan.route.port)
             continue
-        tls = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        files = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        # This program gets no envelope parameters, so nothing says REQUIRETLS.
+        tls = asking.answered(choose_policy(files, candidate, plan, False, None, connection.head))
+        if isinstance(tls, UnusableServer):
+            attempts.record_unusable(candidate, plan.route.port, tls)
+            continue
         client = connection.try_one(candidate, plan, tls)
         if client and may_go_plain(client, tls, controls.tlsfallback, plan.route.user is not None):
             client = connection.try_one(candidate, plan, PLAIN)
         if client and client.status != TRY_NEXT:
             return client.report
         if client:
-            attempts.last_reply = client.said
+            attempts.record_refusal(client)
     raise attempts.failure
 
 
@@ -130,6 +141,7 @@ class _Connections:
         self.attempts = Attempts()
         # The beginning of the message once it was read, and whether it needs SMTPUTF8.
         self._first: bytes | None = None
+        self._is_read = False
         self._dsn: DsnParameters | None = None
         self._signatures: bytes | None = None
 
@@ -149,17 +161,27 @@ class _Connections:
         client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=tls)
 
         def secure() -> "ClientTls | None":
-            return client_contexts(self._site, self._controls).open(client, candidate.name, tls)
+            return client_contexts(self._site, self._controls).open(
+                client, candidate.name, tls, (candidate.ip, route.port)
+            )
 
-        if self._first is None:
-            self._first = os.read(0, CHUNK)
+        if not self._is_read:
+            self._is_read = True
             # This program gets no envelope parameters: only the header shows whether SMTPUTF8 is needed.
-            if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
+            if is_beyond_ascii(self.head()) and needs_utf8(plan, self._beginning()):
                 self._dsn = DsnParameters(is_utf8=True)
         client.begin(plan.sender, plan.recipients, self._dsn)
         with sock:
             run_client(sock, client, self._read, self._timeout_s, secure)
         return client
+
+    def head(self) -> bytes:
+        """Return the beginning of the message."""
+        if self._first is None:
+            if self._signatures is None:
+                self._signatures = self._sign()
+            self._first = os.read(0, CHUNK)
+        return self._first
 
     def _beginning(self) -> "Iterator[bytes]":
         """Yield the message from its beginning on demand; the pieces are kept."""
@@ -214,18 +236,26 @@ def _shuffle(items: list[tuple[int, bytes]]) -> None:
     shuffle(items)
 
 
-def _answered(
-    search: "Search[RemotePlan]", ask: "Callable[[DnsQuestion], DnsAnswer] | None", within_s: float
-) -> "RemotePlan":
-    """Run a search to its end, within a time limit; name servers are only read for a question."""
-    until = time.monotonic() + within_s
-    try:
-        questions = next(search)
-        if ask is None:
-            from eqmail_core.dns.resolver import BlockingResolver
+class _Asking:
+    """Runs searches, each within a time limit; name servers are only read for a question."""
 
-            ask = BlockingResolver().answer
-        while True:
-            questions = search.send([ask(it) if time.monotonic() < until else NO_ANSWER for it in questions])
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
+    def __init__(
+        self, ask: "Callable[[DnsQuestion], DnsAnswer] | None", trust: ValidationTrust, within_s: float
+    ) -> None:
+        self._ask = ask
+        self._trust = trust
+        self._within_s = within_s
+
+    def answered(self, search: "Search[Found]") -> "Found":
+        """Run a search to its end."""
+        until = time.monotonic() + self._within_s
+        try:
+            questions = next(search)
+            if self._ask is None:
+                from eqmail_core.dns.resolver import BlockingResolver
+
+                self._ask = BlockingResolver(trust=self._trust).answer
+            while True:
+                questions = search.send([self._ask(it) if time.monotonic() < until else NO_ANSWER for it in questions])
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # StopIteration is not generic

@@ -11,6 +11,7 @@ import time
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import REMOTE, ControlError
+from eqmail_core.dns.validation import trust_of
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.queue.return_paths import read_return_paths
 from eqmail_core.remote.before import is_idle
@@ -40,6 +41,7 @@ class RemoteSettings:
     __slots__ = (
         "addresses_s",
         "connect_s",
+        "dnssec",
         "hello",
         "limits",
         "origin",
@@ -74,6 +76,7 @@ class RemoteSettings:
         self.tls_falls_back = controls.tlsfallback
         self.limits = controls.remotelimits
         self.sources = controls.outgoingip or ()
+        self.dnssec = trust_of(controls.dnssec)
 
 
 class SettingsSource:

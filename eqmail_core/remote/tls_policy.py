@@ -1,22 +1,61 @@
-"""Read the TLS policy towards other servers from the control files; loads TLS only on use.
+"""The TLS policy towards other servers: what the control files, the DNS and the sender say; loads TLS only on use.
 
-Source: delivery.md 5.6 (TLS client).
+Source: delivery.md 5.6 (TLS client); RFC 8689 section 5 (TLS-Required).
 """
 
 import os
+import re
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
+from eqmail_core.dns.tlsa import NO_TLSA, tlsa_set
 from eqmail_core.mail.domain_match import find_by_host
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.tls.client_policy import ClientTlsFiles, tls_policy
+from eqmail_core.tls.policy import TlsInputs, UnusableServer, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.dns.mx import MxCandidate, Search
+    from eqmail_core.remote.plan import RemotePlan
     from eqmail_core.smtp.client import SmtpClient
     from eqmail_core.smtp.client_tls import ClientTlsContexts
     from eqmail_core.tls.client_policy import TlsPolicy
+    from eqmail_core.tls.mta_sts import StsPolicy
+
+_TLS_REQUIRED_NO = re.compile(rb"^TLS-Required[ \t]*:[ \t]*No[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+
+
+def relaxes_tls(head: bytes) -> bool:
+    """Return whether the header at the beginning of a message says TLS-Required: No."""
+    header = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    return _TLS_REQUIRED_NO.search(header) is not None
+
+
+def choose_policy(
+    files: "TlsPolicy",
+    candidate: "MxCandidate",
+    plan: "RemotePlan",
+    requires_tls: bool,
+    sts: "StsPolicy | None",
+    read_head: "Callable[[], bytes]",
+) -> "Search[TlsPolicy | UnusableServer]":
+    """Decide about one server; `files` is the policy of the control files, `read_head` reads the message.
+
+    See `dns.mx` for how to run the search.  Where DNSSEC proves no address nothing is asked.
+    """
+    is_open = not files.demanded_by and (files.is_wanted or requires_tls)
+    tlsa = (yield from tlsa_set(candidate, plan.route.port)) if is_open else NO_TLSA
+    known = TlsInputs(plan.domain, candidate.name, files, candidate.is_listed_authentically, tlsa, sts, requires_tls)
+    decision = decide(known)
+    is_strict = isinstance(decision, UnusableServer) or not decision.may_be_plain
+    if is_strict and not requires_tls and relaxes_tls(read_head()):
+        known.relaxes_tls = True
+        return decide(known)
+    return decision
 
 
 def policy_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":

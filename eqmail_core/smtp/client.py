@@ -46,6 +46,7 @@ class SmtpClient(SessionInitiation):
         "_sender",
         "_stuffing",
         "keep",
+        "lacks_requiretls",
         "next_hop_sends_dsn",
     )
 
@@ -77,6 +78,8 @@ class SmtpClient(SessionInitiation):
         self._failure = b""
         self._accepted = False
         self._next_recipient = 0
+        self.lacks_requiretls = False
+        """Whether, with TRY_NEXT, the server lacks REQUIRETLS, which this message needs."""
         self.said = b""
         self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
         if self._ready_state:
@@ -145,6 +148,10 @@ class SmtpClient(SessionInitiation):
         if self._dsn is not None:
             if self._dsn.is_utf8 and not self._is_offered(b"SMTPUTF8"):
                 self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
+                return
+            if self._dsn.requires_tls and not (self._is_secured and self._is_offered(b"REQUIRETLS")):
+                self.lacks_requiretls = True
+                self._try_next(b"%b does not offer REQUIRETLS.\n" % self._peer)
                 return
             self.next_hop_sends_dsn = self._is_offered(b"DSN")
             parameters += mail_parameters(self._dsn, self.next_hop_sends_dsn)
@@ -257,7 +264,8 @@ class SmtpClient(SessionInitiation):
     def _complete(self, reply: Reply) -> None:
         """Report the message as accepted with `reply`."""
         self._critical = False
-        text = b"K%b accepted message.\n%b" % (self._peer, remote_said(reply))
+        tls = b"TLS %b: %b.\n" % (self._tls.level, self._tls.why) if self._tls.why and self._is_secured else b""
+        text = b"K%b accepted message.\n%b%b" % (self._peer, tls, remote_said(reply))
         if self.keep:
             self._reports.append(text + b"\0")
             self._expected = self._idle

@@ -91,7 +91,16 @@ class SessionInitiation(SmtpExchange):
         `is_broken`: the server failed to do TLS; `is_connected`: TLS was established, but with the wrong server.
         """
         self.has_broken_tls = is_broken
-        self._fail_at_once(b"Z%b; connect%b to %b.\n" % (problem, b"ed" if is_connected else b"ing", self._peer))
+        text = b"%b; connect%b to %b.\n" % (problem, b"ed" if is_connected else b"ing", self._peer)
+        if self._tls.may_try_next:
+            self._try_next(text)
+        else:
+            self._fail_at_once(b"Z" + text)
+
+    def _try_next(self, said: bytes) -> None:
+        """Leave the message for another server, for the reason `said`."""
+        self.said = said
+        self.status = TRY_NEXT
 
     def _fail_injected(self) -> None:
         """Fail because plain text arrived before the handshake.
@@ -106,9 +115,13 @@ class SessionInitiation(SmtpExchange):
                 self.status = HANDSHAKE
             else:
                 self._fail_injected()
-        elif self._tls.demanded_by or not reply.is_refusal:
-            demand = self._tls.demanded_by and b" while %b exists" % self._tls.demanded_by
-            self._quit(b"Z", b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer), reply)
+        elif self._tls.demand or not reply.is_refusal:
+            demand = self._tls.demand and b" while " + self._tls.demand
+            text = b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer)
+            if self._tls.may_try_next:
+                self._try_next(text + remote_said(reply))
+            else:
+                self._quit(b"Z", text, reply)
         else:
             self._send_ehlo()
             # Kept until the next reply: many servers disconnect after such an answer.
@@ -122,8 +135,7 @@ class SessionInitiation(SmtpExchange):
         elif self._tls.is_implicit:
             self._quit(b"Z", b"TLS Connected to %b but greeting failed.\n" % self._peer, reply)
         elif 400 <= reply.code < GARBLED:
-            self.said = remote_said(reply)
-            self.status = TRY_NEXT
+            self._try_next(remote_said(reply))
         else:
             self._quit(letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
 
@@ -139,9 +151,12 @@ class SessionInitiation(SmtpExchange):
             if self._is_offered(b"STARTTLS"):
                 self._send_command(b"STARTTLS", self._starttls_answered)
                 return
-            if self._tls.demanded_by:
-                text = b"ZNo TLS achieved while %b exists; connecting to %b.\n"
-                self._end_session(text % (self._tls.demanded_by, self._peer))
+            if self._tls.demand:
+                text = b"No TLS achieved while %b; connecting to %b.\n" % (self._tls.demand, self._peer)
+                if self._tls.may_try_next:
+                    self._try_next(text)
+                else:
+                    self._end_session(b"Z" + text)
                 return
         if reply.code == 250:
             self._send_ehlo()

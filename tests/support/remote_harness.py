@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from eqmail_core.dns.resolver import AsyncResolver, BlockingResolver
+from eqmail_core.dns.validation import trust_of
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.outcome import DeliveryResult
 from eqmail_core.remote.delivery import RemoteDeliveries
@@ -113,9 +114,10 @@ class RemoteHome:
         os.dup2(self.message, 0)
         os.lseek(0, 0, os.SEEK_SET)
         try:
-            ask = BlockingResolver(self.name_servers, self.names.port).answer
+            controls = read_controls(self.site)
+            ask = BlockingResolver(self.name_servers, self.names.port, trust=trust_of(controls.dnssec)).answer
             words = [recipient.rpartition(b"@")[2], sender, recipient]
-            return deliver_once(self.site, read_controls(self.site), words, ask, self.implicit_tls_port)
+            return deliver_once(self.site, controls, words, ask, self.implicit_tls_port)
         finally:
             os.dup2(kept, 0)
             os.close(kept)

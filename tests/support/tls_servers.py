@@ -48,10 +48,15 @@ class TlsServer(ScriptedServer):
     """
 
     def __init__(
-        self, context: ssl.SSLContext | None, *scripts: Script, host: str = "127.0.0.2", implicit: bool = False
+        self,
+        context: ssl.SSLContext | None,
+        *scripts: Script,
+        host: str = "127.0.0.2",
+        implicit: bool = False,
+        port: int = 0,
     ) -> None:
         kind = PIPELINING if implicit else STARTTLS
-        super().__init__(*(kind | script for script in scripts or ({},)), host=host)
+        super().__init__(*(kind | script for script in scripts or ({},)), host=host, port=port)
         self.context = context
         self.implicit = implicit
         self.secured: list[ssl.SSLSocket] = []

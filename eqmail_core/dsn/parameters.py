@@ -19,6 +19,8 @@ After the final NUL of an envelope the list is one more record, which other impl
 Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4; RFC 8689 section 2.
 """
 
+from eqmail_core.dsn.xtext import is_xtext, is_xtext_or_utf8
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,12 +39,7 @@ _UTF8 = b"U"
 _TLS = b"T"
 _ENVID = b"E"
 
-# xtext is printable ASCII except + and =; any other byte is + and two hexadecimal digits (RFC 3461 section 4).
-_XTEXT = bytes(byte for byte in range(33, 127) if byte != 61)
-_HEX = b"0123456789ABCDEF"
 _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
-# With SMTPUTF8 an address may be unencoded UTF-8 (RFC 6533 section 3).
-_ADDRESS = _XTEXT + bytes(range(128, 256))
 
 MAX_FACT = 1000
 """Longest fact about a submission, in characters of xtext."""
@@ -199,7 +196,7 @@ class DsnParameters:
             self.ret = key
         elif key == _ENVID and value and is_envid(value):
             self.envid = value
-        elif key in FACTS and 0 < len(value) <= MAX_FACT and _is_xtext(value, _XTEXT):
+        elif key in FACTS and 0 < len(value) <= MAX_FACT and is_xtext(value):
             self.facts[key] = value
         elif _is_key(key):
             notify, _, orcpt = value.partition(b":")
@@ -247,33 +244,14 @@ def _is_key(key: bytes) -> bool:
 
 def is_envid(text: bytes) -> bool:
     """Return whether a text may be an ENVID."""
-    return 0 < len(text) <= MAX_ENVID and _is_xtext(text, _XTEXT)
+    return 0 < len(text) <= MAX_ENVID and is_xtext(text)
 
 
 def is_orcpt(text: bytes) -> bool:
     """Return whether a text may be an ORCPT."""
     kind, _, address = text.partition(b";")
     is_typed = bool(kind and address) and not kind.translate(None, _TYPE)
-    return is_typed and len(text) <= MAX_ORCPT and _is_xtext(address, _ADDRESS)
-
-
-def _is_xtext(text: bytes, letters: bytes) -> bool:
-    if text.translate(None, letters):
-        return False
-    return all(len(part) > 1 and part[0] in _HEX and part[1] in _HEX for part in text.split(b"+")[1:])
-
-
-def decode_xtext(text: bytes) -> bytes:
-    """Decode xtext; text that is not xtext is returned unchanged."""
-    if b"+" not in text or not _is_xtext(text, _ADDRESS):
-        return text
-    first, *others = text.split(b"+")
-    return first + b"".join([bytes((int(part[:2], 16),)) + part[2:] for part in others])
-
-
-def encode_xtext(text: bytes) -> bytes:
-    """Encode any bytes as xtext."""
-    return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
+    return is_typed and len(text) <= MAX_ORCPT and is_xtext_or_utf8(address)
 
 
 def _index_key(index: int) -> bytes:

@@ -8,8 +8,8 @@ Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addre
 import re
 from collections.abc import Iterable, Iterator
 
-from eqmail_core.dsn.parameters import decode_xtext
 from eqmail_core.dsn.qsbmf import AUTOMATIC, message_id
+from eqmail_core.dsn.xtext import decode_xtext
 from eqmail_core.mail.address import header_address, quote_box
 
 FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = b"failed", b"delayed", b"delivered", b"relayed", b"expanded"

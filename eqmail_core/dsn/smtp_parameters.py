@@ -12,10 +12,10 @@ from eqmail_core.dsn.parameters import (
     SUCCESS,
     DsnParameters,
     RecipientDsn,
-    encode_xtext,
     is_envid,
     is_orcpt,
 )
+from eqmail_core.dsn.xtext import encode_xtext
 
 _RET = {b"FULL": FULL, b"HDRS": HEADER_ONLY}
 _NOTIFY = {b"SUCCESS": SUCCESS, b"FAILURE": FAILURE, b"DELAY": DELAY}

@@ -7,7 +7,8 @@ service believes them, and nobody else; for other users it states the uid.
 Light.
 """
 
-from eqmail_core.dsn.parameters import ADDRESS, LOGIN, MAX_FACT, decode_xtext, encode_xtext, parse_dsn
+from eqmail_core.dsn.parameters import ADDRESS, LOGIN, MAX_FACT, parse_dsn
+from eqmail_core.dsn.xtext import decode_xtext, encode_xtext
 
 _MAX_BYTES = MAX_FACT // 3
 

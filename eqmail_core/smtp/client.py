@@ -11,8 +11,8 @@ Source: RFC 5321, RFC 2920 (pipelining); delivery.md 5.6 (texts of the reports).
 """
 
 from eqmail_core.auth.client import ClientCredentials
-from eqmail_core.dsn.parameters import encode_xtext
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
+from eqmail_core.dsn.xtext import encode_xtext
 from eqmail_core.smtp.data import DotStuffer
 from eqmail_core.smtp.exchange import CONTENT, DONE, HANDSHAKE, WAITING, letter, recipient_letter, remote_said
 from eqmail_core.smtp.reply_reader import Reply

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from eqmail_core.access.client_network import client_network
 from eqmail_core.control.submission_limits import ADDRESS, LOGIN, UID, LimitTable, parse_bucket
-from eqmail_core.dsn.parameters import decode_xtext
+from eqmail_core.dsn.xtext import decode_xtext
 from eqmail_core.queue.limits.limiter import uid_of_user
 from eqmail_core.queue.limits.usage import MAX_FILE_BYTES, parse_usage
 from eqmail_core.site.site import Site

@@ -38,12 +38,12 @@ PER_MESSAGE = {
     "qreceipt": 33,
     "maildirmake": 16,
     "qmail_local": 46,
-    "qmail_lmtp": 45,
+    "qmail_lmtp": 46,
     "qmail_smtpd": 17,
     "tcp_env": 22,
     "qmail_qmtpd": 52,
     "qmail_qmqpd": 32,
-    "qmail_qmqpc": 28,
+    "qmail_qmqpc": 29,
 }
 # What they may import of the dear modules all the same.
 ALLOWED = {"qmail_lmtp": {"re", "enum", "socket"}}

@@ -8,15 +8,9 @@ from collections.abc import Callable, Iterator
 from eqmail_core.auth.checkpassword import parse_credentials
 from eqmail_core.auth.secrets_file import entries
 from eqmail_core.control.controls import Controls
-from eqmail_core.dsn.parameters import (
-    DsnParameters,
-    RecipientDsn,
-    decode_xtext,
-    parse_dsn,
-    render_dsn,
-    with_dsn,
-)
+from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, parse_dsn, render_dsn, with_dsn
 from eqmail_core.dsn.smtp_parameters import BadParameter, mail_parameters, read_mail, read_recipient
+from eqmail_core.dsn.xtext import decode_xtext
 from eqmail_core.ipc import (
     admission_protocol as admission_wire,
 )

@@ -16,15 +16,9 @@ from eqmail_core.access.client_network import client_network
 from eqmail_core.control import submission_limits as control
 from eqmail_core.control.submission_limits import LimitTable
 from eqmail_core.dsn import parameters as dsn_parameters
-from eqmail_core.dsn.parameters import (
-    DsnParameters,
-    decode_xtext,
-    encode_xtext,
-    stored_envelope,
-    submitted_dsn,
-    with_dsn,
-)
+from eqmail_core.dsn.parameters import DsnParameters, stored_envelope, submitted_dsn, with_dsn
 from eqmail_core.dsn.submitter import fact
+from eqmail_core.dsn.xtext import decode_xtext, encode_xtext
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.limits.usage import MAX_FILE_BYTES, Excess, Subject, UsageTable, parse_usage, render_usage
 from eqmail_core.system.files import file_fingerprint, open_regular, read_file, read_upto, write_atomically

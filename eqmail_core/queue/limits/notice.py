@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.dsn.parameters import decode_xtext
+from eqmail_core.dsn.xtext import decode_xtext
 from eqmail_core.mail.address import DOUBLE_BOUNCE
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.limits.usage import Excess

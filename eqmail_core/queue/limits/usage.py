@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.submission_limits import RECIPIENTS, Bucket, Limits, LimitTable
-from eqmail_core.dsn.parameters import decode_xtext
+from eqmail_core.dsn.xtext import decode_xtext
 
 CAPACITY = 100_000
 """Submitters that are known at a time."""

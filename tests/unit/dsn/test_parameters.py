@@ -3,16 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.dsn.parameters import (
-    DsnParameters,
-    decode_xtext,
-    encode_xtext,
-    is_envid,
-    is_orcpt,
-    parse_dsn,
-    render_dsn,
-    with_dsn,
-)
+from eqmail_core.dsn.parameters import DsnParameters, is_envid, is_orcpt, parse_dsn, render_dsn, with_dsn
+from eqmail_core.dsn.xtext import decode_xtext, encode_xtext
 from eqmail_core.mail.envelope import Envelope, split_dsn
 from eqmail_core.queue.format.envelope import scan_envelope
 from eqmail_core.queue.format.exit_codes import OK

@@ -19,12 +19,13 @@ from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.outcome import DSN_RELAYED, PERMANENT, TEMPORARY, DeliveryResult, Failure
+from eqmail_core.outcome import DSN_RELAYED, TEMPORARY, DeliveryResult, Failure
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
-from eqmail_core.remote.report import report_of_output, report_of_run
+from eqmail_core.remote.report import report_of_output
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
 from eqmail_core.remote.signature_cache import SignatureCache
 from eqmail_core.remote.signing import is_forward
+from eqmail_core.remote.substitute import run_substitute
 from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.remote.tls_policy import choose_policy, may_go_plain, policy_for
 from eqmail_core.site.site import Site
@@ -33,7 +34,7 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import literal_address
 from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
-from eqmail_core.spawn.protocol import LEASE_IS_OVER, NO_MESSAGE
+from eqmail_core.spawn.protocol import LEASE_IS_OVER
 from eqmail_core.spawn.request_check import rejection
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.lease_file import LeaseFile
@@ -57,7 +58,6 @@ NAME = "remote"
 MAX_IDLE = 256
 MAX_PER_CONNECTION = 100
 OWN_ADDRESSES_S = 30.0
-KEPT_OUTPUT = 65536
 
 
 class _Job:
@@ -123,7 +123,7 @@ class RemoteDeliveries:
         try:
             settings = self.source.current()
             if settings.substitute:
-                return await _run_substitute(settings.substitute, order, message)
+                return await run_substitute(settings.substitute, order, message)
             client = await self._send(settings, order, message)
             result = report_of_output(client.report)
             if client.next_hop_sends_dsn:
@@ -265,42 +265,3 @@ class RemoteDeliveries:
             self._own = own_addresses()
             self._own_until = time.monotonic() + OWN_ADDRESSES_S
         return self._own
-
-
-async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) -> DeliveryResult:
-    """Run a program with qmail-remote's arguments and the message on descriptor 0.
-
-    The arguments are HOST SENDER RECIPIENT.
-    """
-    name = os.path.basename(program)
-    host = order.recipient.rpartition(b"@")[2]
-    try:
-        stdin = MessageFile(message).reopen()
-    except MessageUnreadable:
-        return NO_MESSAGE
-    try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            host,
-            order.sender,
-            order.recipient,
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    except OSError as error:
-        outcome = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
-        return DeliveryResult(outcome, b"Unable to run %b.\n" % name)
-    finally:
-        os.close(stdin)
-    assert process.stdout is not None
-    output = b""
-    try:
-        while piece := await process.stdout.read(CHUNK):
-            output = (output + piece)[:KEPT_OUTPUT]
-        code = await process.wait()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    return report_of_run(name, code, output)

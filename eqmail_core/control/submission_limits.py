@@ -139,8 +139,8 @@ def parse_submission_limits(lines: "Iterable[bytes]") -> tuple[LimitTable, list[
     table = LimitTable()
     wrong = []
     for line in lines:
-        kind, *rest = line.split()
-        name, words = (rest[0], rest[1:]) if rest else (b"", [])
+        parts = line.split()
+        kind, name, words = b"".join(parts[:1]), b"".join(parts[1:2]), parts[2:]
         buckets = tuple(bucket for bucket in map(parse_bucket, words) if bucket is not None)
         others = [word for word in words if parse_bucket(word) is None]
         is_valid = kind in KINDS and bool(words) and others in ([], [b"hold"], [b"refuse"], [b"none"])

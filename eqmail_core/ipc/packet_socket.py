@@ -22,6 +22,9 @@ PACKET = 131072
 
 SEND_BUFFER = 1 << 20
 
+NO_WAIT_S = 0.0
+"""The time limit of a socket that never blocks."""
+
 MAX_DESCRIPTORS = 253
 """Most descriptors that the kernel allows in one packet."""
 

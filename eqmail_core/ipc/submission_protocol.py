@@ -17,6 +17,10 @@ Source: queue.md 3.5 (descriptors 0 and 1 of qmail-queue, its exit codes).
 
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_WHOLE = 98304
 """Largest envelope plus message that goes in one S packet, in bytes."""
 
@@ -54,6 +58,22 @@ def split_whole(packet: bytes) -> tuple[int, bytes, memoryview]:
 def tagged(kind: bytes, tag: int, piece: bytes = b"") -> bytes:
     """Render a B, E, C or A packet."""
     return _TAGGED.pack(kind, tag) + piece
+
+
+def pieces(kind: bytes, tag: int, data: bytes) -> "Iterator[bytes]":
+    """Render the B or E packets of a text of any length, one at a time."""
+    for start in range(0, len(data), MAX_PIECE):
+        yield tagged(kind, tag, data[start : start + MAX_PIECE])
+
+
+def submission(tag: int, envelope: bytes, message: bytes) -> "Iterator[bytes]":
+    """Render the packets of a message that is in memory, one at a time."""
+    if len(envelope) + len(message) <= MAX_WHOLE:
+        yield whole(tag, envelope, message)
+        return
+    yield from pieces(BODY, tag, message)
+    yield from pieces(ENVELOPE, tag, envelope)
+    yield tagged(COMMIT, tag)
 
 
 def split_tagged(packet: bytes) -> tuple[bytes, int, bytes]:

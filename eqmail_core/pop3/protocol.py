@@ -9,14 +9,12 @@ Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939
 """
 
 from eqmail_core.auth.credentials import Credentials
+from eqmail_core.text.line_buffer import LineBuffer
 from eqmail_core.text.lines import leading_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MAX_LINE = 1000
-"""Longest accepted command line, in bytes; nothing of a longer one is kept."""
 
 PASS, APOP = b"pass", b"apop"
 
@@ -87,42 +85,28 @@ FLUSH = Flush()
 Pop3Event = Credentials | Retrieve | Update | Flush
 
 
-class Pop3Machine:
+class Pop3Machine(LineBuffer):
     """Lines in, replies out; holds at most one line and the bytes of the last `receive`."""
 
+    MAX_LINE = 1000
+
     def __init__(self) -> None:
+        super().__init__()
         self.closed = False
-        self._buffer = b""
-        self._position = 0
-        self._is_skipping = False
         self._out: list[bytes] = []
 
     def receive(self, data: bytes) -> None:
         """Accept bytes from the client."""
-        self._buffer = self._buffer[self._position :] + data
-        self._position = 0
+        self._add(data)
 
     def next_event(self) -> Pop3Event | None:
         """The next event that needs an external action; None while more bytes are needed.
 
         Input after an event is not parsed before the next call.
         """
-        while not self.closed:
-            start = self._position
-            end = self._buffer.find(b"\n", start)
-            if end < 0:
-                if len(self._buffer) - start > MAX_LINE:
-                    self._is_skipping = True
-                if self._is_skipping:
-                    self._position = len(self._buffer)
-                return None
-            self._position = end + 1
-            if self._is_skipping or end - start > MAX_LINE:
-                self._is_skipping = False
-                self._refuse(SYNTAX)
-                continue
-            # C reads a line as a string: it ends at a NUL, and before a CR.
-            event = self._command(self._buffer[start:end].removesuffix(b"\r").partition(b"\0")[0])
+        while not self.closed and (line := self._next_line()) is not None:
+            # C reads a line as a string: it ends at a NUL.
+            event = self._command(line.partition(b"\0")[0])
             if event is not None:
                 return event
         return None
@@ -145,6 +129,9 @@ class Pop3Machine:
 
     def _refuse(self, text: bytes) -> None:
         self._out.append(refusal(text))
+
+    def _line_dropped(self) -> None:
+        self._refuse(SYNTAX)
 
     def _list_capabilities(self, argument: bytes) -> None:
         self._accept()

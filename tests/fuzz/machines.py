@@ -13,8 +13,7 @@ from eqmail_core.filters.milter.client import MilterClient
 from eqmail_core.mail.header import HeaderReader
 from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
-from eqmail_core.pop3.protocol import MaildropMessage, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import MaildropMessage, Pop3Machine, Retrieve, Transaction, Update
 from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
 from eqmail_core.smtp.data import BareNewline, DotStuffer, DotUnstuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
@@ -23,7 +22,7 @@ from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyPiece, Decis
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_over
 from eqmail_core.smtpd.protocol.session import ServerProtocol
-from eqmail_core.smtpd.protocol.session_streams import MAX_LINE
+from eqmail_core.smtpd.protocol.session_streams import SessionStreams
 from eqmail_core.spawn.protocol import CommandReader, rejection
 from eqmail_core.system.spooled_buffer import SpooledBuffer
 
@@ -112,7 +111,7 @@ def _converse(pieces: Pieces) -> object:
             out += server.take_output()
             assert len(server.recipients) <= 3
         out += server.take_output()
-        assert server.closed or server.unread <= MAX_LINE
+        assert server.closed or server.unread <= SessionStreams.MAX_LINE
         if server.closed:
             break
     if not server.closed and text:
@@ -186,7 +185,7 @@ def pop3(pieces: Pieces) -> object:
                     assert isinstance(machine, Transaction) and event.index in (0, 1)
                     machine.send_message()
             out += machine.take_output()
-            assert len(machine._buffer) - machine._position <= POP3_LINE or machine.closed
+            assert len(machine._buffer) - machine._position <= Pop3Machine.MAX_LINE or machine.closed
     return output, out
 
 

@@ -7,11 +7,11 @@ Fails: never by exception; every failure is an exit code of qmail-queue given to
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
+from eqmail_core.ipc.packet_socket import NO_WAIT_S, connect_to
 from eqmail_core.queue.format import exit_codes as q
 
 Done = Callable[[int, int, int, int], None]
@@ -19,17 +19,6 @@ Done = Callable[[int, int, int, int], None]
 
 # Packets that may wait in a long submission before its caller is asked to pause.
 _MANY = 4
-
-
-def _connect(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        sock.setblocking(False)
-        sock.connect(path)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 class AsyncQueueClient:
@@ -59,12 +48,8 @@ class AsyncQueueClient:
             return
         self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
         self._outstanding[tag] = done
-        if len(envelope) + len(message) <= wire.MAX_WHOLE:
-            channel.send(wire.whole(tag, envelope, message))
-        else:
-            _send_pieces(channel, tag, wire.BODY, message)
-            _send_pieces(channel, tag, wire.ENVELOPE, envelope)
-            channel.send(wire.tagged(wire.COMMIT, tag))
+        for packet in wire.submission(tag, envelope, message):
+            channel.send(packet)
 
     def open_long(self, done: Done, on_ready: Callable[[], None]) -> "StreamedSubmission":
         """Begin a message that arrives in pieces; `on_ready()` follows every `write` that returned False."""
@@ -77,7 +62,7 @@ class AsyncQueueClient:
 
     def _open(self) -> AsyncChannel | None:
         try:
-            sock = _connect(self._path)
+            sock = connect_to(self._path, NO_WAIT_S)
         except OSError:
             return None
         self._channel = channel = AsyncChannel(self._loop, sock, self._on_packet, self._on_close)
@@ -112,7 +97,7 @@ class StreamedSubmission:
         self._on_ready = on_ready
         self._channel: AsyncChannel | None = None
         try:
-            sock = _connect(path)
+            sock = connect_to(path, NO_WAIT_S)
         except OSError:
             loop.call_soon(self._finish, q.SERVICE_AWAY, 0, 0, 0)
         else:
@@ -124,15 +109,16 @@ class StreamedSubmission:
         channel = self._channel
         if channel is None:
             return True
-        _send_pieces(channel, 0, wire.BODY, chunk)
+        for packet in wire.pieces(wire.BODY, 0, chunk):
+            channel.send(packet)
         self._asked_to_pause = len(channel.pending) > _MANY
         return not self._asked_to_pause
 
     def commit(self, envelope: bytes) -> None:
         """End the message and queue it for `envelope`."""
         if self._channel is not None:
-            _send_pieces(self._channel, 0, wire.ENVELOPE, envelope)
-            self._channel.send(wire.tagged(wire.COMMIT, 0))
+            for packet in (*wire.pieces(wire.ENVELOPE, 0, envelope), wire.tagged(wire.COMMIT, 0)):
+                self._channel.send(packet)
 
     def abort(self) -> None:
         """Drop the message; `done` is not called."""
@@ -165,8 +151,3 @@ class StreamedSubmission:
         if self._asked_to_pause:
             self._asked_to_pause = False
             self._on_ready()
-
-
-def _send_pieces(channel: AsyncChannel, tag: int, kind: bytes, data: bytes) -> None:
-    for start in range(0, len(data), wire.MAX_PIECE):
-        channel.send(wire.tagged(kind, tag, data[start : start + wire.MAX_PIECE]))

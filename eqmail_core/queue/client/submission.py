@@ -83,5 +83,5 @@ class QueueSubmission:
         self._buffered.clear()
 
     def _send(self, kind: bytes, data: bytes) -> None:
-        for start in range(0, len(data), wire.MAX_PIECE):
-            self._sock.send(wire.tagged(kind, 0, data[start : start + wire.MAX_PIECE]))
+        for packet in wire.pieces(kind, 0, data):
+            self._sock.send(packet)

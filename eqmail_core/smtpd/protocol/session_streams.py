@@ -5,13 +5,11 @@ Source: RFC 5321 section 4.5.3.1; smtp-server.md 4.2.
 
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Refusal
+from eqmail_core.text.line_buffer import LineBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.smtpd.protocol.options import ServerOptions
-
-MAX_LINE = 4096
-"""Maximum length of a command line in bytes; the rest of a longer line is discarded."""
 
 TURN = 100
 """Maximum number of lines and chunks of one client per turn; other clients follow."""
@@ -21,22 +19,18 @@ _REFUSING = (b"4", b"5")
 _OF_DISORDER = (b"500", b"502", b"503")
 
 
-class SessionStreams:
+class SessionStreams(LineBuffer):
     """The input that is not processed yet, and the output since `take_output`.
 
     `closed`: nothing follows the output; `closing_reply`: the line with which the server ended the session; `refusals`:
     since `take_refusals`, except wrong order.  `sender`, `last_address`: the current ones, for refusals.
     `turn_left`: lines and chunks that may still be processed in this turn.
-    Bounded: input is kept only up to one line beyond what `receive` was given.
     """
 
     __slots__ = (
-        "_buffer",
         "_errors",
-        "_is_skipping",
         "_names_sender",
         "_out",
-        "_position",
         "_rules",
         "closed",
         "closing_reply",
@@ -47,12 +41,10 @@ class SessionStreams:
     )
 
     def __init__(self, rules: "ServerOptions") -> None:
+        super().__init__()
         self._rules = rules
-        self._buffer = b""
-        self._position = 0
         self.turn_left = TURN
         self._errors = 0
-        self._is_skipping = False
         self._names_sender = False
         self._out: list[bytes] = []
         self.refusals: list[Refusal] = []
@@ -63,38 +55,10 @@ class SessionStreams:
 
     # --- input
 
-    @property
-    def unread(self) -> int:
-        """Number of bytes received and not processed yet."""
-        return len(self._buffer) - self._position
-
     def receive(self, data: bytes) -> None:
         """Add bytes from the client; a turn begins."""
-        if self._position < len(self._buffer):
-            self._buffer = self._buffer[self._position :] + data
-        else:
-            self._buffer = data
-        self._position = 0
+        self._add(data)
         self.turn_left = TURN
-
-    def _next_line(self) -> bytes | None:
-        """Return the next line without its end."""
-        while True:
-            start = self._position
-            end = self._buffer.find(b"\n", start)
-            if end < 0:
-                if len(self._buffer) - start > MAX_LINE:
-                    self._is_skipping = True
-                if self._is_skipping:
-                    self._position = len(self._buffer)
-                return None
-            self._position = end + 1
-            if not self._is_skipping and end - start <= MAX_LINE:
-                break
-            self._is_skipping = False
-            self._line_dropped()
-        line = self._buffer[start:end]
-        return line[:-1] if line[-1:] == b"\r" else line
 
     def _line_dropped(self) -> None:
         """Reply to a line that was too long."""

@@ -6,12 +6,12 @@ Fails: never by exception; without an answer the result is b"".
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
+from eqmail_core.ipc.packet_socket import NO_WAIT_S, connect_to
 from eqmail_core.smtpd.server.blocking_recipient_lookup import NO_ANSWER, TIMEOUT_S
 
 OnAnswer = Callable[[bytes], None]
@@ -77,12 +77,9 @@ class RecipientLookupClient:
             self._channel.close()
 
     def _open(self) -> AsyncChannel | None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.setblocking(False)
-            sock.connect(self._path)
+            sock = connect_to(self._path, NO_WAIT_S)
         except OSError:
-            sock.close()
             return None
         self._channel = channel = AsyncChannel(self._loop, sock, self._on_packet, self._on_close)
         return channel

@@ -20,7 +20,7 @@ from eqmail_core.smtpd.protocol.events import (
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.session import ServerProtocol
-from eqmail_core.smtpd.protocol.session_streams import MAX_LINE
+from eqmail_core.smtpd.protocol.session_streams import SessionStreams
 
 OK = Decision(True, [reply.OK])
 NO = Decision(False, [b"550 no"])
@@ -235,7 +235,7 @@ def test_an_endless_line_is_discarded_and_answered_once() -> None:
     client = Client()
     for _ in range(50):
         assert client.send(b"x" * 1000) == b""
-        assert client.core.unread <= MAX_LINE + 1000
+        assert client.core.unread <= SessionStreams.MAX_LINE + 1000
     assert client.send(b"\r\nNOOP\r\n") == b"500 line too long (#5.5.2)\r\n250 ok\r\n"
 
 
@@ -369,5 +369,5 @@ def test_no_input_raises_and_little_is_kept(pieces: list[bytes]) -> None:
     client = Client(ServerOptions(b"mx", auth_methods=METHODS, max_recipients=10))
     for piece in pieces:
         client.send(piece)
-        assert client.core.closed or client.core.unread <= MAX_LINE
+        assert client.core.closed or client.core.unread <= SessionStreams.MAX_LINE
         assert len(client.core.recipients) <= 10

@@ -73,8 +73,8 @@ def test_burst_count_and_period_are_read(table: LimitTable) -> None:
         b"address example.org messages=1/h",
         b"address 192.0.2.0/64 messages=1/h",
         b"\xff\xfe \x00 x",
-        b"  ",
-        b"\t",
+        b"\r",
+        b" \x0c",
     ],
 )
 def test_an_invalid_line_is_passed_over_with_a_remark(line: bytes) -> None:

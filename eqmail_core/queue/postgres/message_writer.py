@@ -21,6 +21,9 @@ from eqmail_core.queue.service.ports import Clock, SubmissionAnswer
 GROUP = 64
 """Messages in one transaction, at most."""
 
+FULL = 16
+"""Messages that wait for a running transaction before another connection is used: few large groups cost less."""
+
 RETRY_S = 2.0
 SWEEP_EVERY_S = 600.0
 
@@ -111,8 +114,11 @@ class MessageWriter:
             self._sweep()
 
     def _add(self, item: _Write) -> None:
+        """Add to a group that waits behind a running one, while it is small; else begin another."""
+        waiting = [batcher for batcher in self._batchers if not batcher.is_idle and batcher.waiting < FULL]
         idle = (batcher for batcher in self._batchers if batcher.is_idle)
-        next(idle, min(self._batchers, key=lambda batcher: batcher.waiting)).add(item)
+        found = waiting[0] if waiting else next(idle, min(self._batchers, key=lambda batcher: batcher.waiting))
+        found.add(item)
 
     def _write(self, writer: DatabaseWorker, group: list[_Write]) -> int:
         """Write a group, in the thread of its connection; return the epoch in which it was written."""

@@ -12,7 +12,8 @@ store   one node, its queue in a directory, in PostgreSQL, in PostgreSQL with a 
 nodes   one, two and three nodes on one database, 20 sessions each, each node held to `share` of a processor, as if it
         were a machine of its own; so the sum grows until the database or the processors are the limit
 
-CPU is of all processes of the nodes, and of PostgreSQL, in ms a message; flushes are those of the disk, a message.
+CPU is of all processes of the nodes, and of PostgreSQL, in ms a message; flushes are those of the disk, commits and
+write-ahead log those of the primary, a message.
 """
 
 import argparse
@@ -42,8 +43,11 @@ BODY = b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n" + b"0123456789abcdef" * 250 +
 COMMANDS = f"MAIL FROM:<a@example.net>\r\nRCPT TO:<{USER}@{ME}>\r\nDATA\r\n".encode()
 CONTROLS = {"smtpperaddress": "0", "concurrencylocal": "100"}
 GROUPS = Path("/sys/fs/cgroup/cpu")
+_DONE = """
+select (select sum(xact_commit) from pg_stat_database)::int8, (pg_current_wal_lsn() - '0/0')::int8
+"""
 TICK = os.sysconf("SC_CLK_TCK")
-HEADS = ("", "sessions", "messages", "accepted/s", "delivered/s", "eqmail ms", "postgres ms", "flushes", "processors")
+HEADS = ("", "sessions", "messages", "accepted/s", "delivered/s", "eqmail ms", "postgres ms", "flushes", "processors", "commits", "WAL KiB")
 
 
 class Client:
@@ -103,12 +107,14 @@ def offer(ports: list[int], sessions: int, count: int) -> float:
 
 
 class Use(NamedTuple):
-    """Seconds of CPU of eqmail, of PostgreSQL and of all processors, and flushes of the disk."""
+    """Seconds of CPU of eqmail, of PostgreSQL and of all processors; flushes of the disk; what the database did."""
 
     eqmail: float
     postgres: float
     all: float
     flushes: int
+    commits: int
+    wal_bytes: int
 
 
 class Bench:
@@ -136,6 +142,8 @@ class Bench:
             f"{1000 * used[1] / count:.2f}",
             f"{used[3] / count:.2f}",
             f"{used[2] / took_s:.1f}",
+            f"{used[4] / count:.2f}",
+            f"{used[5] / count / 1024:.1f}",
         ]
         return [name, str(sessions * len(self.nodes)), str(count), *figures]
 
@@ -148,7 +156,11 @@ class Bench:
         pids = [pid for node in self.nodes for pid in node.processes()]
         databases = [pid for database in self.databases for pid in database.processes()]
         busy = sum(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:4])) / TICK
-        return Use(sum(map(_cpu, pids)), sum(map(_cpu, databases)), busy, _flushes(self.new))
+        done = (0, 0)
+        if self.databases:
+            ((commits, wal),) = self.databases[0].execute(_DONE)
+            done = int(str(commits)), int(str(wal))
+        return Use(sum(map(_cpu, pids)), sum(map(_cpu, databases)), busy, _flushes(self.new), *done)
 
 
 def _cpu(pid: int) -> float:
@@ -255,7 +267,7 @@ def _move_all(source: Path, target: Path) -> None:
 
 def show(cells: list[str] | tuple[str, ...]) -> None:
     """Print a row."""
-    print(f"{cells[0]:34}" + "".join(f"{cell:>13}" for cell in cells[1:]), flush=True)
+    print(f"{cells[0]:34}" + "".join(f"{cell:>12}" for cell in cells[1:]), flush=True)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from eqmail_core.mail_auth.canonical import FORMS, SIMPLE
 from eqmail_core.mail_auth.dkim_key import private_pem
+from tests.support.dkim_peers import Counts, Dkimpy, compare, running_rspamd
 from tests.support.mail_auth_harness import KEYS, published, signed, texts, verify
 from tests.support.name_server import NameServer
 from tests.support.requirements import demand_programs, lack
@@ -152,3 +153,17 @@ def test_what_mail_dkim_signs_verifies_here(
     field = made.stdout.replace(b"\r\n", b"\n")
     (result,) = verify(field + b"\n" + whole, texts(published()))
     assert result.result == b"pass", (result.reason, field)
+
+
+def test_random_messages_verify_with_dkimpy_and_the_reverse() -> None:
+    found = compare(Dkimpy(), 40)
+    assert found.by_peer == 80 and found.by_us > 10
+    assert (found.peer_failed, found.we_failed) == (0, 0)
+
+
+def test_random_messages_verify_with_rspamd() -> None:
+    demand_programs("rspamd")
+    with running_rspamd() as peer:
+        found = compare(peer, 60)
+    assert found == Counts(by_peer=found.by_peer, left_out=60 - found.by_peer // 2)
+    assert found.by_peer > 20

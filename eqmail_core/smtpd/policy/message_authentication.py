@@ -8,6 +8,7 @@ Source: control files authcheck, dmarcwalk, arctrust; RFC 8601 section 5; RFC 99
 """
 
 from eqmail_core.mail_auth.auth_results import claims_to_be_from, render_results
+from eqmail_core.mail_auth.dmarc import PERMERROR, TEMPERROR
 from eqmail_core.mail_auth.dmarc_record import QUARANTINE, REJECT
 from eqmail_core.mail_auth.message_check import DEFER, CheckedMessage, MessageCheck, MessageSource
 from eqmail_core.smtpd.policy.requests import Delay, RunSearch
@@ -30,15 +31,19 @@ QUARANTINED = b"X-Spam-Flag: YES"
 
 _BYTES_OF_A_TURN = 1 << 20
 
+MAX_LOGGED = 500
+"""Most bytes of the checks that one log line names."""
+
 
 class AuthCheckConfig:
     """How messages are checked.
 
     `is_enforced`: policies of domains count. `clock()`: seconds since the epoch. `sealers`, `public_suffix`: as in
     `MessageCheck`. `record`: called with every result, for reports to the domains of authors.
+    `write_log`: called with a line about checks that could not be made.
     """
 
-    __slots__ = ("clock", "is_enforced", "public_suffix", "record", "sealers")
+    __slots__ = ("clock", "is_enforced", "public_suffix", "record", "sealers", "write_log")
 
     def __init__(
         self,
@@ -47,7 +52,9 @@ class AuthCheckConfig:
         sealers: "Collection[bytes]" = (),
         public_suffix: "PublicSuffix | None" = None,
         record: "Callable[[CheckedMessage, MessageSource], None] | None" = None,
+        write_log: "Callable[[bytes], None]" = lambda line: None,
     ) -> None:
+        self.write_log = write_log
         self.record = record
         self.is_enforced = is_enforced
         self.clock = clock
@@ -78,6 +85,8 @@ def _authenticate(config: AuthCheckConfig, info: "TransactionInfo", message: "Fi
             yield from _feed(check, message)
         outcome = yield RunSearch(check.search())
         found = outcome if isinstance(outcome, CheckedMessage) else None
+        if found is not None:
+            _log_errors(config, info, found)
         if found is not None and config.record is not None:
             config.record(found, _source(info))
         refusal = _refusal(found) if config.is_enforced else None
@@ -90,6 +99,18 @@ def _authenticate(config: AuthCheckConfig, info: "TransactionInfo", message: "Fi
             fields.append(QUARANTINED)
         message.prepend(fields)
     return None
+
+
+def _log_errors(config: AuthCheckConfig, info: "TransactionInfo", found: CheckedMessage) -> None:
+    """Log which checks could not be made, and why: silence of the DNS, or a bound."""
+    words = [
+        b"%b=%b (%b)" % (it.method, it.result, it.reason or it.comment or b"no reason")
+        for it in found.results
+        if it.result in (TEMPERROR, PERMERROR)
+    ]
+    if words:
+        sender = info.sender or b""
+        config.write_log(b"message from <%b> at %b: %b" % (sender, info.ip, b", ".join(words)[:MAX_LOGGED]))
 
 
 def _feed(check: MessageCheck, message: "FilteredMessage") -> "Generator[Request, RequestResult, None]":

@@ -23,6 +23,7 @@ from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.files import read_file
+from eqmail_core.text.sanitize import plain
 from eqmail_core.tls.session_info import ServerTlsFiles
 
 TYPE_CHECKING = False
@@ -121,7 +122,13 @@ def _auth_check(site: "Site", controls: Controls) -> "AuthCheckConfig | None":
 
         discovery = "treewalk" if public_suffix is None else "psl"
         record = DmarcRecorder(f"{site.home}/{DMARC_DATABASE}", is_enforced, discovery, time.time).record
-    return AuthCheckConfig(is_enforced, time.time, sealers, public_suffix, record)
+    return AuthCheckConfig(is_enforced, time.time, sealers, public_suffix, record, _log_check)
+
+
+def _log_check(line: bytes) -> None:
+    from eqmail_core.system.repeated_lines import say_seldom
+
+    say_seldom("qmail-smtpd", f"notice: {plain(line).decode('latin-1')}")
 
 
 def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":

@@ -5,7 +5,8 @@ The database is asked as the account of the queue service, so that its login (pe
 Fails: EqmailError where there is no such queue, no database, or no such node.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -118,19 +119,26 @@ def _ask(site: Site, work: Callable[["Connection"], Result]) -> Result:
             "the queue is in the directory, not in a database",
             hint=("eqmail", "setup", "--queue", "postgresql:host=DB dbname=eqmail user=qmailq"),
         )
+    with database_errors(), connect_as_queue_account(site) as connection:
+        return work(connection)
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what goes wrong with the database into errors of commands."""
     try:
         import psycopg
 
         from eqmail_core.queue.postgres.connection import one_line
+        from eqmail_core.queue.postgres.errors import DatabaseError
         from eqmail_core.queue.postgres.schema import SchemaError
     except ImportError as error:
         raise EqmailError(f"the library of the database is missing: {error}", hint=EXTRA) from error
     try:
-        with connect_as_queue_account(site) as connection:
-            return work(connection)
+        yield
     except SchemaError as error:
         raise EqmailError(str(error), hint=("eqmail", "cluster", "init")) from error
     except psycopg.Error as error:
         raise EqmailError(f"the database of the queue: {one_line(error)}") from error
-    except OSError as error:
+    except DatabaseError as error:
         raise EqmailError(f"the database of the queue: {error.strerror}") from error

@@ -62,18 +62,22 @@ def open_shared_queue(site: "Site") -> SharedQueue | None:
     return SharedQueue(site) if site.queue_database else None
 
 
-def connect_as_queue_account(site: "Site") -> "Connection":
-    """Connect as the account of the queue service, whose login the database knows.  Fails: OSError."""
+def connect_as_queue_account(site: "Site", conninfo: str = "") -> "Connection":
+    """Connect as the account of the queue service, whose login the database knows; by default to that of the site.
+
+    Fails: OSError.
+    """
     import psycopg
 
     from eqmail_core.queue.postgres.connection import connect, one_line
     from eqmail_core.queue.postgres.errors import DatabaseAway
 
+    conninfo = conninfo or site.queue_database
     try:
         if os.geteuid() != 0 or site.single_user:
-            return connect(site.queue_database, "eqmail command")
+            return connect(conninfo, "eqmail command")
         uid = uid_of(site, "qmailq")
         with TemporaryIdentity(uid, pwd.getpwuid(uid).pw_gid):
-            return connect(site.queue_database, "eqmail command")
+            return connect(conninfo, "eqmail command")
     except psycopg.Error as error:
         raise DatabaseAway(one_line(error)) from error

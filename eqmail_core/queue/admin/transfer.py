@@ -45,11 +45,11 @@ class SourceMessage:
 
     __slots__ = ("files", "size", "stamp")
 
-    def __init__(self, number: int, files: dict[str, str]) -> None:
+    def __init__(self, number: int, files: dict[str, str], stamp: str = "") -> None:
         seen = os.lstat(files["mess"])
         self.files = files
         self.size = seen.st_size
-        self.stamp = f"{number}.{seen.st_size}.{seen.st_mtime_ns}"
+        self.stamp = stamp or f"{number}.{seen.st_size}.{seen.st_mtime_ns}"
 
     @property
     def is_unprocessed(self) -> bool:
@@ -106,6 +106,10 @@ class TransferLog:
     def __contains__(self, message: SourceMessage) -> bool:
         return message.stamp in self._stamps
 
+    def has_stamp(self, stamp: str) -> bool:
+        """Whether a message with this stamp was transferred."""
+        return stamp in self._stamps
+
     def add(self, copies: list[tuple[str, int]]) -> None:
         """Write lines for these stamps and numbers, and flush them."""
         if not copies:
@@ -139,17 +143,17 @@ def transfer(
     for start in range(0, len(waiting), GROUP):
         group = waiting[start : start + GROUP]
         copies = [(message, _prepare(message, target)) for message in group]
-        _flush(target)
+        flush_queue(target)
         for message, number in copies:
             _commit(message, number, target)
-        _flush(target)
+        flush_queue(target)
         log.add([(message.stamp, number) for message, number in copies])
         for message in group:
             unlink_if_there(_copy_name(target, message.stamp))
         on_progress(min(start + GROUP, len(waiting)))
     if move:
         for message in messages:
-            _remove(message)
+            remove_original(message)
     return len(waiting)
 
 
@@ -160,7 +164,7 @@ def finish_interrupted(target: QueuePaths, log: TransferLog) -> None:
         if not _is_copy_of(path, number, target):
             pass
         elif any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
-            _flush(target)
+            flush_queue(target)
             log.add([(stamp, number)])
         else:
             unlink_if_there(target.mess(number))
@@ -244,14 +248,14 @@ def _intermediate_files(number: int, target: QueuePaths) -> str:
     return f"{target.info(number)}.tmp"
 
 
-def _remove(message: SourceMessage) -> None:
+def remove_original(message: SourceMessage) -> None:
     """Remove an original, in an order that leaves a state of the queue at every moment."""
     for folder in ("bounce", *CHANNELS, "intd", "todo", "info", "mess"):
         if folder in message.files:
             unlink_if_there(message.files[folder])
 
 
-def _flush(target: QueuePaths) -> None:
+def flush_queue(target: QueuePaths) -> None:
     """Flush everything to the disk, on every file system that holds folders of the queue."""
     seen: set[int] = set()
     for path in (target.pid, target.bounces, *target.mess_dirs(), *target.info_dirs(), *target.todo_dirs()):

@@ -71,7 +71,7 @@ class Releases:
         number, due, done, replies = deferred
         bounce = b"".join(self._reports.pop(number, ()))
         self._answers[number] = answer
-        self._deferrals.add(Deferral(number, due, home_of(_destination(envelope, done)), done, replies, bounce, False))
+        self._deferrals.add(Deferral(number, due, home_of(destination(envelope, done)), done, replies, bounce, False))
 
     def release(self, numbers: list[int]) -> None:
         """Release messages as they were."""
@@ -105,7 +105,7 @@ def _ignore(ok: bool) -> None:
     """Do nothing."""
 
 
-def _destination(envelope: bytes, done: bytes) -> bytes:
+def destination(envelope: bytes, done: bytes) -> bytes:
     """Return the domain of the first recipient that is left."""
     recipients = Envelope.parse(envelope).recipients
     finished = unpack_done(done)

@@ -67,12 +67,19 @@ STEPS = (
         primary key (destination, node)
     );
     """,
+    """
+    alter table version add queue uuid not null default gen_random_uuid();
+    alter table message add warned boolean not null default false;
+    create table moved (stamp text primary key, id bigint not null);
+    """,
 )
 """What makes version N + 1 from version N; only ever appended to.
 
 A message has an owner (`node`, `epoch`) while it is at a scheduler, and none while it waits for any node; it is due at
 `due`, the earlier of its channels' times.  Times are seconds since the epoch.  `done`: a bit for each recipient.
-`envelope` and `body` never change.  A body that is longer than a row takes is in `chunks` rows of `chunk`.
+`warned`: the sender knows of the delay.  `envelope` and `body` never change.  A body that is longer than a row takes is
+in `chunks` rows of `chunk`.  `version.queue` names the queue for ever.  `moved` has the messages that came from a
+directory, until they are gone there.
 """
 
 VERSION = len(STEPS)
@@ -116,6 +123,6 @@ def migrate(connection: "psycopg.Connection[tuple[object, ...]]") -> tuple[int, 
         for step in STEPS[before:]:
             connection.execute(step)
         if before < VERSION:
-            connection.execute("delete from version")
-            connection.execute("insert into version values (%s)", (VERSION,))
+            statement = "update version set number = %s" if before else "insert into version (number) values (%s)"
+            connection.execute(statement, (VERSION,))
     return before, VERSION

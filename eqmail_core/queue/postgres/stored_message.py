@@ -20,6 +20,23 @@ class Deferral(NamedTuple):
     is_held: bool
 
 
+class WholeMessage(NamedTuple):
+    """A message with all that is worth keeping in a directory."""
+
+    id: int
+    birth: int
+    due: int
+    due_local: int | None
+    due_remote: int | None
+    is_held: bool
+    envelope: bytes
+    done: bytes
+    bounce: bytes
+    warned: bool
+    body: bytes | None
+    chunks: int
+
+
 class Claimed(NamedTuple):
     """A waiting message that this node has taken, column by column; `body`: None where it is in chunks."""
 

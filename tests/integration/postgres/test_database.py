@@ -11,7 +11,7 @@ import pytest
 from eqmail_core.queue.postgres.connection import DatabaseConnection
 from eqmail_core.queue.postgres.database import ANYBODY_S, FREED_AT_ONCE, NewMessage, NodeIdentity, QueueDatabase
 from eqmail_core.queue.postgres.errors import CommitUnknown, DatabaseAway, DatabaseError, Fenced
-from eqmail_core.queue.postgres.schema import VERSION, SchemaError, migrate, require_version
+from eqmail_core.queue.postgres.schema import STEPS, VERSION, SchemaError, migrate, require_version
 from eqmail_core.queue.postgres.stored_message import Deferral
 from tests.integration.postgres.conftest import Node
 from tests.support.database import Cluster
@@ -231,3 +231,28 @@ def test_tables_of_another_version_are_not_used(queue: Cluster) -> None:
         connection.execute("drop table version")
         with pytest.raises(SchemaError, match="eqmail cluster init"):
             require_version(connection)
+
+
+@pytest.mark.parametrize("before", range(1, VERSION))
+def test_an_older_queue_is_brought_to_this_version_with_its_mail(before: int, queue: Cluster) -> None:
+    queue.execute("drop schema public cascade; create schema public")
+    for step in STEPS[:before]:
+        queue.execute(step)
+    queue.execute(f"insert into version (number) values ({before})")
+    queue.execute("insert into node (name, epoch) values ('ann', 3)")
+    queue.execute(
+        "insert into message (id, due, due_remote, birth, uid, qp, size, envelope, done, bounce, body)"
+        " values (7, 5, 5, 4, 1, 2, 4, 'Fs@x\\000Tr@y\\000', '', 'no', 'body')"
+    )
+    with psycopg.connect(queue.conninfo, autocommit=True) as connection:
+        with pytest.raises(SchemaError, match=f"version {before}, older than {VERSION}; run: eqmail cluster init"):
+            require_version(connection)
+        assert migrate(connection) == (before, VERSION)
+        require_version(connection)
+        assert migrate(connection) == (VERSION, VERSION)
+    database = QueueDatabase(DatabaseConnection(queue.conninfo, "bob"), NodeIdentity())
+    database.start("bob", "test")
+    database.beat(60, 0)
+    (claimed,) = database.claim(10**9, range(64), 10)
+    assert (claimed.id, claimed.envelope, claimed.body, claimed.bounce) == (7, b"Fs@x\0Tr@y\0", b"body", b"no")
+    database.connection.close()

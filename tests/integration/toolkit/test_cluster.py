@@ -1,17 +1,23 @@
 """`eqmail cluster` on a real PostgreSQL: tables, nodes, draining, and what goes wrong."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from eqmail_core.queue.admin.transfer import survey_queue
+from eqmail_core.queue.lock import lock_scheduling
 from eqmail_core.queue.postgres.connection import DatabaseConnection
 from eqmail_core.queue.postgres.database import NewMessage, NodeIdentity, QueueDatabase
+from eqmail_core.queue.postgres.schema import migrate
 from eqmail_core.site.site_file import parse_site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from tests.support.database import Cluster
+from tests.unit.queue.test_admin_transfer import put
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -89,6 +95,53 @@ def test_nodes_are_shown_drained_and_forgotten(
     assert eqmail("cluster", "forget", "ann", "--yes")[0] == 0
     assert cluster.execute("select node from message") == [(None,)]
     assert "1 nodes, 1 messages wait" in eqmail("cluster", "status")[1]
+
+
+def test_the_whole_queue_moves_into_a_database_and_back(eqmail: Command, at_home: str, cluster: Cluster) -> None:
+    eqmail("cluster", "init")
+    eqmail("setup", "--queue", "directory")
+    site = parse_site(at_home, Path(at_home, "site").read_bytes())
+    put(site, b"Subject: x\n\nbody\n", 1_000_000, info=b"Fs@x\0", remote=b"Ta@b\0")
+    place = f"postgresql:{cluster.conninfo}"
+    assert "1 message would be moved." in eqmail("queue", "move", "--to", place, "--dry-run")[1]
+    assert cluster.execute("select count(*) from message") == [(0,)]
+    code, out, err = eqmail("queue", "move", "--to", place)
+    assert (code, out) == (0, "1 message moved.\n") and "eqmail setup --queue 'postgresql:host=" in err
+    assert cluster.execute("select count(*) from message") == [(1,)] and not survey_queue(site).messages
+    assert eqmail("queue", "move", "--to", place)[1] == "0 messages moved.\n"
+    eqmail("setup", "--queue", place)
+    assert eqmail("queue", "move", "--to", "directory", "--json")[0] == 0
+    assert cluster.execute("select count(*) from message") == [(0,)] and len(survey_queue(site).messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--to", "directory"], "the queue is there already"),
+        (["--to", "postgresql:host=/nowhere"], "connection"),
+        (["--to", "postgresql:host=db password=x"], "without a password"),
+        (["--to", "directory", "7"], "whole queue"),
+    ],
+)
+def test_a_move_that_cannot_be_made_says_why(eqmail: Command, words: list[str], problem: str) -> None:
+    eqmail("setup", "--queue", "directory")
+    code, _, err = eqmail("queue", "move", *words)
+    assert code in (ExitCode.USAGE, ExitCode.FAILED) and problem in err and "Traceback" not in err
+
+
+def test_a_running_scheduler_or_a_database_without_tables_prevents_a_move(
+    eqmail: Command, at_home: str, cluster: Cluster
+) -> None:
+    eqmail("setup", "--queue", "directory")
+    place = f"postgresql:{cluster.conninfo}"
+    code, _, err = eqmail("queue", "move", "--to", place)
+    assert code == ExitCode.FAILED and "has no queue" in err
+    with psycopg.connect(cluster.conninfo, autocommit=True) as connection:
+        migrate(connection)
+    lock = lock_scheduling(parse_site(at_home, Path(at_home, "site").read_bytes()).queue)
+    code, _, err = eqmail("queue", "move", "--to", place)
+    os.close(lock)
+    assert code == ExitCode.FAILED and "are running; stop them first" in err
 
 
 def test_an_unknown_node_is_reported(eqmail: Command) -> None:

@@ -1,6 +1,7 @@
 """The commands of `eqmail queue` that change messages: retry, hold, release, delete, bounce, move."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from eqmail_core.queue.admin.control import MOVE
 from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.lock import QueueInUse, lock_scheduling
 from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import DATABASE_PREFIX, DIRECTORY
 from eqmail_setup.cli.commands.queue.common import (
     controlled,
     each_selected,
@@ -22,7 +24,8 @@ from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.output import confirm, echo, is_interactive, print_json, print_note
 from eqmail_setup.cli.progress import progress
 from eqmail_setup.errors import EqmailError, ExitCode, usage_error
-from eqmail_setup.installation.build_config import load_site
+from eqmail_setup.installation.build_config import load_site, parse_queue
+from eqmail_setup.queue import relocation
 from eqmail_setup.queue.figures import QueueFigures
 from eqmail_setup.queue.operations import VERBS as VERB_BYTES
 from eqmail_setup.queue.operations import Outcome, Selection, change, move
@@ -118,7 +121,13 @@ def _preview(site: Site, chosen: Selection, verb: Verb, as_json: bool) -> int:
 
 
 @click.command("move")
-@click.option("--to", "other", metavar="HOME", required=True, help="Other installation; its services must be stopped.")
+@click.option(
+    "--to",
+    "other",
+    metavar="HOME|directory|postgresql:DSN",
+    required=True,
+    help="Other installation, whose services must be stopped; or another place for the whole queue of this one.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every message, where no other choice is made.")
 @click.option("--dry-run", "dry_run", is_flag=True, help="List the messages and change nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Report every message.")
@@ -136,7 +145,14 @@ def move_messages(
     """Move messages into the queue of another installation; age, recipients and times stay.
 
     A message gets a number of the other queue. Recipients keep the channel that they were given here.
+
+    With `postgresql:...` or `directory` all messages of this installation go there, while its services are stopped.
+    `eqmail setup --queue` then sets the place. What was interrupted goes on when the command is given again.
     """
+    if other == DIRECTORY or other.startswith(DATABASE_PREFIX):
+        if numbers or where:
+            raise usage_error(f"--to {other}: moves the whole queue; no messages can be chosen")
+        return _relocate(require_installation(context), other, dry_run, as_json)
     site, chosen = require_installation(context), selection(numbers, where, everything, True)
     target = load_site(os.path.abspath(other))
     if target is None:
@@ -155,6 +171,37 @@ def move_messages(
             return _report(_MOVED, move(site, control, target.queue, chosen), numbers, as_json, verbose, total)
     finally:
         os.close(lock)
+
+
+def _relocate(site: Site, place: str, dry_run: bool, as_json: bool) -> int:
+    """Move the whole queue into a database, or back into its directory."""
+    try:
+        conninfo = parse_queue(place)
+    except ValueError:
+        raise usage_error(f"--to {place}: give postgresql:WORDS, without a password") from None
+    if not conninfo and not site.queue_database:
+        raise usage_error(f"--to {place}: the queue is there already")
+    if conninfo:
+        relocation.check_database(site, conninfo)
+    total = relocation.count_in_directory(site) if conninfo else relocation.count_in_database(site)
+    if dry_run:
+        done, sentence = relocation.Relocation(total, []), "would be moved"
+    else:
+        with progress("moved", total) as on_progress:
+            if conninfo:
+                done = relocation.move_to_database(site, conninfo, on_progress)
+            else:
+                done = relocation.move_to_directory(site, on_progress)
+        sentence = "moved"
+    if as_json:
+        print_json("queue-move-1", to=place, messages=done.messages, problems=done.problems, dry_run=dry_run)
+    else:
+        for problem in done.problems:
+            print_note(problem)
+        echo(f"{done.messages} message{'' if done.messages == 1 else 's'} {sentence}.")
+        if not dry_run and conninfo != site.queue_database:
+            print_note(f"now run: eqmail setup --queue {shlex.quote(place)}")
+    return ExitCode.PROBLEMS if done.problems else ExitCode.OK
 
 
 def _report(

@@ -66,6 +66,14 @@ def test_programs_per_message_import_little(program: str) -> None:
     assert len(ours) <= PER_MESSAGE[program], ours
 
 
+def test_a_client_that_qmail_smtpd_serves_itself_costs_no_dear_module() -> None:
+    """The program loads its own session where no service takes its client; ssl and the like only when a client asks."""
+    begin = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    code = f"{begin}; import eqmail_core.smtpd.server.stdio_server; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-ISc", code], capture_output=True, text=True, check=True)
+    assert not {name.split(".")[0] for name in run.stdout.split()} & (DEAR | FOREIGN)
+
+
 def test_the_toolkit_answers_help_without_its_machinery() -> None:
     """`eqmail --help` loads click, and neither pydantic nor jinja2 nor a service."""
     code = (

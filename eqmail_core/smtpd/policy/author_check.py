@@ -3,8 +3,6 @@
 Source: RFC 6409 section 6.1 (a submission server may check the authors of a message).
 """
 
-import re
-
 from eqmail_core.mail.header import field_name
 from eqmail_core.smtpd.policy.message_checks import MAX_HEADER, MessageChecks
 
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
 MAX_FROM = 65536
 """Most bytes of all From fields that are read; a message with more is refused."""
 
-_LIKE_AN_ADDRESS = re.compile(rb"[^\s<>()\[\],;:\"]+@[A-Za-z0-9.\x80-\xff-]+")
-_FIELD = re.compile(rb"\n(?![ \t])")
+_LIKE_AN_ADDRESS = rb"[^\s<>()\[\],;:\"]+@[A-Za-z0-9.\x80-\xff-]+"
+_FIELD_END = rb"\n(?![ \t])"
 
 
 def author_check(config: "PolicyConfig", client: "ClientAuthority") -> "Callable[[bytes], bool] | None":
@@ -29,11 +27,14 @@ def author_check(config: "PolicyConfig", client: "ClientAuthority") -> "Callable
     if senders is None:
         return None
 
+    # Imported here and below: few servers look at authors, and every process would pay for it.
+    import re
+
     def is_allowed(header: bytes) -> bool:
         login = client.login
         if login is None:
             return True
-        fields = [field for field in _FIELD.split(header) if field_name(field) == b"from"]
+        fields = [field for field in re.split(_FIELD_END, header) if field_name(field) == b"from"]
         if len(header) >= MAX_HEADER or sum(map(len, fields)) > MAX_FROM:
             return False
         return all(senders.may_use(login, author) for field in fields for author in author_addresses(field))
@@ -48,7 +49,8 @@ def checks_of(config: "PolicyConfig", client: "ClientAuthority") -> MessageCheck
 
 def author_addresses(field: bytes) -> list[bytes]:
     """Return all addresses of a From field; of one that cannot be parsed, everything that looks like one."""
-    # Imported here: few servers look at authors, and every process would pay for it.
+    import re
+
     from eqmail_core.mail.address_list import Unparsable, rewrite_addresses, text_of, tokenise
 
     found: list[bytes] = []
@@ -60,5 +62,5 @@ def author_addresses(field: bytes) -> list[bytes]:
     try:
         rewrite_addresses(tokenise(field), note)
     except Unparsable:
-        found = _LIKE_AN_ADDRESS.findall(field.partition(b":")[2])
+        found = re.findall(_LIKE_AN_ADDRESS, field.partition(b":")[2])
     return [address for address in found if address]

@@ -7,7 +7,6 @@ Source: smtp-server.md 4.6, 4.8.
 
 import os
 import select
-import signal
 import time
 
 from eqmail_core.auth.checkpassword import ACCEPTED, REFUSED
@@ -34,6 +33,7 @@ from eqmail_core.system.files import CHUNK, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from eqmail_core.filters.verdict import FilterVerdict
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.smtpd.protocol.events import Decision
+else:
+    import _signal as signal
 
 
 class BlockingRequestRunner:

@@ -1,1 +1,1 @@
-"""An installation as one document: written from it (dump), and made so (apply)."""
+"""An installation as one document: `dump` writes it, `apply` makes the installation match it."""

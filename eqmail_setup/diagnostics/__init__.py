@@ -1,1 +1,1 @@
-"""What is wrong with an installation, and what helps."""
+"""Checks of an installation: findings, their severity, and remedies."""

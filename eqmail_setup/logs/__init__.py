@@ -1,1 +1,1 @@
-"""Reading the logs of the services: where they lie, what their lines mean, what became of a message."""
+"""Logs of the services: where they are, what their lines mean, and what became of a message."""

@@ -1,1 +1,1 @@
-"""Domains, users, aliases, credentials, certificates: who gets mail and who may send it."""
+"""Domains, users, mailboxes, aliases, credentials, keys and certificates."""

@@ -1,1 +1,1 @@
-"""Taking over another qmail, and handing over to one."""
+"""Import from another qmail, export to one, backup and restore."""

@@ -1,1 +1,1 @@
-"""Looking at the queue and changing it."""
+"""Listing, selecting and changing messages of the queue."""

@@ -1,1 +1,1 @@
-"""From nothing to a running mail server: what is checked before, what is made, how it is tried, what is left to do."""
+"""Sets up a complete mail server: checks before, one plan, a test message, and what is left to do."""

@@ -1,1 +1,1 @@
-"""Pages that are rendered from declarations."""
+"""Reference pages, rendered from declarations."""

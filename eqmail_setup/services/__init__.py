@@ -1,1 +1,1 @@
-"""Service files for the init systems and supervisors of this world, rendered from templates/services."""
+"""Service files for service managers, rendered from templates/services, and their installation."""

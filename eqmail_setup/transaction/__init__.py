@@ -1,1 +1,1 @@
-"""Changes that happen as a whole or not at all, and can be undone."""
+"""Plans and transactions: changes are made completely or not at all, and can be rolled back."""

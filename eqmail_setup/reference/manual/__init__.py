@@ -1,7 +1,4 @@
-"""The manual pages, made of what the programs, the commands and the declarations say of themselves.
-
-They are rendered by `eqmail reference` into templates/manual, from where setup installs them: rendering takes seconds.
-"""
+"""Manual pages, rendered from programs, commands and declarations."""
 
 from eqmail_setup.reference.command_help import CommandHelp
 from eqmail_setup.reference.manual.command_pages import command_pages

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -104,6 +105,13 @@ def is_pure(name: str) -> bool:
 def test_every_package_has_a_rank() -> None:
     found = {package_of(path) for path in modules()} - {""}
     assert found == set(RANK)
+
+
+def test_every_package_is_installed() -> None:
+    """The list in pyproject.toml is that of the folders."""
+    found = {".".join(path.parent.relative_to(ROOT).parts) for top in (CORE, TOOLKIT) for path in top.rglob("*.py")}
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(listed) - {"eqmail_setup.templates"} == found
 
 
 @pytest.mark.parametrize("path", modules(), ids=short)

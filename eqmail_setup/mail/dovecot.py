@@ -50,8 +50,8 @@ def require_supported(version: str) -> None:
         raise EqmailError(f"dovecot {version}: its configuration has another syntax than that of {_SUPPORTED}x")
 
 
-def config_text(site: Site, listen: str = "*, ::") -> bytes:
-    """The whole configuration."""
+def config_text(site: Site, listen: str = "*, ::", maildir: str = "") -> bytes:
+    """The whole configuration; `maildir`: that of accounts, if not what the settings say now."""
     return with_checksum(
         render(
             "dovecot/dovecot.conf.j2",
@@ -60,7 +60,7 @@ def config_text(site: Site, listen: str = "*, ::") -> bytes:
             logins=f"{site.users}/{SECRETS}",
             users=f"{site.users}/{USERS}",
             certificate=f"{site.home}/{certificates.path_in(site)}",
-            maildir=default_maildir(site),
+            maildir=maildir or default_maildir(site),
         )
     )
 
@@ -93,9 +93,11 @@ def plan_user(site: Site, filesystem: Filesystem, address: str, line: bytes) -> 
     return plan_users(site, filesystem, [*kept, line])
 
 
-def plan_config(site: Site, filesystem: Filesystem, path: str, listen: str, replaces: bool) -> list[Change]:
+def plan_config(
+    site: Site, filesystem: Filesystem, path: str, listen: str, replaces: bool, maildir: str = ""
+) -> list[Change]:
     """What has to be done so that Dovecot has this configuration; another one is kept beside it with `replaces`."""
-    content, state = config_text(site, listen), snapshot(path, filesystem)
+    content, state = config_text(site, listen, maildir), snapshot(path, filesystem)
     if state is not None and state.content == content:
         return []
     is_ours = state is not None and origin_of(state.content) is Origin.MANAGED

@@ -25,7 +25,9 @@ from eqmail_setup.mail import certificates as keys
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.mail import dkim
 from eqmail_setup.mail.aliases import plan_required_aliases
+from eqmail_setup.mail.domains import plan_add
 from eqmail_setup.mail.users import PARTS, within
+from eqmail_setup.quickstart.imap import plan_imap
 from eqmail_setup.services.activation import plan_links
 from eqmail_setup.services.managers import ServiceFile, ServiceManager
 from eqmail_setup.services.manifest import in_place
@@ -53,6 +55,7 @@ class ServiceBundle(NamedTuple):
 class QuickstartPlan(NamedTuple):
     """What the newcomer wants: this installation, this host name, mail for root to go there, and these services.
 
+    `domain` is accepted and delivered like the host, "" for none; `imap` names the server with which people read it.
     `target` is the line of .qmail-root, `maildir` a required Maildir, `dress` its owner and mode.
     """
 
@@ -63,6 +66,8 @@ class QuickstartPlan(NamedTuple):
     permissions: Permissions
     bundles: tuple[ServiceBundle, ...]
     staged: bool = False
+    domain: str = ""
+    imap: str = ""
 
 
 def destination(site: Site, to: str) -> tuple[str, str, Permissions]:
@@ -113,16 +118,40 @@ def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Chang
     for _, action in plan_initial_settings(site, expected.name, filesystem):
         if action and not (isinstance(action, CreateNode) and action.path in made):
             found.append(Change(site.home, "", "", action))
+    found += _domain(expected, filesystem)
     found += _settings(expected, filesystem)
     found += _mailbox(expected, filesystem)
     found += plan_required_aliases(site, filesystem, expected.target, checked=False)
     found += smtp_logins.plan_secrets_file(site, filesystem)
     if snapshot(keys.path_in(site), filesystem) is None:
         found += keys.plan_new_certificate(site, filesystem, (expected.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
-    if not dkim.signing_domains(site, filesystem):
-        found += dkim.plan_generate(site, filesystem, expected.name, time.time())
+    keys_of_domains: list[Change] = []
+    signed = dkim.signing_domains(site, filesystem)
+    for name in dict.fromkeys((expected.name, expected.domain)):
+        if name and name not in signed and (name == expected.domain or not signed):
+            keys_of_domains += dkim.plan_generate(site, filesystem, name, time.time())
+    # The keys of two domains share a folder.
+    found += dict.fromkeys(keys_of_domains)
     found += plan_service_changes(expected, filesystem)
+    found += _imap(expected, filesystem) if expected.imap else []
     return found + plan_records(site, filesystem, [bundle.record for bundle in expected.bundles])
+
+
+def _domain(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
+    """The domain beside the host, in the lists that are made now, or in those that are there."""
+    site, name = expected.site, expected.domain
+    lists = (Controls.locals, Controls.rcpthosts)
+    if not name or name == expected.name:
+        return []
+    if all(snapshot(path_of(site, control), filesystem) is None for control in lists):
+        content = f"{expected.name}\n{name}\n".encode()
+        return [change for control in lists for change in plan_write(site, filesystem, control, content)]
+    return plan_add(site, filesystem, name, None, False, False)
+
+
+def _imap(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
+    is_new = snapshot(path_of(expected.site, Controls.defaultdelivery), filesystem) is None
+    return plan_imap(expected.site, filesystem, MAILDIR.strip("./") if is_new else "")
 
 
 def plan_service_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:

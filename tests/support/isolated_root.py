@@ -28,6 +28,16 @@ mount --bind {folder}/etc /etc
 mount --bind {folder}/var /var
 mount --bind {folder}/home /home
 mount -t tmpfs none /run
+# Links of the system are made in layers of memory above the folders of this host, which has no mailer there.
+mkdir {folder}/layers
+mount -t tmpfs none {folder}/layers
+for place in usr/sbin usr/lib usr/local; do
+    [ ! -L /$place ] || continue
+    layer={folder}/layers/$place
+    mkdir -p $layer/upper $layer/work
+    mount -t overlay none -o lowerdir=/$place,upperdir=$layer/upper,workdir=$layer/work /$place
+done
+rm -f /usr/sbin/sendmail /usr/lib/sendmail /usr/local/bin/eqmail
 ip link set lo up
 hostname island.example.org
 touch {folder}/is-ready

@@ -4,17 +4,18 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from eqmail_core.site.layout import DEFAULT_HOME
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import NOTHING, command_line, confirm_irreversible, print_plan
 from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.cli.output import print_note, print_warning
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.cli.quickstart_services import Say, start_services
+from eqmail_setup.errors import EqmailError, ExitCode, usage_error
 from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.network.hostnames import require_host_name
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
     from eqmail_setup.quickstart.plan import QuickstartPlan
     from eqmail_setup.transaction.plan import Change
 
-Say = Callable[[str, str], None]
+NONE = "none"
+"""The deployment without services, as `services.deployments` has it."""
 
 
 @click.command("quickstart")
 @click.argument("fqdn", required=False)
+@click.option(
+    "--domain", metavar="DOMAIN", default="", help="Also take mail for people at DOMAIN, such as example.org."
+)
+@click.option("--imap", metavar="SERVER", default="", help="Set up reading by IMAP and POP3 with dovecot.")
+@click.option("--single-user", is_flag=True, help="A server of the caller alone in --home DIR, without root.")
 @click.option("--to", metavar="USER", default="", help="Who gets mail for root: an account or an address.")
 @click.option(
     "--service", "deployment", metavar="NAME", help="systemd, openrc, runit, s6, daemontools, sysv, xinetd or none."
@@ -52,6 +59,9 @@ def command(
     context: click.Context,
     change: ChangeOptions,
     fqdn: str | None,
+    domain: str,
+    imap: str,
+    single_user: bool,
     to: str,
     deployment: str | None,
     pairs: tuple[str, ...],
@@ -67,9 +77,14 @@ def command(
     Examples:
       eqmail quickstart mail.example.org --dry-run
       eqmail quickstart mail.example.org --to joe --cert letsencrypt
+      eqmail quickstart mail.example.org --domain example.org --to joe --imap dovecot
       eqmail quickstart mail.example.org --service runit --set smtp.port=2525 --yes
+      eqmail --home ~/mail quickstart mail.example.org --single-user
     """
     from eqmail_setup.installation.detection import require_safe_change
+    from eqmail_setup.mail.domains import require_domain
+    from eqmail_setup.mail.routing import text
+    from eqmail_setup.quickstart.imap import require_imap
     from eqmail_setup.quickstart.plan import QuickstartPlan, destination, plan_service_changes
     from eqmail_setup.quickstart.preflight import (
         require_alias_home,
@@ -79,40 +94,58 @@ def command(
     )
     from eqmail_setup.quickstart.services import bundles_of
     from eqmail_setup.services.activation import require_startable
-    from eqmail_setup.services.deployments import NONE, detected
+    from eqmail_setup.services.deployments import detected
     from eqmail_setup.services.state import load_services
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
     if not fqdn:
         raise usage_error("give the full name of this host, such as: eqmail quickstart mail.example.org")
     require_host_name(fqdn)
+    domain = text(require_domain(domain, False)) if domain else ""
     root = os.path.abspath(root) if root else ""
-    opened = load_or_propose(context, root=root)
+    opened = load_or_propose(context, overrides={"single-user": "yes"} if single_user else None, root=root)
     site, acts = opened.site, not (change.preview_only or root)
     require_short_path(site.home)
     if site.single_user:
-        raise usage_error(f"{site.home}: is an installation of one user; choose another home with --home DIR")
+        deployment = _deployment_of_one(site, deployment)
     if acts:
-        require_root()
         demand_own(site)
+    if acts and not site.single_user:
+        require_root()
         require_readable_python()
     deployment = deployment or (NONE if root else detected())
+    if imap:
+        require_imap(imap, deployment)
     installed = load_services(site, filesystem_for(site, root))
     bundles = bundles_of(deployment, site, pairs, installed)
-    expected = QuickstartPlan(site, fqdn, *destination(site, to), bundles, staged=bool(root))
+    expected = QuickstartPlan(site, fqdn, *destination(site, to), bundles, bool(root), domain, imap)
     require_safe_change(opened.before, site, root)
     if not acts:
         return _only_write(expected, change, root)
-    require_alias_home(site)
+    if not site.single_user:
+        require_alias_home(site)
     for bundle in bundles:
         require_startable(bundle.manager, bundle.pieces)
     if plan_service_changes(expected, DiskFilesystem(site.home)):
         require_free_ports(site, bundles)
-    return _do(context, expected, change, authority)
+    return _do(context, expected, change, authority, deployment)
+
+
+def _deployment_of_one(site: "Site", given: str | None) -> str:
+    """An installation of one user starts no services of the host, and has a folder of its own."""
+    if site.home == DEFAULT_HOME:
+        words = ("eqmail", "--home", os.path.expanduser("~/mail"), "quickstart", "--help")
+        raise EqmailError(
+            f"{site.home}: is for the whole host; name a folder of yours with --home", ExitCode.USAGE, words
+        )
+    if given not in (None, NONE):
+        raise usage_error(f"--service {given}: an installation of one user is started by eqmail run")
+    return NONE
 
 
 def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) -> int:
     """Say what would be done, or do what can be done without root below a folder."""
+    from eqmail_setup.installation.system_links import plan_system_links
     from eqmail_setup.quickstart.plan import plan_changes
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.plan import apply_changes
@@ -120,10 +153,13 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
 
     site = expected.site
     if change.preview_only:
-        for words in () if root else _missing_accounts(site):
+        for words in () if root or site.single_user else _missing_accounts(site):
             click.echo(shlex.join(words), err=change.as_json)
         filesystem = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
-        print_plan(plan_changes(expected, filesystem), filesystem, change.as_json, change.diff, change.verbose)
+        links = () if root else plan_system_links(site, filesystem, True)
+        print_plan(
+            [*plan_changes(expected, filesystem), *links], filesystem, change.as_json, change.diff, change.verbose
+        )
         return 0
     os.makedirs(root, exist_ok=True)
     with locked(f"{root}/{LOCK}"):
@@ -136,11 +172,14 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
     return 0
 
 
-def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOptions, authority: str) -> int:
+def _do(
+    context: click.Context, expected: "QuickstartPlan", change: ChangeOptions, authority: str, deployment: str
+) -> int:
     """Create accounts, write all files in one transaction, start the services, test them, and report what remains."""
     from eqmail_setup.cli.progress import progress
     from eqmail_setup.installation.account_creation import create
     from eqmail_setup.installation.system_links import plan_system_links
+    from eqmail_setup.quickstart.imap import restart_imap
     from eqmail_setup.quickstart.plan import plan_changes
     from eqmail_setup.settings.reload import running_pid
 
@@ -148,14 +187,15 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
     write_line: Say = (
         (lambda stage, line: None) if change.as_json else (lambda stage, line: click.echo(f"{stage:13} {line}"))
     )
-    accounts = _missing_accounts(site)
+    accounts = [] if site.single_user else _missing_accounts(site)
     _ask(f"Make {expected.name} a mail server, with its home in {site.home}", change)
     for words in accounts:
         write_line("accounts", shlex.join(words))
         create(words)
-    require_accounts(site)
+    if not site.single_user:
+        require_accounts(site)
     with begin_transaction(site.home, command_line(context), print_note) as run:
-        found = _unstuck([*plan_changes(expected, run.filesystem), *plan_system_links(site, run.filesystem)])
+        found = _unstuck([*plan_changes(expected, run.filesystem), *plan_system_links(site, run.filesystem, True)])
         confirm_irreversible(found, run.filesystem, change)
         counted = count(1)
         with progress("setting up", len(found)) as watch:
@@ -173,9 +213,11 @@ def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOption
     for line in kept:
         write_line("kept", line)
     result: dict[str, Any] = {"home": site.home, "run": run.number, "done": done, "kept": kept}
-    result |= _started(expected, ran_before, write_line)
+    result |= start_services(expected, ran_before, write_line)
     if not is_issued:
         result["certificate"] = _obtain_certificate(context, expected, authority, write_line)
+    if expected.imap:
+        write_line("reading mail", shlex.join(restart_imap(deployment)))
     _tell_rest(expected, result, change)
     return 0
 
@@ -205,34 +247,6 @@ def _obtain_certificate(
     return {"server": order.server}
 
 
-def _started(expected: "QuickstartPlan", ran_before: bool, write_line: Say) -> dict[str, Any]:
-    """Start the services, or make them read the new settings; then the test message."""
-    from eqmail_setup.quickstart.preflight import addresses_of
-    from eqmail_setup.quickstart.smoke_test import send_test_message
-    from eqmail_setup.services.activation import next_steps, start
-    from eqmail_setup.settings.reload import reload_services
-
-    steps: list[str] = []
-    if ran_before:
-        write_line("services", reload_services(expected.site))
-    for bundle in expected.bundles if not ran_before else ():
-        links = [step for step in next_steps(bundle.manager, bundle.pieces) if step.startswith("ln ")]
-        for step in links:
-            write_line("services", step)
-        start(bundle.manager, bundle.pieces, lambda step: write_line("services", step))
-        steps += next_steps(bundle.manager, bundle.pieces)
-    addresses = addresses_of(expected.bundles)
-    if not addresses:
-        return {"started": [], "delivered": ""}
-    for service, host, port in addresses:
-        write_line("listening", f"{service} at {f'[{host}]' if ':' in host else host}:{port}")
-    host, port = next((host, port) for service, host, port in addresses if service == "smtp")
-    test = send_test_message(expected.site, expected.name, host, port)
-    beyond = f"accepted for {test.recipient}; look for it at {test.beyond}"
-    write_line("test message", f"delivered: {test.file}" if test.file else beyond)
-    return {"started": steps, "delivered": test.file or test.beyond}
-
-
 def _tell_rest(expected: "QuickstartPlan", result: dict[str, Any], change: ChangeOptions) -> None:
     from eqmail_setup.quickstart.next_steps import dns_records, next_commands
 
@@ -240,7 +254,7 @@ def _tell_rest(expected: "QuickstartPlan", result: dict[str, Any], change: Chang
     if change.as_json:
         click.echo(json.dumps({**result, "zone": records, "next": [words for words, _ in commands]}, indent=1))
         return
-    click.echo(f"\nWhat is left to be done by hand: records in DNS\n\n{records}\nWhat may come next:\n")
+    click.echo(f"\nPublish these DNS records:\n\n{records}\nNext steps:\n")
     width = max(len(words) for words, _ in commands)
     for words, purpose in commands:
         click.echo(f"  {words:{width}}  # {purpose}")

@@ -91,8 +91,7 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     isolated_root.run(f"{own} --server 127.0.0.1:25")
     isolated_root.run("ip addr add 198.51.100.1/32 dev lo")
     assert "553" in isolated_root.run(f"{swaks} --server 198.51.100.1:25 --local-interface 198.51.100.1", code=24)
-    # This host has no /usr/sbin/sendmail of any kind.
-    doctor = "eqmail doctor --offline --skip programs.sendmail"
+    doctor = "eqmail doctor --offline"
     assert isolated_root.run(doctor) == "/var/qmail: no problems found\n"
     assert "and its services run; stop them" in isolated_root.run("eqmail rollback 1", code=3)
     isolated_root.run(method.stop)
@@ -111,6 +110,26 @@ def test_a_quickstart_can_be_rolled_back(discover: Callable[[str], IsolatedRoot]
     assert isolated_root.run("ls /etc/service") == ""
     isolated_root.run("test ! -e /var/qmail/bin")
     assert isolated_root.run("ls /home/joe/Maildir/new") != ""
+
+
+def test_people_of_a_domain_read_their_mail_with_dovecot(discover: Callable[[str], IsolatedRoot]) -> None:
+    demand("runsvdir", "sv", "dovecot", "curl")
+    isolated_root = discover("exec runsvdir /etc/service")
+    isolated_root.run("mkdir -p /var/lib/dovecot; rm -f /etc/dovecot/dovecot.conf")
+    words = f"{QUICKSTART} --domain example.org --imap dovecot"
+    output = isolated_root.run(words)
+    assert "\nreading mail  dovecot\n" in output
+    assert "\nexample.org. IN MX 10 mail.example.org.\n" in output
+    assert isolated_root.run(words) == "No changes needed.\n"
+    isolated_root.run("printf 'a secret\n' >/run/secret; eqmail mailbox add ann@example.org --stdin </run/secret")
+    # Programs of this host send mail by it.
+    assert isolated_root.run("readlink /usr/sbin/sendmail") == "/var/qmail/bin/sendmail\n"
+    isolated_root.run("printf 'Subject: x\n\ntext\n' | sendmail ann@example.org")
+    isolated_root.run("cd /var/qmail/users/example.org/ann/Maildir/new; until ls | grep -q .; do sleep 0.1; done")
+    status = "curl -sk --retry 20 --retry-connrefused --url imaps://127.0.0.1/INBOX -u 'ann@example.org:a secret'"
+    assert "MESSAGES 1" in isolated_root.run(f"{status} -X 'STATUS INBOX (MESSAGES)'")
+    assert isolated_root.run("eqmail check") == "/var/qmail: no problems found\n"
+    isolated_root.run("doveadm stop; sv -w 30 stop qmail-send")
 
 
 @pytest.mark.parametrize("name", ["runit", "daemontools", "s6", "sysv"])

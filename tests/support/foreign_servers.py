@@ -27,7 +27,7 @@ from tests.support.requirements import demand_namespaces, lack
 
 PACKAGES = tuple(
     """
-    postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd haproxy
+    postfix exim4-daemon-light opensmtpd sasl2-bin nsd unbound clamav-daemon clamav-milter openbsd-inetd haproxy
     ucspi-tcp-ipv6
     """.split()
 )

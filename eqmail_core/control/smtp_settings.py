@@ -171,6 +171,14 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    requiretls = Flag(
+        "Whether the SMTP server offers REQUIRETLS under TLS (RFC 8689): such a message leaves by verified TLS only, "
+        "to servers that offer it too, and fails otherwise. Set it where the resident services deliver; programs in "
+        "place of qmail-remote or qmail-queue do not see the word.",
+        default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     smtpmaxerrors = Bound(
         "Most refusals in one SMTP conversation; a client that earns more is sent away. 0 means no limit.",
         default=200,

@@ -163,13 +163,14 @@ def delay_warning(
 
 
 def _own_dsn(message: ReportedMessage, recipient: bytes) -> bytes:
-    """Return the notification's own DSN parameters: SMTPUTF8 if its recipient needs it.
+    """Return the notification's own DSN parameters: SMTPUTF8 if its recipient needs it, REQUIRETLS as the message.
 
-    Source: RFC 6533 section 4.
+    Source: RFC 6533 section 4; RFC 8689 section 5.
     """
-    if message.dsn is None or not message.dsn.is_utf8 or recipient.isascii():
+    if message.dsn is None:
         return b""
-    return render_dsn(DsnParameters(is_utf8=True))
+    is_utf8 = message.dsn.is_utf8 and not recipient.isascii()
+    return render_dsn(DsnParameters(is_utf8, requires_tls=message.dsn.requires_tls))
 
 
 def _plain_text(

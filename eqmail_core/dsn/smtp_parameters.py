@@ -1,4 +1,4 @@
-"""DSN parameters and SMTPUTF8 as parameters of MAIL and RCPT: parsing and rendering.
+"""DSN parameters, SMTPUTF8 and REQUIRETLS as parameters of MAIL and RCPT: parsing and rendering.
 
 Source: RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT); RFC 6531 section 3.4 (SMTPUTF8).
 """
@@ -26,7 +26,9 @@ class BadParameter(ValueError):
     """A known parameter with an invalid value, or one given twice."""
 
 
-def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParameters | None:
+def read_mail(
+    parameters: bytes, reads_dsn: bool, reads_utf8: bool, reads_requiretls: bool = False
+) -> DsnParameters | None:
     """Parse the parameters of a MAIL command; None if there are no known ones.
 
     Unknown parameters are ignored.
@@ -40,6 +42,9 @@ def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParame
         if name == b"SMTPUTF8" and reads_utf8:
             is_good = not is_given
             dsn.is_utf8 = True
+        elif name == b"REQUIRETLS" and reads_requiretls:
+            is_good = not is_given
+            dsn.requires_tls = True
         elif name == b"RET" and reads_dsn:
             dsn.ret = _RET.get(value.upper(), b"")
             is_good = bool(dsn.ret)
@@ -107,6 +112,8 @@ def mail_parameters(dsn: DsnParameters, knows_dsn: bool) -> bytes:
         words.append(b"ENVID=" + dsn.envid)
     if dsn.is_utf8:
         words.append(b"SMTPUTF8")
+    if dsn.requires_tls:
+        words.append(b"REQUIRETLS")
     return b" ".join(words)
 
 

@@ -64,7 +64,11 @@ class FilteredMessage:
         self.header = EditedHeader(head)
         self._body_start = self.header.size
         self.sender = sender
-        self._dsn = DsnParameters() if dsn is None else DsnParameters(dsn.is_utf8, dsn.ret, dsn.envid)
+        self._dsn = (
+            DsnParameters()
+            if dsn is None
+            else DsnParameters(dsn.is_utf8, dsn.ret, dsn.envid, requires_tls=dsn.requires_tls)
+        )
         # Parallel to the recipients.
         self._dsn_of = [NO_DSN if dsn is None else dsn.recipient(index) for index in range(len(recipients))]
         self.recipients = list(recipients)
@@ -154,7 +158,12 @@ class FilteredMessage:
         """Parameters given replace the old ones; others stay."""
         self.sender = address
         new, old = read_mail(parameters, True, True) or DsnParameters(), self._dsn
-        self._dsn = DsnParameters(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
+        self._dsn = DsnParameters(
+            new.is_utf8 or old.is_utf8,
+            new.ret or old.ret,
+            new.envid or old.envid,
+            requires_tls=old.requires_tls,
+        )
 
     def _quarantine(self, index: int, reason: bytes, value: bytes) -> None:
         self.quarantined = reason or b"no reason given"

@@ -19,7 +19,7 @@ from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.outcome import DSN_RELAYED, TEMPORARY, DeliveryResult, Failure
+from eqmail_core.outcome import DSN_RELAYED, PERMANENT, TEMPORARY, DeliveryResult, Failure
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
@@ -123,6 +123,11 @@ class RemoteDeliveries:
         try:
             settings = self.source.current()
             if settings.substitute:
+                dsn = parse_dsn(order.dsn)
+                if dsn is not None and dsn.requires_tls:
+                    return DeliveryResult(
+                        PERMANENT, b"The program in place of qmail-remote knows no REQUIRETLS. (#5.7.30)\n"
+                    )
                 return await run_substitute(settings.substitute, order, message)
             client = await self._send(settings, order, message)
             result = report_of_output(client.report)

@@ -100,6 +100,9 @@ class SessionInitiation(SmtpExchange):
     def _try_next(self, said: bytes) -> None:
         """Leave the message for another server, for the reason `said`."""
         self.said = said
+        # A connection that breaks now has nothing to add.
+        self._expected = self._ignored
+        self._tls_refusal = b""
         self.status = TRY_NEXT
 
     def _fail_injected(self) -> None:

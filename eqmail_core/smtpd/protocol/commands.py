@@ -93,7 +93,7 @@ class SmtpCommands(SecurityCommands):
         address, behind = self._address(argument)
         if address is None:
             return self._reply(reply.SYNTAX)
-        event = self._rules.mail(address, behind, argument)
+        event = self._rules.mail(address, behind, argument, self.is_secure)
         if isinstance(event, bytes):
             return self._reply(event)
         event.restarts = self._reset()

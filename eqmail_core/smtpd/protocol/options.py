@@ -27,7 +27,8 @@ class ServerOptions:
     `max_errors`, `max_commands` (those that carry no message): per session.
     `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: no password without TLS.
     `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT.
-    `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `enhanced_status_codes`: replies as in RFC 2034.
+    `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `offers_requiretls`: REQUIRETLS under TLS.
+    `enhanced_status_codes`: replies as in RFC 2034.
     `bare_newline`: the reply to an LF without CR in a message.
     `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacement.
     """
@@ -46,6 +47,7 @@ class ServerOptions:
         "max_recipients",
         "offers_chunks",
         "offers_dsn",
+        "offers_requiretls",
         "offers_tls",
         "offers_utf8",
         "size_limit",
@@ -68,6 +70,7 @@ class ServerOptions:
         max_commands: int = 0,
         offers_notify: bool = False,
         offers_utf8: bool = False,
+        offers_requiretls: bool = False,
         bare_newline: bytes = reply.BARE_NEWLINE,
     ) -> None:
         self.bare_newline = bare_newline
@@ -86,6 +89,7 @@ class ServerOptions:
         self.max_commands = max_commands
         self.offers_dsn = offers_notify
         self.offers_utf8 = offers_utf8
+        self.offers_requiretls = offers_requiretls
 
     @property
     def host_name(self) -> bytes:
@@ -141,8 +145,11 @@ class ServerOptions:
             return reply.NO_UTF8
         return None
 
-    def mail(self, address: bytes, behind: bytes, argument: bytes) -> Mail | bytes:
-        """Build the Mail event from the address and the text after it, or return the refusal."""
+    def mail(self, address: bytes, behind: bytes, argument: bytes, is_secure: bool = False) -> Mail | bytes:
+        """Build the Mail event from the address and the text after it, or return the refusal.
+
+        `is_secure`: under TLS.  A message that demands what was not offered is refused, never sent on without it.
+        """
         if b" " not in argument:
             return self.objection(address, False) or Mail(address, None)
         size, identity = parse_parameters(plain(argument))
@@ -152,9 +159,11 @@ class ServerOptions:
         if any(word.upper() == _BINARY for word in parameters):
             return reply.NO_BINARY
         try:
-            dsn = read_mail(behind, self.offers_dsn, self.offers_utf8)
+            dsn = read_mail(behind, self.offers_dsn, self.offers_utf8, reads_requiretls=True)
         except BadParameter:
             return reply.BAD_PARAMETER
+        if dsn is not None and dsn.requires_tls and not (self.offers_requiretls and is_secure):
+            return reply.NO_REQUIRETLS
         is_utf8 = dsn is not None and dsn.is_utf8
         return self.objection(address, is_utf8) or Mail(address, identity, dsn, parameters)
 
@@ -180,6 +189,8 @@ class ServerOptions:
             texts.append(b"DSN")
         if self.offers_utf8:
             texts.append(b"SMTPUTF8")
+        if self.offers_requiretls and is_secure:
+            texts.append(b"REQUIRETLS")
         if self.offers_chunks:
             texts.append(b"CHUNKING")
         if self.max_recipients:

@@ -74,6 +74,7 @@ def read_policy_config(
         max_commands=controls.smtpmaxcommands,
         offers_notify=controls.dsn,
         offers_utf8=controls.smtputf8,
+        offers_requiretls=controls.requiretls,
         bare_newline=reply.BARE_NEWLINE_AS_C if controls.smtplogformat == AS_C else reply.BARE_NEWLINE,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)

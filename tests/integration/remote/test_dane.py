@@ -255,3 +255,75 @@ def test_a_tls_session_is_resumed_with_the_same_records_alone(
     # Never across levels, and a session with a server that failed is not kept.
     assert resumed(remote_home, zone, context, "1 1 1 " + "00" * 32, record, record) == [False, False, True]
     assert resumed(remote_home, zone, context, other, record) == [None, False]
+
+
+OFFERS = {"secured": "250-fake\n250 REQUIRETLS"}
+
+
+def require(home: RemoteHome) -> tuple[bytes, bytes]:
+    return home.deliver(b"r@one.test", dsn=b"W T")[0]
+
+
+def test_requiretls_goes_to_a_proved_server_that_offers_it(
+    remote_home: RemoteHome, zone: SignedZone, expired: tuple[ssl.SSLContext, str]
+) -> None:
+    with TlsServer(expired[0], OFFERS) as server:
+        zone.publish(server, "a.test", expired[1])
+        assert require(remote_home) == (b"K", DANE % b"a.test")
+        assert b"MAIL FROM:<s@x.test> REQUIRETLS\r\n" in server.received[0]
+
+
+def test_requiretls_comes_back_from_a_server_that_does_not_offer_it(
+    remote_home: RemoteHome, zone: SignedZone, expired: tuple[ssl.SSLContext, str]
+) -> None:
+    with TlsServer(expired[0], {"ehlo": "250-x\n250-STARTTLS\n250 REQUIRETLS", "secured": "250 fake"}) as server:
+        zone.publish(server, "a.test", expired[1])
+        letter, text = require(remote_home)
+        assert (letter, text.endswith(b"(#5.7.30)\n"), b"does not offer REQUIRETLS" in text) == (b"D", True, True)
+        assert b"MAIL" not in server.received[0]
+
+
+def test_requiretls_comes_back_if_nothing_proves_the_exchanger(
+    remote_home: RemoteHome, zone: SignedZone, expired: tuple[ssl.SSLContext, str]
+) -> None:
+    remote_home.write_message(b"TLS-Required: No\n\nREQUIRETLS counts more\n")
+    with TlsServer(expired[0], OFFERS) as server:
+        zone.publish(server, "a.test", expired[1], signed=("a.test",))
+        letter, text = require(remote_home)
+        assert (letter, b"neither DNSSEC nor MTA-STS proves that it serves one.test" in text) == (b"D", True)
+        assert not server.received
+
+
+def test_requiretls_waits_for_a_server_whose_certificate_is_wrong_or_that_is_away(
+    remote_home: RemoteHome, zone: SignedZone, expired: tuple[ssl.SSLContext, str]
+) -> None:
+    with TlsServer(expired[0], OFFERS) as server:
+        zone.publish(server, "a.test", "3 1 1 " + "00" * 32)
+        assert require(remote_home)[0] == b"Z"
+        # Without TLSA records an authority of the system must vouch for the name.
+        zone.publish(server, "b.test", expired[1])
+        letter, text = require(remote_home)
+        assert letter == b"Z"
+        assert b"TLS unable to verify server with the authorities of the system: " in text
+    zone.publish(server, "a.test", expired[1])
+    assert require(remote_home)[0] == b"Z"
+
+
+def test_an_authority_of_the_system_vouches_for_an_exchanger_without_records(
+    remote_home: RemoteHome, zone: SignedZone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    authority.cert_pem.write_to_path(tmp_path / "roots.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+    for name, expected in (("a.test", b"K"), ("one.test", b"Z")):
+        certificate = authority.issue_cert(name, key_type=trustme.KeyType.ECDSA)
+        with TlsServer(context_of(certificate), OFFERS) as server:
+            zone.publish(server, "b.test", "3 1 1 " + "00" * 32)
+            letter, text = require(remote_home)
+            assert (letter, b"TLS verified: REQUIRETLS of the sender." in text) == (expected, expected == b"K")
+
+
+def test_a_program_in_place_of_qmail_remote_gets_no_message_with_requiretls(remote_home: RemoteHome) -> None:
+    remote_home.program("mine", "echo Kdelivered; printf '\\0'")
+    remote_home.environ = {b"QMAILREMOTE": bytes(remote_home.home / "bin/mine")}
+    assert require(remote_home) == (b"D", b"The program in place of qmail-remote knows no REQUIRETLS. (#5.7.30)\n")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.dsn.parameters import DsnParameters, is_envid, is_orcpt, parse_dsn, render_dsn, with_dsn
+from eqmail_core.dsn.parameters import DsnParameters, is_envid, is_orcpt, parse_dsn, relayed_dsn, render_dsn, with_dsn
 from eqmail_core.dsn.xtext import decode_xtext, encode_xtext
 from eqmail_core.mail.envelope import Envelope, split_dsn
 from eqmail_core.queue.format.envelope import scan_envelope
@@ -101,3 +101,14 @@ def test_a_preprocessed_message_knows_its_recipients_by_their_place_in_a_list() 
     assert not listed.listed(1, 0).wants_failure and listed.listed(0, 0).wants_failure
     assert render_dsn(listed.only_listed(0, 15)) == b"W U E:id 0:sf:rfc822;joe@x"
     assert render_dsn(listed.only_listed(0, 0)) == b"W U E:id"
+
+
+def test_requiretls_stays_with_the_message_wherever_it_goes() -> None:
+    for text in (b"W T", b"W U T E:id 0:s:rfc822;a@b"):
+        dsn = parse_dsn(text)
+        assert dsn is not None
+        assert dsn.requires_tls
+        assert render_dsn(dsn) == text
+    assert relayed_dsn(b"W T E:id 0:s:", 2) == b"W T E:id 0:n: 1:n:"
+    assert relayed_dsn(b"W T E:id 0:s:", 1, is_same_sender=False) == b"W T"
+    assert relayed_dsn(b"W E:id", 1, is_same_sender=False) == b""

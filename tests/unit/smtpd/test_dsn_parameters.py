@@ -25,6 +25,22 @@ def test_the_offer_depends_on_the_options() -> None:
     assert b"DSN" not in Client(ServerOptions(b"mx", offers_utf8=True)).send(b"EHLO c\r\n")
 
 
+def test_requiretls_is_offered_and_taken_under_tls_alone() -> None:
+    refusal = b"550 sorry, REQUIRETLS is not offered here (#5.7.30)\r\n"
+    for offers, is_secure, is_good in ((True, True, True), (True, False, False), (False, True, False)):
+        client = Client(ServerOptions(b"mx", offers_requiretls=offers))
+        if is_secure:
+            client.core.tls_started()
+        assert (b"250 REQUIRETLS\r\n" in client.send(b"EHLO c\r\n")) == is_good
+        answer = client.send(b"MAIL FROM:<a@b> REQUIRETLS\r\n")
+        assert answer == (b"250 ok\r\n" if is_good else refusal)
+        assert render_dsn(client.core.dsn) == (b"W T" if is_good else b"")
+    client = Client(ServerOptions(b"mx", offers_requiretls=True))
+    client.core.tls_started()
+    assert client.send(b"MAIL FROM:<a@b> REQUIRETLS=1\r\n") == BAD
+    assert client.send(b"MAIL FROM:<a@b> REQUIRETLS REQUIRETLS\r\n") == BAD
+
+
 def test_dsn_parameters_count_for_one_message() -> None:
     client = Client(RULES)
     client.send(b"EHLO c\r\nMAIL FROM:<a@b> SIZE=10 RET=HDRS ENVID=QQ+2B SMTPUTF8 BODY=8BITMIME\r\n")

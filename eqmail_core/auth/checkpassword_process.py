@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 _CREDENTIALS_FD = 3
 
 
-def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
+def start_checker(
+    argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials", client: int | None = None
+) -> int:
     """Start a password checker with the credentials on descriptor 3.
 
+    `client` becomes its descriptors 0 and 1, which otherwise are those of this process.
     Returns its process id, or a negative outcome of `auth.checkpassword`. A checker that cannot be run is logged.
     The credentials fit the pipe and are written before the program starts, so that neither side blocks.
     """
@@ -34,7 +37,9 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
         os.write(writing, join(credentials.user, credentials.password, credentials.challenge))
     finally:
         os.close(writing)
-    actions = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD)]
+    # The client first: its descriptor may be 3.
+    actions = [(os.POSIX_SPAWN_DUP2, client, fd) for fd in (0, 1)] if client is not None else []
+    actions.append((os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD))
     try:
         return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:

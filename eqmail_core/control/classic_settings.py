@@ -19,12 +19,14 @@ from eqmail_core.control.list_kinds import Lines, Map
 from eqmail_core.control.setting import (
     ADDRESS,
     ALL,
+    CHKPW,
     DOMAIN,
     GREETING,
     HOST,
     INSTRUCTIONS,
     LMTP,
     PATH,
+    POPUP,
     QMTPD,
     QUEUE,
     REMOTE,
@@ -121,7 +123,7 @@ class ClassicSettings(ControlSet):
         "Domains whose mail is delivered on this host. Beats virtualdomains.",
         default=None,
         falls_back_to_me=True,
-        used_by=(SEND, SMTPD, REMOTE),
+        used_by=(SEND, SMTPD, REMOTE, CHKPW),
         reload_on_hup=True,
         entries=WHOLE_DOMAIN,
     )
@@ -248,7 +250,7 @@ class ClassicSettings(ControlSet):
         "able to read it. A new file counts at once.",
         file="servercert.pem",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, POPUP),
         is_secret=True,
         is_watched=True,
     )
@@ -266,14 +268,14 @@ class ClassicSettings(ControlSet):
         is_watched=True,
     )
     tlsclients = Lines(
-        "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD,)
+        "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD, POPUP)
     )
     tlsserverciphers = Lines(
         "Ciphers that the SMTP server offers, in the notation of OpenSSL; the lines are joined with colons. Without "
         "the file the server offers what its library thinks safe.",
         default=None,
         env="TLSCIPHERS",
-        used_by=(SMTPD,),
+        used_by=(SMTPD, POPUP),
     )
     clientcert = ForeignFile(
         "Certificate and key that this host shows to remote servers, PEM.",

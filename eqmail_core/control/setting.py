@@ -201,6 +201,8 @@ LOCAL = "qmail-local"
 LMTP = "qmail-lmtp"
 QUEUE = "qmail-queue"
 START = "qmail-start"
+CHKPW = "qmail-chkpw"
+POPUP = "qmail-popup"
 ALL = ("every program",)
 
 # What a value or an entry is; `control.checks` has the test of each.

@@ -33,11 +33,14 @@ NO_MAILDIR = b"this user has no $HOME/Maildir"
 CANNOT_SCAN = b"unable to scan $HOME/Maildir"
 
 NO_CHECKER = b"no program checks passwords here"
+TLS_FIRST = b"STLS first"
+NO_TLS = b"TLS is not available"
 
 _END = b".\r\n"
 
 # RFC 2449, RFC 6856.  Messages are sent as they are, with UTF8 or without.
-_CAPABILITIES = (b"TOP", b"UIDL", b"USER", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail")
+_CAPABILITIES = (b"TOP", b"UIDL", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail")
+CAPABILITY_USER, CAPABILITY_STLS = b"USER", b"STLS"
 
 
 def refusal(text: bytes) -> bytes:
@@ -80,9 +83,16 @@ class Flush:
     __slots__ = ()
 
 
-FLUSH = Flush()
+class TlsRequest:
+    """STLS: after the output is sent, TLS begins."""
 
-Pop3Event = Credentials | Retrieve | Update | Flush
+    __slots__ = ()
+
+
+FLUSH = Flush()
+TLS_REQUEST = TlsRequest()
+
+Pop3Event = Credentials | Retrieve | Update | Flush | TlsRequest
 
 
 class Pop3Machine(LineBuffer):
@@ -116,6 +126,11 @@ class Pop3Machine(LineBuffer):
         out, self._out = self._out, []
         return b"".join(out)
 
+    def take_rest(self) -> bytes:
+        """Return the bytes that were received and not parsed yet."""
+        rest, self._buffer, self._position = self._buffer[self._position :], b"", 0
+        return rest
+
     def end(self, problem: bytes | None = None) -> None:
         """Reply whether the last event succeeded, and close the session."""
         self._accept() if problem is None else self._refuse(problem)
@@ -135,8 +150,11 @@ class Pop3Machine(LineBuffer):
 
     def _list_capabilities(self, argument: bytes) -> None:
         self._accept()
-        self._out += [line + b"\r\n" for line in _CAPABILITIES]
+        self._out += [line + b"\r\n" for line in (*_CAPABILITIES, *self._more_capabilities())]
         self._out.append(_END)
+
+    def _more_capabilities(self) -> tuple[bytes, ...]:
+        return (CAPABILITY_USER,)
 
 
 class Transaction(Pop3Machine):

@@ -14,6 +14,7 @@ from eqmail_core.pop3 import maildrop
 from eqmail_core.pop3 import protocol as pop3
 from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
+from eqmail_core.pop3.tls_settings import TIMEOUT_S
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.log import log_line
 from eqmail_core.system.processes import await_end
@@ -21,25 +22,32 @@ from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStrea
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-TIMEOUT_S = 1200
-"""Time limit of each read and write, in seconds."""
+    from eqmail_core.pop3.tls_session import Check, TlsLogin
 
 _NOT_STARTED = {NO_PIPE: b"unable to open pipe", NO_CHILD: b"unable to fork"}
 _CRASHED = b"aack, child crashed"
 
 
-def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes, bytes]") -> None:
+def authenticate(
+    hostname: bytes,
+    checker: list[bytes],
+    environ: "Mapping[bytes, bytes]",
+    tls: "Callable[[], TlsLogin] | None" = None,
+    needs_tls: bool = False,
+) -> None:
     """Read credentials and run `checker`; if it accepts them, it serves the client itself.
 
     No byte after the line that completes the credentials is read: it belongs to the program that the checker starts.
+    `tls`: what begins TLS, where the host has a certificate; with `needs_tls` no password is taken without it.
     """
     if not _can_run(checker[0], environ):
         log_line("qmail-popup", b"alert: %b: no such program checks passwords; clients are refused" % checker[0])
         write_all(1, pop3.refusal(pop3.NO_CHECKER))
         return
-    machine = Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
+    greeting = b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname)
+    machine = Authorisation(greeting, tls is not None, needs_tls)
     client = TimedStream(TIMEOUT_S)
     try:
         client.write(machine.take_output())
@@ -51,9 +59,45 @@ def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
                 if problem is not None:
                     client.write(pop3.refusal(problem))
                 return
+            if (
+                isinstance(event, pop3.TlsRequest)
+                and tls is not None
+                and _serve_over_tls(
+                    client, machine, tls(), lambda found, session: _ask(checker, environ, found, session)
+                )
+            ):
+                return
             client.write(machine.take_output())
     except (TimedOut, ConnectionLost):
         pass
+
+
+def _serve_over_tls(client: TimedStream, machine: Authorisation, login: "TlsLogin", check: "Check") -> bool:
+    """Serve the client to its end; False where TLS cannot begin, which the machine replies."""
+    from eqmail_core.tls.session_info import TlsUnavailable
+
+    try:
+        stream = login.prepare(client)
+    except TlsUnavailable as reason:
+        log_line("qmail-popup", b"alert: no TLS: " + str(reason).encode("utf-8", "replace"))
+        machine.refuse_tls()
+        return False
+    machine.begin_tls()
+    client.write(machine.take_output())
+    login.serve(stream, machine, _credentials, check)
+    return True
+
+
+def _credentials(client: TimedStream, machine: pop3.Pop3Machine) -> Credentials | None:
+    """Converse until the credentials are complete; None at the end of the session.  Fails: TimedOut, ConnectionLost."""
+    while not machine.closed:
+        event = machine.next_event()
+        client.write(machine.take_output())
+        if isinstance(event, Credentials):
+            return event
+        if event is None and not machine.closed:
+            machine.receive(client.read())
+    return None
 
 
 def _can_run(program: bytes, environ: "Mapping[bytes, bytes]") -> bool:
@@ -64,9 +108,11 @@ def _can_run(program: bytes, environ: "Mapping[bytes, bytes]") -> bool:
     return any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
 
 
-def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Credentials) -> bytes | None:
+def _ask(
+    checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Credentials, client: int | None = None
+) -> bytes | None:
     """Run the checker to its end; None, or the error text for the client."""
-    pid = start_checker(checker, environ, credentials)
+    pid = start_checker(checker, environ, credentials, client)
     if pid <= 0:
         return _NOT_STARTED.get(pid, pop3.AUTHORIZATION_FAILED)
     code = await_end(pid)

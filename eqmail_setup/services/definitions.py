@@ -20,6 +20,7 @@ class ServiceDefinition(NamedTuple):
 
     `name` is its name in commands, `daemon` the name of its process; `programs` start each other in this order,
     `checker` is the usual checkpassword program between them; `role` whose account serves, "" for root.
+    `needs_certificate`: it takes passwords under TLS only.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ServiceDefinition(NamedTuple):
     checker: str = ""
     environment: tuple[tuple[str, str], ...] = ()
     listener: str = ""
+    needs_certificate: bool = False
 
     @property
     def tls(self) -> bool:
@@ -77,7 +79,9 @@ SERVICES = {
             110,
             ("qmail-popup", "qmail-pop3d"),
             role="",
-            checker="/bin/checkpassword",
+            checker="{bin}/qmail-chkpw -m",
+            environment=(_CAREFUL,),
+            needs_certificate=True,
         ),
     )
 }
@@ -86,6 +90,6 @@ SERVICES = {
 def missing_programs(definition: ServiceDefinition, site: Site, root: str = "") -> list[str]:
     """Paths that a service needs and the installation does not have."""
     needed = [f"{site.bin}/{program}" for program in definition.programs]
-    if definition.tls:
+    if definition.tls or definition.needs_certificate:
         needed.append(f"{site.control}/{Controls.servercert.file}")
     return [path for path in needed if not os.path.exists(f"{root.rstrip('/')}{path}")]

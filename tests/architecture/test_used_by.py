@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.setting import ALL, INJECT, LMTP, LOCAL, QMTPD, QUEUE, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.setting import ALL, CHKPW, INJECT, LMTP, LOCAL, POPUP, QMTPD, QUEUE, REMOTE, SEND, SMTPD, START
 
 CORE = Path(__file__).resolve().parents[2] / "eqmail_core"
 
@@ -19,6 +19,9 @@ READERS = {
     "programs/qmail_pwrap.py": ("qmail-pwrap",),
     "programs/qmail_qmqpc.py": ("qmail-qmqpc",),
     "programs/qmail_qmtpd.py": (QMTPD,),
+    "pop3/mailbox_owner.py": (CHKPW,),
+    "pop3/tls_settings.py": (POPUP,),
+    "tls/server_files.py": (SMTPD, POPUP),
     "local/delivery/lmtp.py": (LMTP,),
     "local/delivery/program.py": (LOCAL,),
     "queue/service/service.py": (QUEUE,),

@@ -13,7 +13,6 @@ from eqmail_core.access.badmailfrom import BadSenders
 from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.filter_settings import ENFORCE, OFF, PSL
-from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import SMTPD, ControlError
 from eqmail_core.site.site import Site
@@ -24,6 +23,7 @@ from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.files import read_file
 from eqmail_core.text.sanitize import plain
+from eqmail_core.tls.server_files import server_tls_files
 from eqmail_core.tls.session_info import ServerTlsFiles
 
 TYPE_CHECKING = False
@@ -158,22 +158,12 @@ def _recipient_check(controls: Controls) -> "RecipientCheck | None":
 
 def read_tls(site: "Site", controls: Controls, write_log: "Callable[[bytes], None]") -> ServerTlsFiles | None:
     """Return the server's key files; None if there are none, or none readable, which is logged."""
-    folder = site.control
-    certificate = f"{folder}/{Controls.servercert.file}"
+    certificate = f"{site.control}/{Controls.servercert.file}"
     if not os.access(certificate, os.R_OK, effective_ids=True):
         if os.path.exists(certificate):
             write_log(b"no TLS: unable to read " + os.fsencode(certificate))
         return None
-    authorities = f"{folder}/{Controls.clientca.file}"
-    return ServerTlsFiles(
-        certificate=certificate,
-        names=f"{folder}/{TLS_CERTIFICATES}",
-        ciphers=controls.tlsserverciphers,
-        authorities=authorities,
-        revoked=f"{folder}/{Controls.clientcrl.file}",
-        dh=f"{folder}/{Controls.dh2048.file}",
-        asks_client=bool(controls.tlsclients) and os.path.exists(authorities),
-    )
+    return server_tls_files(site, controls)
 
 
 def _own_address_test() -> "Callable[[bytes], bool]":

@@ -8,40 +8,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import eqmail
 from tests.support.mail_system import free_port, until
 from tests.support.service_managers import RECIPIENT, ManagedInstallation, demand
 from tests.system.service_managers.test_supervisors import SUPERVISORS, demand_logs, end
 from tests.system.service_managers.test_xinetd import start_both, stop_both
 
 SERVICES = ("qmtp", "pop3")
-CURL = ("curl", "--silent", "--show-error", "--max-time", "60", "--user")
-CHECKER = """#!/bin/sh
-# A checkpassword program: ann with her password, or its digest by APOP, becomes her user, in her home.
-credentials=$(tr '\\0' '\\n' <&3)
-field() {{ printf '%s' "$credentials" | sed -n "$1p"; }}
-digest=$(printf '%ssecret' "$(field 3)" | md5sum | cut -d ' ' -f 1)
-[ "$(field 1)" = ann ] || exit 1
-[ "$(field 2)" = secret ] || [ "$(field 2)" = "$digest" ] || exit 1
-cd {home}/people/ann || exit 111
-exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@" 3<&-
-"""
+CURL = ("curl", "--silent", "--show-error", "--max-time", "60", "--ssl-reqd", "--insecure", "--user")
 
 
 class Ports:
-    """The ports of the two servers, and the settings of their service files."""
+    """The ports of the two servers, and the settings of their service files; ann has a password."""
 
     def __init__(self, installation: ManagedInstallation) -> None:
         self.qmtp, self.pop3 = free_port(), free_port()
-        self.checker = installation.folder / "checker"
-        self.checker.write_text(CHECKER.format(home=installation.home))
-        self.checker.chmod(0o755)
+        give_password(installation)
         self.words = [word for service in SERVICES for word in ("--service", service)]
         self.settings: dict[str, object] = {
             "address": "127.0.0.1",
             "qmtp.port": self.qmtp,
             "pop3.port": self.pop3,
-            "pop3.checkpassword": self.checker,
         }
+
+
+def give_password(installation: ManagedInstallation) -> None:
+    """Give ann a password, in clear text for APOP, and the host a certificate, without which none is taken."""
+    secret = installation.folder / "secret"
+    secret.write_text("secret\n")
+    for words, source in (("auth set ann --scheme clear --stdin", secret), ("cert make --replace --yes", None)):
+        with open(source or "/dev/null") as file:
+            done = eqmail("--home", installation.home, *words.split(" "), stdin=file)
+        assert done.returncode == 0, done.stderr
 
 
 def netstring(text: bytes) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.mail_system import until
 from tests.support.service_managers import ManagedInstallation, demand
-from tests.system.service_managers.test_other_servers import Ports, answers, demand_in_maildrop
+from tests.system.service_managers.test_other_servers import answers, demand_in_maildrop, give_password
 
 MOST_EXPOSURE = 2.0
 MOST_EXPOSURE_OF_MTA = 3.5
@@ -72,8 +72,8 @@ def test_units_for_logins_keep_what_their_password_checkers_need(installation: M
 
 def test_the_unit_of_pop3_keeps_the_capabilities_that_it_needs(installation: ManagedInstallation) -> None:
     demand("systemd-socket-activate", "setpriv", "curl")
-    ports = Ports(installation)
-    installation.generate("systemd", "--service", "pop3", listener="socket", checkpassword=ports.checker)
+    give_password(installation)
+    installation.generate("systemd", "--service", "pop3", listener="socket")
     unit = installation.folder / "systemd/eqmail-pop3d@.service"
     (installation.maildir / "new/1.for-pop3").write_text("Subject: capable\n\ntext\n")
     os.chown(installation.maildir / "new/1.for-pop3", 65534, 65534)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from eqmail_core.auth.credentials import Credentials
 from eqmail_core.pop3.authorisation import Authorisation
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.pop3.protocol import MaildropMessage, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import MaildropMessage, Retrieve, TlsRequest, Transaction, Update
 
 GREETING = b"<1.2@mail.example.org>"
 DROP = [MaildropMessage(120, b"one"), MaildropMessage(200, b"two"), MaildropMessage(3, b"three")]
@@ -70,7 +70,7 @@ def test_few_commands_are_allowed_before_login() -> None:
     ]
 
 
-CAPABILITIES = [b"TOP", b"UIDL", b"USER", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail", b"."]
+CAPABILITIES = [b"TOP", b"UIDL", b"PIPELINING", b"UTF8 USER", b"IMPLEMENTATION eQmail", b"USER", b"."]
 
 
 def test_capabilities_are_listed_before_login_and_after() -> None:
@@ -211,3 +211,38 @@ def test_a_message_is_sent_as_c_sends_it_however_it_is_read(lines: int | None, m
     expected = top_as_c_does(lines, message)
     assert encoded(lines, message) == expected
     assert encoded(lines, *(message[i : i + size] for i in range(0, len(message), size))) == expected
+
+
+def converse(machine: Authorisation, data: bytes) -> tuple[bytes, list[object]]:
+    """What the machine says to these bytes, and its events; TLS begins where it is asked for."""
+    machine.take_output()
+    machine.receive(data)
+    events: list[object] = []
+    while (event := machine.next_event()) is not None:
+        events.append(type(event))
+        if isinstance(event, TlsRequest):
+            machine.begin_tls()
+    return machine.take_output(), events
+
+
+def test_without_a_certificate_there_is_no_stls() -> None:
+    said, events = converse(Authorisation(GREETING), b"CAPA\r\nSTLS\r\n")
+    assert b"STLS" not in said and b"\r\nUSER\r\n" in said and said.endswith(b"-ERR TLS is not available\r\n")
+    assert not events
+
+
+def test_no_password_is_taken_without_tls_where_it_is_required() -> None:
+    said, events = converse(Authorisation(GREETING, True, True), b"CAPA\r\nUSER joe\r\nPASS x\r\nAPOP joe 1\r\n")
+    assert b"\r\nSTLS\r\n" in said and b"\r\nUSER\r\n" not in said
+    assert said.endswith(b"-ERR STLS first\r\n" * 3) and not events
+
+
+def test_what_was_said_before_tls_is_forgotten() -> None:
+    """A man in the middle could have said it (RFC 2595 section 4)."""
+    machine = Authorisation(GREETING, True, True)
+    said, events = converse(machine, b"STLS\r\nUSER mallory\r\nPASS x\r\n")
+    assert (said, events) == (b"+OK \r\n", [TlsRequest])
+    said, events = converse(machine, b"PASS secret\r\nCAPA\r\nSTLS\r\n")
+    assert said.startswith(b"-ERR USER first\r\n") and b"STLS\r\n" not in said and not events
+    assert said.endswith(b"-ERR TLS is not available\r\n")
+    assert converse(machine, b"USER joe\r\nPASS secret\r\n")[1] == [Credentials]

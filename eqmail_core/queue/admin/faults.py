@@ -33,6 +33,7 @@ class QueueFaults:
 def find_faults(site: Site) -> QueueFaults:
     """Return all faults."""
     found, folders = QueueFaults(), dict[int, set[str]]()
+    uids = {role: uid_of(site, role) for role, _ in (*MESSAGE_FILES.values(), *SERVICE_FILES.values())}
     split = split_folders(site)
     for folder, path in message_files(site):
         name = os.path.basename(path)
@@ -43,18 +44,18 @@ def find_faults(site: Site) -> QueueFaults:
         part = os.path.basename(os.path.dirname(path))
         if part != (str(int(name) % site.split) if folder in split else folder):
             found.misplaced.append(path)
-        inode = _check_permissions(site, path, *MESSAGE_FILES[folder], MARKS.get(folder, 0), found)
+        inode = _check_permissions(uids, path, *MESSAGE_FILES[folder], MARKS.get(folder, 0), found)
         if folder == "mess" and inode not in (0, int(name)):
             found.misnamed.append((path, inode))
     for folder, path in service_files(site):
-        _check_permissions(site, path, *SERVICE_FILES[folder], 0, found)
+        _check_permissions(uids, path, *SERVICE_FILES[folder], 0, found)
     for number, present in sorted(folders.items()):
         if classify(present) is None and classify(_folders_now(site, number)) is None:
             found.broken[number] = present
     return found
 
 
-def _check_permissions(site: Site, path: str, role: str, mode: int, marks: int, found: QueueFaults) -> int:
+def _check_permissions(uids: dict[str, int], path: str, role: str, mode: int, marks: int, found: QueueFaults) -> int:
     """Note a wrong owner or mode: too much is open, or the account that needs the file cannot use it.
 
     Returns the inode number, 0 for a file that has gone.
@@ -63,7 +64,7 @@ def _check_permissions(site: Site, path: str, role: str, mode: int, marks: int, 
         seen = os.lstat(path)
     except FileNotFoundError:
         return 0
-    has, uid = stat.S_IMODE(seen.st_mode), uid_of(site, role)
+    has, uid = stat.S_IMODE(seen.st_mode), uids[role]
     if seen.st_uid != uid:
         found.wrong_permissions.append((path, f"owner uid {seen.st_uid}", f"uid {uid}"))
     elif has & ~marks != mode:

@@ -212,8 +212,16 @@ class DiskFilesystem:
             yield fd, name
             if touch:
                 self._touched.add(folder)
+        except OSError as error:
+            raise self._with_path(error, path) from None
         finally:
             os.close(fd)
+
+    def _with_path(self, error: OSError, path: str) -> OSError:
+        """The same error with the whole path, of which the system got the last part only."""
+        if not os.path.isabs(os.fsdecode(error.filename or "")):
+            error.filename = self.display_path(path)
+        return error
 
     def _open(self, path: str, flags: int) -> tuple[int, bool]:
         """Walk from the home to `path`, one component at a time; also return whether the last one is a link."""
@@ -226,6 +234,8 @@ class DiskFilesystem:
                 step, linked = self._step(fd, part, flags if number == len(parts) else _TRAVERSE_FLAGS)
             except UntrustedPathError as error:
                 raise UntrustedPathError(str(error.strerror), self.display_path(path)) from None
+            except OSError as error:
+                raise self._with_path(error, path) from None
             finally:
                 os.close(fd)
             fd = step

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,25 @@ def test_read_link_returns_targets_of_links_only(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         world.listdir("file")
     assert world.read_link("file/none") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda filesystem: filesystem.read("a/missing"),
+        lambda filesystem: filesystem.listdir("a/missing"),
+        lambda filesystem: filesystem.create("a/full", PathKind.DIRECTORY, own(0o700)),
+        lambda filesystem: filesystem.create("a/full", PathKind.FIFO, own(0o700)),
+        lambda filesystem: filesystem.remove_directory("a/full"),
+        lambda filesystem: filesystem.remove_file("a/full"),
+        lambda filesystem: filesystem.write("a/full", b"", own(0o600)),
+        lambda filesystem: filesystem.create_symlink("a/full", "target"),
+        lambda filesystem: filesystem.back_up("a/missing"),
+    ],
+)
+def test_an_error_names_the_whole_path(tmp_path: Path, change: Callable[[DiskFilesystem], object]) -> None:
+    """The system gets the last part of a path only."""
+    (tmp_path / "a/full/x").mkdir(parents=True)
+    with pytest.raises(OSError) as caught:
+        change(DiskFilesystem(str(tmp_path)))
+    assert caught.value.filename in (f"{tmp_path}/a/missing", f"{tmp_path}/a/full")

@@ -60,7 +60,6 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["add", "databytes", "1"], "is no list but one value (bytes); use: eqmail config set databytes"),
         (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
         (["import", "/dev/null"], "is not what export makes"),
-        (["import", "/nonexistent"], "/nonexistent"),
         (["explain", "bogus"], "unknown setting 'bogus'"),
     ],
 )
@@ -265,3 +264,35 @@ def test_an_unknown_name_is_usage_and_a_missing_entry_is_not_found(
         assert "databytes" in capsys.readouterr().err
     assert run(["--home", at_home, "config", "remove", "rcpthosts", "gone.example"]) == ExitCode.FAILED
     assert "rcpthosts: gone.example: not found" in capsys.readouterr().err
+
+
+UNUSUAL = {
+    "suspendeddomains": "busy.example\nlater.example:2126-12-01T14:00:00Z\n",
+    "queuelifetimes": "slow.example:2d\n",
+    "retryschedule": "30s\n1h\n",
+    "milters": "inet:127.0.0.1:11332\n",
+    "smtpchecks": "checks/one.py\n",
+    "remotelimits": "busy.example:5\n",
+}
+"""Settings whose values are no plain text, with a line each."""
+
+
+def test_every_kind_of_setting_is_shown(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in UNUSUAL.items():
+        Path(at_home, "control", name).write_text(content)
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "show", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["settings"]
+    for words in (["show"], ["diff"], ["search", "e"]):
+        assert run(["--home", at_home, "config", *words]) == 0
+        table = capsys.readouterr().out
+        for name, content in UNUSUAL.items():
+            assert "; ".join(content.splitlines()) in table, (words, name)
+            assert shown[name]["value"] == content.splitlines()
+
+
+def test_what_is_not_set_is_shown_in_one_way(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    for name in ("servercert.pem", "smtproutes", "smtpcheckpw"):
+        assert run(["--home", at_home, "config", "show", name]) == 0
+        assert "value: (not set)\n" in capsys.readouterr().out, name

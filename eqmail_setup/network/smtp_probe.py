@@ -38,12 +38,11 @@ def probe_smtp(
         if is_implicit:
             client = smtplib.SMTP_SSL(host, port, hello, timeout=timeout_s, context=context)
         else:
-            client = smtplib.SMTP(timeout=timeout_s)
-            client.local_hostname = hello
-            code, greeting = client.connect(host, port)
-            if code != 220:
-                yield ProbeStep("greeting", False, _text(code, greeting), monotonic() - started)
-                return
+            client = smtplib.SMTP(host, port, hello, timeout=timeout_s)
+    except smtplib.SMTPConnectError as error:
+        greeting = error.smtp_error.encode() if isinstance(error.smtp_error, str) else error.smtp_error
+        yield ProbeStep("greeting", False, _text(error.smtp_code, greeting), monotonic() - started)
+        return
     except (OSError, smtplib.SMTPException) as error:
         yield ProbeStep("connect", False, _reason(error), monotonic() - started)
         return

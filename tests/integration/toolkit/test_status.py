@@ -18,6 +18,7 @@ from eqmail_setup.logs import sources
 from eqmail_setup.settings.reload import RequiredAction
 from tests.support.mail_system import MailSystem, free_port, make_maildir, until
 from tests.support.name_server import Zone
+from tests.support.scripted_server import ScriptedServer
 
 
 @pytest.fixture
@@ -103,6 +104,28 @@ def test_a_server_is_probed_step_by_step(mail_system: MailSystem, capsys: pytest
     assert "553 " in capsys.readouterr().out
     assert run([*words, str(free_port())]) == ExitCode.PROBLEMS
     assert "failed" in capsys.readouterr().out
+
+
+def test_a_server_with_tls_is_probed(mail_system: MailSystem, capsys: pytest.CaptureFixture[str]) -> None:
+    home = str(mail_system.home)
+    assert run(["--home", home, "cert", "make"]) == 0
+    assert run(["--home", home, "reload"]) == 0
+    words = ["--home", home, "probe", "smtp", "--port", str(mail_system.port), "--json"]
+
+    def has_tls() -> bool:
+        capsys.readouterr()
+        code = run(words)
+        steps = json.loads(capsys.readouterr().out)["servers"][0]["steps"]
+        done = {step["name"]: step for step in steps}
+        return code == 0 and done["STARTTLS"]["is_done"] and "TLSv1" in done["STARTTLS"]["text"]
+
+    until(has_tls, "STARTTLS")
+
+
+def test_a_server_that_does_not_greet_is_probed(capsys: pytest.CaptureFixture[str], at_home: str) -> None:
+    with ScriptedServer({"greet": "554 not today"}) as server:
+        assert run(["--home", at_home, "probe", "smtp", "--port", str(server.port)]) == ExitCode.PROBLEMS
+    assert "greeting     failed" in capsys.readouterr().out
 
 
 def test_a_domain_that_takes_no_mail_is_not_probed(

@@ -74,7 +74,6 @@ SUBCOMMANDS = {
     "user add": "Deliver mail for a local part to a user.",
     "user compile": "Compile users/assign.",
     "user import-passwd": "Add an entry for every account that owns its home.",
-    "user passwd": "Set the SMTP password of a login.",
     "mailbox add": "Create a mailbox in any domain.",
     "mailbox passwd": "Set the password of a mailbox.",
     "mailbox quota": "Set how much mail a mailbox may hold.",

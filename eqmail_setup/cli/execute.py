@@ -1,7 +1,7 @@
 """How every changing command does its work: plan, then show the plan or carry it out, then report."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import unified_diff
 
 import click
@@ -13,6 +13,7 @@ from eqmail_setup.cli.output import confirm, echo, is_interactive, print_json, p
 from eqmail_setup.cli.summary import summary_lines
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.manifest_nodes import PathKind
+from eqmail_setup.settings.reload import after_change
 from eqmail_setup.settings.secrets import is_secret_file, redact_file, redact_words
 from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import Description, Operation, is_irreversible
@@ -36,11 +37,13 @@ def execute(
     leave: bool = False,
     quiet: bool = False,
     question: Callable[[Plan], str] = lambda plan: "",
+    reload: bool = False,
 ) -> int:
     """Plan under the lock, then show the plan or carry it out; the number of the transaction, 0 for none.
 
     A blocker makes all of it impossible, unless it may be left; then the caller reports it. With `quiet` the plan has
-    reported the changes already. `question` is asked before anything changes.
+    reported the changes already. `question` is asked before anything changes. At the end it is said what makes running
+    services use changed settings; with `reload` they reread what they can.
 
     Fails: EqmailError.
     """
@@ -64,9 +67,28 @@ def execute(
             require_consent([], question(found), change)
         values = [change_value(operation, run.filesystem) for operation in found.operations] if change.as_json else []
         done = [operation.describe(run.filesystem) for operation in found.operations]
+        settings = list(_settings_among(site, found.operations, run.filesystem))
         run.apply(found.changes, lambda operation: None, undoes)
     report(site.home, run.number, done, [] if leave else found.notes, change, values, quiet)
+    if not stage:
+        report_action(site, settings, change, reload)
     return run.number
+
+
+def _settings_among(site: Site, operations: Iterable[Operation], filesystem: Filesystem) -> Iterator[str]:
+    """The names of the control files that operations change."""
+    folder = f"{site.layout.control}/"
+    for operation in operations:
+        for path, _ in operation.predicted_changes(filesystem):
+            if path.startswith(folder):
+                yield path.removeprefix(folder)
+
+
+def report_action(site: Site, settings: Iterable[str], change: ChangeOptions, reload: bool) -> None:
+    """Say what makes running services use changes of these control files, if anything has to."""
+    said = after_change(site, settings, reload)
+    if said:
+        echo(said, err=change.as_json)
 
 
 def report(
@@ -179,6 +201,15 @@ def print_plan(
     for item in (*found.notes, *found.blockers):
         echo(styled(item.line(), item.severity))
     echo(f"Dry run: {count_text(len(operations), 0)}" if operations else NOTHING)
+
+
+def print_nothing_done(home: str, lines: list[str], change: ChangeOptions) -> None:
+    """Show what a command would do that changes no file that is known before."""
+    if change.as_json:
+        print_json(SCHEMA, installation=home, transaction=None, dry_run=True, changes=[], notes=lines)
+        return
+    for line in lines:
+        echo(line)
 
 
 def _differences(operation: Operation, filesystem: Filesystem) -> Iterable[str]:

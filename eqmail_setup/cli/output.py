@@ -186,22 +186,28 @@ def terminal_width() -> int | None:
 
 
 def print_rows(
+    columns: Sequence[Column | str],
     rows: Iterable[Row],
+    cells: Callable[[Row], Sequence[str]],
     as_json: bool,
-    line: Callable[[Row], str],
+    schema: str,
     empty: str = "",
-    schema: str = "rows",
     hint: Command = (),
 ) -> None:
-    """Write rows, each a NamedTuple, a line each or as JSON; without rows, the text form is the note `empty`."""
+    """Write rows, each a NamedTuple, as a table with their number or as JSON; without rows, the note `empty`."""
     values: list[Any] = list(rows)
     if as_json:
         print_json(f"{schema}-1", **{schema: [value._asdict() for value in values]})
-        return
-    for row in values:
-        echo(line(row))
-    if not values and empty:
+    elif values:
+        print_table(columns, [cells(row) for row in values], count_of(len(values), schema))
+    elif empty:
         print_note(empty, hint)
+
+
+def count_of(count: int, noun: str) -> str:
+    """A number of things whose plural is given: 1 alias, 2 aliases, 1 domain."""
+    singular = noun[:-2] if noun.endswith("ses") else noun[:-1]
+    return f"{count} {singular if count == 1 else noun}"
 
 
 def is_interactive() -> bool:

@@ -9,6 +9,11 @@ from typing import Any
 
 import click
 
+from eqmail_core.control.controls import Controls
+from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
+from eqmail_setup.cli.options import ChangeOptions
+from eqmail_setup.cli.output import print_note
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.mail.credentials import SCHEMES, hashed, require_valid_secret
 
@@ -52,6 +57,15 @@ def read_password(login: str, stdin: bool, confirm: bool = True) -> bytes:
             return first.encode()
         click.echo("Passwords are empty or differ." if confirm else "Passwords are not empty.", err=True)
     raise EqmailError(f"no password after {_TRIES} tries")
+
+
+def note_checker(site: Site, change: ChangeOptions) -> None:
+    """Name what is missing before a password can be used."""
+    if change.as_json or change.preview_only or read_controls(site).smtpcheckpw:
+        return
+    name = Controls.smtpcheckpw.file
+    command = ("eqmail", "config", "set", name, f"{site.bin}/qmail-chkpw true", "--reload")
+    print_note(f"the resident SMTP service offers no login: {name} is not set", command)
 
 
 def _ask(prompt: str) -> str:

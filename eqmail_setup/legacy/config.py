@@ -36,7 +36,7 @@ def _configure(site: Site) -> int:
         name = canonical_name(host)
     except DnsLookupFailed as silence:
         _sorry()
-        return fatal("config", f"{silence.message}; look at /etc/resolv.conf, or {_REMEDY}")
+        return fatal("config", f"{silence.text}; look at /etc/resolv.conf, or {_REMEDY}")
     if not name:
         _sorry()
         return fatal("config", f"the DNS knows no {host}; publish an address for it, or {_REMEDY}", EXIT_PERMANENT)

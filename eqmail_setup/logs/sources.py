@@ -3,7 +3,7 @@
 Files and multilog folders, named or in the usual places; else the journal of systemd. Lines are read as a stream, the
 older file first; compressed files (.gz, .xz, .bz2) and saved journals are read too.
 
-Fails: EqmailError where no log is found, or one cannot be read.
+Fails: EqmailError where no log is found, or one cannot be read, for lack of permission too.
 """
 
 import os
@@ -14,7 +14,7 @@ from glob import escape, glob
 from typing import IO, NamedTuple, cast
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, permission_required
 from eqmail_setup.logs.journal_export import plain_lines
 from eqmail_setup.logs.timestamps import split_time
 
@@ -56,6 +56,9 @@ def find_sources(site: Site, given: Iterable[str], has_journal: bool | None = No
     found += [LogSource(path, _with_rotated(path)) for path in FILES if os.path.isfile(path)] if not found else []
     if not found and (shutil.which("journalctl") is not None if has_journal is None else has_journal):
         found = [LogSource("journal")]
+    closed = [path for path in places if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)]
+    if closed and not any(source.files for source in found):
+        raise permission_required(f"{closed[0]}: the log of the services is readable for root only")
     if not found:
         raise EqmailError("no log found in the usual places; name files or folders with --file")
     return found
@@ -104,6 +107,8 @@ def _file_lines(source: LogSource, since: float) -> Iterator[bytes]:
                 continue
             with _opened(path) as file:
                 yield from plain_lines(file)
+        except PermissionError as error:
+            raise permission_required(f"{path}: the log of the services is readable for root only") from error
         except OSError as error:
             raise EqmailError(f"{path}: {error.strerror or error}") from error
 

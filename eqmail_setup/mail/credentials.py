@@ -24,7 +24,7 @@ from eqmail_setup.transaction.plan import Change
 SCHEMES = {"yescrypt": b"$y$", "sha512-crypt": b"$6$", "scram-sha-256": SCRAM, "clear": b""}
 """How a password can be kept, with the setting of crypt(3) that begins such secrets."""
 
-_HEAD = b"# Who may log in, LOGIN:SECRET; eqmail user passwd writes it. The SMTP server alone may read it.\n"
+_HEAD = b"# Who may log in, LOGIN:SECRET; eqmail auth set writes it. The SMTP server alone may read it.\n"
 _METHODS = {"y": "yescrypt", "6": "sha512-crypt", "5": "sha256-crypt", "1": "md5-crypt", "2b": "bcrypt"}
 
 

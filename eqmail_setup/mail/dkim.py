@@ -32,7 +32,7 @@ from eqmail_core.mail_auth.key_states import (
     render_states,
 )
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import EqmailError
+from eqmail_setup.errors import EqmailError, permission_required
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.installation.manifest_nodes import PathKind
@@ -224,6 +224,8 @@ def sample_verdict(site: Site, domain: str, query: Callable[[str], list[str]], n
     try:
         keys = SigningKeys(site.control).keys_for(domain.encode())
     except (TemporaryFailure, InvalidKey) as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise permission_required(f"the DKIM keys of {domain}: readable for root and the remote service") from error
         raise EqmailError(str(error)) from error
     fields = [f"From: postmaster@{domain}\n".encode(), b"Subject: a test of signatures\n"]
     body = BodyHashes([RELAXED])

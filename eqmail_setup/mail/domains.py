@@ -29,10 +29,6 @@ CDB_THRESHOLD = 50
 """Domains in rcpthosts, above which further ones go into the database; see qmail-smtpd(8)."""
 
 
-DOMAIN_FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
-"""The control files that a change of domains may change."""
-
-
 class Domain(NamedTuple):
     """One domain: "local", "virtual" or "accepted" only; `prefix` is that of a virtual one."""
 

@@ -29,6 +29,7 @@ USERS = "dovecot"
 """Name of the list of mailboxes, below users."""
 
 CONFIG = "/etc/dovecot/dovecot.conf"
+CONFIG_MODE = 0o644
 _SUPPORTED = "2.3."
 _PACKAGES = ("apt-get", "install", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd")
 
@@ -79,7 +80,7 @@ def plan_users(site: Site, filesystem: Filesystem, lines: Iterable[bytes]) -> li
     state, content = snapshot(path, filesystem), b"".join(sorted(lines))
     if state is not None and state.content == content:
         return []
-    write = WriteFile(path, content, OwnershipPolicy(site, caller())("owner", 0o644))
+    write = WriteFile(path, content, OwnershipPolicy(site, caller())("owner", CONFIG_MODE))
     return [Change(filesystem.display_path(path), "other mailboxes" if state else "missing", "these", write)]
 
 
@@ -103,7 +104,7 @@ def plan_config(
     is_ours = state is not None and origin_of(state.content) is Origin.MANAGED
     if state is not None and not is_ours and not replaces:
         raise EqmailError(f"{path}: is another configuration; --replace keeps it as {path}.before-eqmail")
-    permissions = OwnershipPolicy(site, caller())("owner", 0o644)
+    permissions = OwnershipPolicy(site, caller())("owner", CONFIG_MODE)
     write = WriteFile(path, content, permissions, keeps_backup=state is not None and not is_ours)
     return [Change(filesystem.display_path(path), "another configuration" if state else "missing", "this one", write)]
 

@@ -17,7 +17,7 @@ from eqmail_core.site.site_file import SITE_FILE
 from eqmail_core.system.files import read_file
 from eqmail_core.users.assign_file import END
 from eqmail_core.users.database import assign_path
-from eqmail_setup.errors import EqmailError, permission_required, usage_error
+from eqmail_setup.errors import EqmailError, not_found, permission_required, usage_error
 from eqmail_setup.installation.accounts import user_name, user_number
 from eqmail_setup.installation.build_config import default_delimiter, load_site
 from eqmail_setup.installation.detection import detect_installation
@@ -44,6 +44,8 @@ def detect_source(home: str, kind: str = "") -> Site:
     Fails: Refusal where it is no home of a qmail, or not of this kind.
     """
     if not os.path.isdir(home):
+        if not os.path.exists(home):
+            raise not_found(home)
         raise usage_error(f"{home}: is no directory; name the home of a qmail, such as /var/qmail")
     kept = load_site(home)
     site = kept or detect_installation(home)

@@ -16,11 +16,7 @@ TIMEOUT_S = 5.0
 
 
 class DnsLookupFailed(EqmailError):
-    """DNS gives no answer; `fact` states that without a remedy."""
-
-    def __init__(self, fact: str) -> None:
-        super().__init__(f"{fact}; --offline asks nothing")
-        self.message = fact
+    """DNS gives no answer; callers add what helps."""
 
 
 def query(name: str, kind: str) -> list[str]:

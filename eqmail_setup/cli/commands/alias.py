@@ -9,8 +9,8 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
-from eqmail_setup.cli.output import print_rows
-from eqmail_setup.errors import EqmailError, ExitCode
+from eqmail_setup.cli.output import Column, print_rows
+from eqmail_setup.errors import EqmailError, not_found
 from eqmail_setup.mail.aliases import (
     Alias,
     alias_folder,
@@ -21,6 +21,8 @@ from eqmail_setup.mail.aliases import (
     plan_required_aliases,
 )
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+_COLUMNS = (Column("ALIAS", fixed=True), Column("TYPE", fixed=True), "GOES TO")
 
 
 @click.group("alias")
@@ -105,7 +107,7 @@ def list_(context: click.Context, as_json: bool) -> int:
     """
     site = _opened(context)
     hint = ("eqmail", "alias", "init", "ADDRESS")
-    print_rows(aliases_in(site, DiskFilesystem(site.home)), as_json, _line, "no aliases", "aliases", hint)
+    print_rows(_COLUMNS, aliases_in(site, DiskFilesystem(site.home)), _cells, as_json, "aliases", "no aliases", hint)
     return 0
 
 
@@ -125,23 +127,34 @@ def show(context: click.Context, name: str, as_json: bool) -> int:
     found = [alias for alias in aliases_in(site, DiskFilesystem(site.home)) if file_of(alias.name) == file]
     if not found:
         _missing(site, file)
-    print_rows(found, as_json, _line, schema="aliases")
+    print_rows(_COLUMNS, found, _cells, as_json, "aliases")
     return 0
 
 
-def _line(alias: Alias) -> str:
-    said = f"the same as {alias.same_as}" if alias.same_as else ", ".join(alias.lines) or "the default delivery"
-    return f"{alias.name}: {said}"
+def _cells(alias: Alias) -> tuple[str, str, str]:
+    if alias.same_as:
+        return alias.name, "link", alias.same_as
+    kinds = dict.fromkeys(_kind(line) for line in alias.lines)
+    return alias.name, ", ".join(kinds) or "default", ", ".join(alias.lines) or "the default delivery"
+
+
+def _kind(line: str) -> str:
+    """What a line of a .qmail file is."""
+    if line.startswith("|"):
+        return "program"
+    if line.startswith((".", "/")):
+        return "maildir" if line.endswith("/") else "mbox"
+    return "address"
 
 
 def _missing(site: Site, file: str) -> NoReturn:
-    raise EqmailError(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", ExitCode.FAILED)
+    raise not_found(f"{site.alias}/{file}", ("eqmail", "alias", "list"))
 
 
 def _opened(context: click.Context) -> Site:
     site = require_installation(context)
     if not os.path.isdir(site.alias):
-        raise EqmailError(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
+        raise EqmailError(f"{site.alias}: missing", hint=("eqmail", "setup"))
     for elsewhere in alias_folder(site):
         click.echo(f"eqmail: warning: {elsewhere.line()}", err=True)
     return site

@@ -6,12 +6,13 @@ from eqmail_core.system.files import read_file
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options, reload_option
-from eqmail_setup.cli.output import confirm, echo, is_interactive
+from eqmail_setup.cli.output import confirm, is_interactive
+from eqmail_setup.cli.values import InputFile
 from eqmail_setup.errors import EqmailError, ExitCode
 
 
 @click.command("apply")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=InputFile())
 @click.option("--check", "checks", is_flag=True, help="Change nothing; exit 1 if the installation differs.")
 @reload_option
 @change_options
@@ -28,10 +29,8 @@ def command(context: click.Context, change: ChangeOptions, reload: bool, checks:
       eqmail apply site.toml --check
       eqmail apply site.toml --yes --reload
     """
-    from eqmail_core.control.controls import Controls
     from eqmail_setup.declarative.apply import find_removals, plan_apply
     from eqmail_setup.declarative.document import parse_document
-    from eqmail_setup.settings.reload import after_change
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 
     site = require_installation(context)
@@ -47,11 +46,5 @@ def command(context: click.Context, change: ChangeOptions, reload: bool, checks:
             raise EqmailError(f"{file} does not name, and would remove: {removals}; confirm with --yes")
         if not confirm(f"{file} does not name, and would remove: {removals}. Continue?"):
             raise EqmailError("nothing was changed")
-    before = {control.file: read_file(f"{site.control}/{control.file}") for control in Controls.declared().values()}
-    execute(context, site, change, lambda world: plan_apply(site, world, document))
-    if not change.preview_only:
-        changed = [name for name, content in before.items() if read_file(f"{site.control}/{name}") != content]
-        said = after_change(site, changed, reload)
-        if said:
-            echo(said, err=change.as_json)
+    execute(context, site, change, lambda world: plan_apply(site, world, document), reload=reload)
     return 0

@@ -4,12 +4,13 @@ import os
 
 import click
 
+from eqmail_core.auth.secrets_file import FILE
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, json_option, staged_change_options
-from eqmail_setup.cli.output import echo, print_json, print_note, print_table
-from eqmail_setup.cli.passwords import password_options, read_password, secret_from
-from eqmail_setup.errors import EqmailError, ExitCode
+from eqmail_setup.cli.output import echo, print_json, print_rows
+from eqmail_setup.cli.passwords import note_checker, password_options, read_password, secret_from
+from eqmail_setup.errors import EqmailError, ExitCode, permission_required
 from eqmail_setup.mail.credentials import SCHEMES
 
 
@@ -40,12 +41,8 @@ def list_(context: click.Context, as_json: bool) -> int:
 
     site = require_installation(context)
     found = credentials_in(site, DiskFilesystem(site.home))
-    if as_json:
-        print_json("credentials-1", credentials=[it._asdict() for it in found])
-    elif found:
-        print_table(("LOGIN", "STORED AS"), [(it.login, it.method) for it in found])
-    else:
-        print_note("no credentials", ("eqmail", "auth", "set", "LOGIN"))
+    hint = ("eqmail", "auth", "set", "LOGIN")
+    print_rows(("LOGIN", "STORED AS"), found, lambda row: row, as_json, "credentials", "no credentials", hint)
     return 0
 
 
@@ -78,8 +75,7 @@ def set_(
     site = require_installation(context)
     secret = secret_from(login, asks or not (stdin or hash), stdin, hash, scheme)
     execute(context, site, change, lambda filesystem: plan_set_credential(site, filesystem, login, secret))
-    if not change.as_json:
-        _note_checker(context)
+    note_checker(site, change)
     return 0
 
 
@@ -94,12 +90,9 @@ def remove(context: click.Context, change: ChangeOptions, login: str) -> int:
     Examples:
       eqmail auth remove ann@example.net
     """
-    from eqmail_setup.mail.credentials import credentials_in, plan_remove
-    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+    from eqmail_setup.mail.credentials import plan_remove
 
     site = require_installation(context)
-    if login not in {it.login for it in credentials_in(site, DiskFilesystem(site.home))}:
-        raise EqmailError(f"{login}: no such login", hint=("eqmail", "auth", "list"))
     execute(context, site, change, lambda filesystem: plan_remove(site, filesystem, login))
     return 0
 
@@ -122,6 +115,8 @@ def test(context: click.Context, login: str, stdin: bool, as_json: bool) -> int:
 
     site = require_installation(context)
     checker = (read_controls(site).smtpcheckpw or b"").split() or [os.fsencode(f"{site.bin}/qmail-chkpw"), b"true"]
+    if os.fsdecode(checker[0]) == f"{site.bin}/qmail-chkpw":
+        _require_readable(f"{site.users}/{FILE}")
     password = read_password(login, stdin, confirm=False)
     code = _ask_checker(checker, login.encode("utf-8", "surrogateescape"), password, site.home)
     words = {ACCEPTED: "accepted", REFUSED: "refused"}.get(code, f"not checked: exit code {code}")
@@ -130,6 +125,12 @@ def test(context: click.Context, login: str, stdin: bool, as_json: bool) -> int:
     else:
         echo(f"{login}: {words} by {os.fsdecode(checker[0])}")
     return ExitCode.OK if code == ACCEPTED else ExitCode.PROBLEMS if code == REFUSED else ExitCode.FAILED
+
+
+def _require_readable(path: str) -> None:
+    """Refuse where the checker could not read the secrets, since it runs as the caller.  Fails: EqmailError."""
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        raise permission_required(f"{path}: readable for the SMTP service and root only")
 
 
 def _ask_checker(checker: list[bytes], login: bytes, password: bytes, home: str) -> int:
@@ -141,15 +142,3 @@ def _ask_checker(checker: list[bytes], login: bytes, password: bytes, home: str)
     if pid < 0:
         raise EqmailError(f"{os.fsdecode(checker[0])}: cannot be run")
     return checker_outcome(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-
-
-def _note_checker(context: click.Context) -> None:
-    """Say what is missing before the SMTP server offers logins."""
-    from eqmail_core.control.controls import Controls
-    from eqmail_core.system.installation import read_controls
-
-    site = require_installation(context)
-    if not read_controls(site).smtpcheckpw:
-        name = Controls.smtpcheckpw.file
-        command = ("eqmail", "config", "set", name, f"{site.bin}/qmail-chkpw true")
-        print_note(f"the resident SMTP service offers no login: {name} is not set", command)

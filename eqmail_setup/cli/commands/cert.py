@@ -1,6 +1,5 @@
 """`eqmail cert`: the certificate of the SMTP server, made, renewed and shown."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from eqmail_setup.cli.commands.cert_acme import acme, timer
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option
-from eqmail_setup.cli.output import print_note
+from eqmail_setup.cli.output import print_json, print_note
+from eqmail_setup.cli.values import InputFile
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.network.hostnames import require_host_name
 
@@ -75,8 +75,8 @@ def make(
 
 
 @command.command("install")
-@click.argument("chain", type=click.Path(exists=True, dir_okay=False))
-@click.argument("key", type=click.Path(exists=True, dir_okay=False))
+@click.argument("chain", type=InputFile())
+@click.argument("key", type=InputFile())
 @change_options
 @click.pass_context
 def install(context: click.Context, chain: str, key: str, change: ChangeOptions) -> int:
@@ -201,7 +201,7 @@ def show(context: click.Context, as_json: bool) -> int:
     record = f"_25._tcp.{_name_of(site)}. IN TLSA 3 1 1 {found.tlsa}"
     if as_json:
         dates = {"begins": found.begins.isoformat(), "ends": found.ends.isoformat()}
-        click.echo(json.dumps({**found._asdict(), **dates, "record": record}, indent=1))
+        print_json("certificate-1", **{**found._asdict(), **dates, "record": record})
         return 0
     for key, value in (
         ("names", " ".join(found.names)),

@@ -6,7 +6,7 @@ import click
 
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
-from eqmail_setup.cli.execute import execute
+from eqmail_setup.cli.execute import execute, print_nothing_done
 from eqmail_setup.cli.options import ChangeOptions, change_options
 from eqmail_setup.cli.output import confirm, echo, is_interactive, print_hint, print_note
 from eqmail_setup.errors import EqmailError, usage_error
@@ -97,7 +97,8 @@ def acme(
         ca,
     )
     if change.preview_only:
-        echo(f"Would request a certificate for {', '.join(order.names)} from {order.server} by {order.challenge}.")
+        line = f"Would request a certificate for {', '.join(order.names)} from {order.server} by {order.challenge}."
+        print_nothing_done(site.home, [line], change)
         return 0
     if not agree_tos and not (
         is_interactive() and confirm(f"Accept the terms of service of the authority {order.server}?")

@@ -9,8 +9,9 @@ from tempfile import mkdtemp
 import click
 
 from eqmail_setup.cli.context import require_installation
-from eqmail_setup.cli.options import json_option
-from eqmail_setup.cli.output import Column, confirm, echo, print_json, print_table, print_warning
+from eqmail_setup.cli.execute import require_consent
+from eqmail_setup.cli.options import ChangeOptions, json_option
+from eqmail_setup.cli.output import Column, echo, print_json, print_table, print_warning
 from eqmail_setup.errors import EqmailError, ExitCode
 from eqmail_setup.queue.nodes import NodeStatus, cluster_status, create_tables, forget_node, set_draining
 
@@ -124,8 +125,7 @@ def forget(context: click.Context, node: str, yes: bool) -> int:
       eqmail cluster forget mx2.example.org
     """
     site = require_installation(context)
-    if not yes and not confirm(f"Forget node {node}?"):
-        return ExitCode.FAILED
+    require_consent([], f"Forget node {node}?", ChangeOptions(False, False, False, yes), always=True)
     forget_node(site, node)
     echo(f"Forgot node {node}.")
     return 0

@@ -8,7 +8,7 @@ import click
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
-from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.options import ChangeOptions, reload_option, staged_change_options
 from eqmail_setup.network.hostnames import host_name_of, require_host_name
 from eqmail_setup.network.public_suffix import is_public_suffix
 from eqmail_setup.settings.classic_steps import steps_to_run
@@ -19,9 +19,10 @@ from eqmail_setup.transaction.plan import Change
 
 @click.command("config-fast")
 @click.argument("fqdn", required=False)
+@reload_option
 @staged_change_options
 @click.pass_context
-def command(context: click.Context, fqdn: str | None, change: ChangeOptions) -> int:
+def command(context: click.Context, fqdn: str | None, reload: bool, change: ChangeOptions) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
@@ -42,7 +43,7 @@ def command(context: click.Context, fqdn: str | None, change: ChangeOptions) -> 
             click.echo(line)
         return steps_to_run(site, steps)
 
-    execute(context, site, change, plan, quiet=talks)
+    execute(context, site, change, plan, quiet=talks, reload=reload)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(

@@ -181,4 +181,4 @@ def _checked(domain: str) -> str:
 
 
 def _no_keys(domain: str) -> EqmailError:
-    return EqmailError(f"{domain}: has no DKIM keys; make some: eqmail dkim generate {domain}")
+    return EqmailError(f"{domain}: no DKIM keys", hint=("eqmail", "dkim", "generate", domain))

@@ -7,12 +7,13 @@ from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation, stage_of
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.mailbox_account import owner_of_mailboxes
-from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, staged_change_options
-from eqmail_setup.cli.output import echo, print_rows
+from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, reload_option, staged_change_options
+from eqmail_setup.cli.output import Column, echo, print_rows
 from eqmail_setup.errors import usage_error
-from eqmail_setup.mail.domains import DOMAIN_FILES, Domain, domains_of, plan_add, plan_remove
-from eqmail_setup.settings.reload import after_change
+from eqmail_setup.mail.domains import Domain, domains_of, plan_add, plan_remove
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+
+_COLUMNS = (Column("DOMAIN", fixed=True), "TYPE", "USER", "ACCEPTED BY SMTP")
 
 
 @click.group("domain")
@@ -40,7 +41,7 @@ def command() -> None:
     help="Use morercpthosts, for thousands of domains.",
 )
 @click.option("--replace", is_flag=True, help="Also where the domain is delivered another way.")
-@click.option("--reload", is_flag=True, help="Make running services read it.")
+@reload_option
 @staged_change_options
 @click.pass_context
 def add(
@@ -66,10 +67,11 @@ def add(
     """
     site = require_installation(context)
     if targets:
-        number = _add_catch_all(context, site, domain, targets, (prefix, many), replace, change)
+        number = _add_catch_all(context, site, domain, targets, (prefix, many), replace, reload, change)
     else:
-        number = execute(context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace))
-    _afterwards(site, change, number, reload)
+        number = execute(
+            context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace), reload=reload
+        )
     if number and not (change.as_json or domain.startswith(".")):
         _print_records(site, domain)
     return 0
@@ -82,6 +84,7 @@ def _add_catch_all(
     targets: tuple[str, ...],
     others: tuple[str | None, bool],
     replace: bool,
+    reload: bool,
     change: ChangeOptions,
 ) -> int:
     from eqmail_setup.mail.catch_all import plan_catch_all
@@ -89,12 +92,14 @@ def _add_catch_all(
     if any(others) or stage_of(context):
         raise usage_error("--catch-all excludes --virtual, --morercpthosts and --root")
     ids = owner_of_mailboxes(site, "", domain.lower(), change)
-    return execute(context, site, change, lambda world: plan_catch_all(site, world, domain, ids, targets, replace))
+    return execute(
+        context, site, change, lambda world: plan_catch_all(site, world, domain, ids, targets, replace), reload=reload
+    )
 
 
 @command.command("remove")
 @click.argument("domain")
-@click.option("--reload", is_flag=True, help="Make running services read it.")
+@reload_option
 @staged_change_options
 @click.pass_context
 def remove(context: click.Context, domain: str, reload: bool, change: ChangeOptions) -> int:
@@ -105,8 +110,7 @@ def remove(context: click.Context, domain: str, reload: bool, change: ChangeOpti
       eqmail domain remove example.org --reload
     """
     site = require_installation(context)
-    number = execute(context, site, change, lambda world: plan_remove(site, world, domain))
-    _afterwards(site, change, number, reload)
+    execute(context, site, change, lambda world: plan_remove(site, world, domain), reload=reload)
     return 0
 
 
@@ -121,13 +125,13 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail domain list --json
     """
     site = require_installation(context)
-    print_rows(domains_of(site, DiskFilesystem(site.home)), as_json, _line, schema="domains")
+    hint = ("eqmail", "domain", "add", "DOMAIN")
+    print_rows(_COLUMNS, domains_of(site, DiskFilesystem(site.home)), _cells, as_json, "domains", "no domains", hint)
     return 0
 
 
-def _line(domain: Domain) -> str:
-    kind = f"virtual, belongs to {domain.prefix}" if domain.prefix else domain.kind
-    return f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}"
+def _cells(domain: Domain) -> tuple[str, str, str, str]:
+    return domain.name or "(all others)", domain.kind, domain.prefix or "-", "yes" if domain.accepted else "no"
 
 
 def _print_records(site: Site, domain: str) -> None:
@@ -140,11 +144,3 @@ def _print_records(site: Site, domain: str) -> None:
             f"\nDNS records to publish (eqmail dns check {domain}):\n\n{zone_text(record_context(site, domain))}",
             nl=False,
         )
-
-
-def _afterwards(site: Site, change: ChangeOptions, number: int, reload: bool) -> None:
-    if change.preview_only:
-        return
-    said = after_change(site, DOMAIN_FILES if number else (), reload)
-    if said:
-        click.echo(said, err=change.as_json)

@@ -1,6 +1,5 @@
 """Shared parts of the gen-* commands: choose services, render their files, print or write them."""
 
-import json
 import os
 import sys
 import textwrap
@@ -14,6 +13,7 @@ from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import change_value, execute, print_plan, report
 from eqmail_setup.cli.options import ChangeOptions, RenamedOption, change_options
+from eqmail_setup.cli.output import print_json
 from eqmail_setup.errors import EqmailError, not_installed, usage_error
 from eqmail_setup.installation.lock import LOCK, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
@@ -118,7 +118,7 @@ def generate(
 
     manager = MANAGERS[manager_name]
     if ask:
-        return _list_settings(context, manager, services)
+        return _list_settings(context, manager, services, change.as_json)
     for service in services:
         if service not in SERVICES:
             raise usage_error(f"--service {service}: there are {', '.join(SERVICES)}")
@@ -176,13 +176,18 @@ def _found(context: click.Context, root: str) -> "tuple[Site, str]":
     raise not_installed(home)
 
 
-def _list_settings(context: click.Context, manager: "ServiceManager", services: tuple[str, ...]) -> int:
+def _list_settings(context: click.Context, manager: "ServiceManager", services: tuple[str, ...], as_json: bool) -> int:
     from eqmail_setup.services.compose import effective_options
     from eqmail_setup.services.definitions import SERVICES
     from eqmail_setup.services.options import ServiceOptions
 
     none = ServiceOptions((), tuple(SERVICES))
-    for key, value, text in effective_options(manager, load_or_propose(context).site, none, services):
+    found = effective_options(manager, load_or_propose(context).site, none, services)
+    if as_json:
+        keys = ("option", "value", "manual")
+        print_json("service-settings-1", settings=[dict(zip(keys, row, strict=True)) for row in found])
+        return 0
+    for key, value, text in found:
         click.echo(f"{key}={value}")
         click.echo(textwrap.indent(textwrap.fill(text, 100), "    "))
     return 0
@@ -193,9 +198,8 @@ def _print(pieces: "list[ServiceFile]", templates: str, as_json: bool) -> None:
 
     files = [(piece, content(piece, templates).decode()) for piece in pieces if piece.template]
     if as_json:
-        click.echo(
-            json.dumps([{"path": p.path, "mode": f"{p.mode:04o}", "content": text} for p, text in files], indent=1)
-        )
+        values = [{"path": piece.path, "mode": f"{piece.mode:04o}", "content": text} for piece, text in files]
+        print_json("service-files-1", files=values)
         return
     for piece, text in files:
         click.echo(f"==> {piece.path} ({piece.mode:04o}) <==\n{text}")

@@ -5,7 +5,7 @@ import click
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, staged_change_options
-from eqmail_setup.cli.output import echo
+from eqmail_setup.cli.output import echo, print_json
 
 
 @click.command("gen-dovecot")
@@ -29,6 +29,7 @@ def command(context: click.Context, change: ChangeOptions, install: bool, path: 
     """
     from eqmail_setup.mail.dovecot import (
         CONFIG,
+        CONFIG_MODE,
         config_text,
         installed_version,
         plan_config,
@@ -41,7 +42,12 @@ def command(context: click.Context, change: ChangeOptions, install: bool, path: 
 
     site = require_installation(context)
     if not (install or change.preview_only):
-        echo(config_text(site, listen).decode(), nl=False)
+        text = config_text(site, listen).decode()
+        if change.as_json:
+            file = {"path": path or CONFIG, "mode": f"{CONFIG_MODE:04o}", "content": text}
+            print_json("service-files-1", files=[file])
+        else:
+            echo(text, nl=False)
         return 0
     require_supported(installed_version())
     require_certificate(site, DiskFilesystem(site.home))

@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.mailbox_account import ACCOUNT, owner_of_mailboxes
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option, reload_option
 from eqmail_setup.cli.output import Column, echo, print_json, print_note, print_table
-from eqmail_setup.cli.passwords import password_options, secret_from
+from eqmail_setup.cli.passwords import note_checker, password_options, secret_from
 from eqmail_setup.cli.values import size_value
 from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.units import size_text
@@ -68,21 +67,20 @@ def add(
       eqmail mailbox add ann@example.net --password --quota 5G
       eqmail mailbox add ann@example.net --stdin < secret
     """
-    from eqmail_setup.mail.domains import DOMAIN_FILES
     from eqmail_setup.mail.mailboxes import parse_address, plan_add
-    from eqmail_setup.settings.reload import after_change
 
     box = parse_address(address)
     site = require_installation(context)
     secret = secret_from(address, asks, stdin, hash)
     owner = owner_of_mailboxes(site, ids, box.domain, change)
-    before = read_controls(site).virtualdomains
-    number = execute(context, site, change, lambda filesystem: plan_add(site, filesystem, box, owner, secret, quota))
-    changed = DOMAIN_FILES if number and read_controls(site).virtualdomains != before else ()
-    said = "" if change.preview_only else after_change(site, changed, reload)
-    if said:
-        echo(said, err=change.as_json)
-    if not (secret or change.preview_only or change.as_json):
+    execute(
+        *(context, site, change),
+        lambda filesystem: plan_add(site, filesystem, box, owner, secret, quota),
+        reload=reload,
+    )
+    if secret:
+        note_checker(site, change)
+    elif not (change.preview_only or change.as_json):
         print_note(
             f"{box} has no password, so it cannot be used for sending and reading",
             ("eqmail", "mailbox", "passwd", str(box)),
@@ -181,6 +179,7 @@ def passwd(context: click.Context, change: ChangeOptions, address: str, asks: bo
             find_mailbox(site, filesystem, box) and plan_set_credential(site, filesystem, str(box), secret)
         ),
     )
+    note_checker(site, change)
     return 0
 
 

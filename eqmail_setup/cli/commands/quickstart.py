@@ -1,6 +1,5 @@
 """`eqmail quickstart`: from nothing to a running mail server, in one run that can be taken back."""
 
-import json
 import os
 import shlex
 import sys
@@ -13,7 +12,7 @@ from eqmail_core.site.layout import DEFAULT_HOME
 from eqmail_setup.cli.context import load_or_propose
 from eqmail_setup.cli.execute import NOTHING, command_line, confirm_irreversible, print_plan
 from eqmail_setup.cli.options import ChangeOptions, change_options
-from eqmail_setup.cli.output import print_note, print_warning
+from eqmail_setup.cli.output import print_json, print_note, print_warning
 from eqmail_setup.cli.quickstart_services import Say, start_services
 from eqmail_setup.errors import EqmailError, ExitCode, usage_error
 from eqmail_setup.installation.loading import demand_own, require_accounts, require_short_path
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
     from eqmail_setup.quickstart.plan import QuickstartPlan
     from eqmail_setup.transaction.plan import Change
+
+SCHEMA = "quickstart-1"
 
 NONE = "none"
 """The deployment without services, as `services.deployments` has it."""
@@ -166,9 +167,10 @@ def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) ->
         staged = StagedFilesystem(site.home, root)
         done = apply_changes(_unstuck(plan_changes(expected, staged)), staged, lambda action: None)
         staged.sync()
-    click.echo(
-        json.dumps({"home": f"{root}{site.home}", "done": done}) if change.as_json else f"{root}: {done} changes."
-    )
+    if change.as_json:
+        print_json(SCHEMA, home=f"{root}{site.home}", done=done)
+    else:
+        click.echo(f"{root}: {done} changes.")
     return 0
 
 
@@ -204,7 +206,10 @@ def _do(
     ran_before = bool(running_pid(site))
     is_issued = authority == "self-signed" or _is_issued(site)
     if not (done or accounts) and is_issued and (ran_before or not expected.bundles):
-        click.echo(json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if change.as_json else NOTHING)
+        if change.as_json:
+            print_json(SCHEMA, home=site.home, run=0, done=0, kept=kept)
+        else:
+            click.echo(NOTHING)
         return 0
     write_line(
         "files",
@@ -252,7 +257,7 @@ def _tell_rest(expected: "QuickstartPlan", result: dict[str, Any], change: Chang
 
     records, commands = dns_records(expected), next_commands(expected)
     if change.as_json:
-        click.echo(json.dumps({**result, "zone": records, "next": [words for words, _ in commands]}, indent=1))
+        print_json(SCHEMA, **result, zone=records, next=[words for words, _ in commands])
         return
     click.echo(f"\nPublish these DNS records:\n\n{records}\nNext steps:\n")
     width = max(len(words) for words, _ in commands)

@@ -6,10 +6,9 @@ from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
-from eqmail_setup.cli.options import ChangeOptions, change_options
-from eqmail_setup.cli.output import echo
+from eqmail_setup.cli.options import ChangeOptions, change_options, reload_option
 from eqmail_setup.errors import EqmailError, usage_error
-from eqmail_setup.settings.reload import after_change, running_pid
+from eqmail_setup.settings.reload import running_pid
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.history import History, TransactionRecord, TransactionState
 from eqmail_setup.transaction.plan import Change, Plan
@@ -21,9 +20,10 @@ _HISTORY = ("eqmail", "history")
 @click.command("rollback")
 @click.argument("number", type=int, required=False)
 @click.option("--force", is_flag=True, help="Also undo what was changed again since.")
+@reload_option
 @change_options
 @click.pass_context
-def command(context: click.Context, number: int | None, force: bool, change: ChangeOptions) -> int:
+def command(context: click.Context, number: int | None, force: bool, reload: bool, change: ChangeOptions) -> int:
     """Undo transaction NUMBER, or the last one that is not undone yet.
 
     Asks on a terminal. Refuses where something was changed since. A rollback is a transaction itself and can be undone.
@@ -45,10 +45,12 @@ def command(context: click.Context, number: int | None, force: bool, change: Cha
             return []
         return plan_rollback(history, chosen, filesystem, force, keep_folders=not _is_creation(chosen))
 
-    done = execute(context, site, change, plan, undoes=chosen.number, question=lambda found: _question(chosen, found))
-    action = after_change(site, _control_files(site, chosen), reload=False) if done else ""
-    if action:
-        echo(action, err=change.as_json)
+    execute(
+        *(context, site, change, plan),
+        undoes=chosen.number,
+        question=lambda found: _question(chosen, found),
+        reload=reload,
+    )
     return 0
 
 
@@ -57,11 +59,6 @@ def _question(record: TransactionRecord, plan: Plan) -> str:
     changes = "1 change" if count == 1 else f"{count} changes"
     warning = "This removes the installation. " if _is_creation(record) else ""
     return f"Transaction {record.number}: {record.command}   ({changes})\n{warning}Roll back?"
-
-
-def _control_files(site: Site, record: TransactionRecord) -> list[str]:
-    folder = f"{site.layout.control}/"
-    return [item.path.removeprefix(folder) for item in record.changes if item.path.startswith(folder)]
 
 
 def _is_creation(record: TransactionRecord) -> bool:

@@ -10,7 +10,7 @@ from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options, json_option
 from eqmail_setup.cli.output import Column, command_text, confirm, echo, is_interactive, print_json, print_table
-from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.errors import EqmailError, not_found, permission_required, usage_error
 from eqmail_setup.settings.reload import reload_services, running_pid
 
 _SERVICE_COLUMNS = ("SERVICE", "MANAGER", "LISTENS ON", "STATE")
@@ -248,6 +248,10 @@ def logs(context: click.Context, lines: int, follow: bool) -> int:
     site = require_installation(context)
     entry, pieces = find_mta(site)
     words = log_command(entry.manager, pieces, lines, follow)
+    if words[0] == "tail" and not os.access(words[-1], os.R_OK):
+        if os.path.exists(words[-1]) or not os.access(os.path.dirname(words[-1]), os.X_OK):
+            raise permission_required(f"{words[-1]}: the log of the services is readable for root only")
+        raise not_found(words[-1], ("eqmail", "service", "status"))
     try:
         return subprocess.call(words)
     except OSError as error:

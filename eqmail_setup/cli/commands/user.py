@@ -1,7 +1,6 @@
 """`eqmail user`: who gets mail under which name, with or without an account."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,8 @@ from eqmail_core.users.database import assign_path
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, RenamedOption, json_option, staged_change_options
-from eqmail_setup.cli.output import print_rows
+from eqmail_setup.cli.output import Column, print_rows
+from eqmail_setup.cli.passwords import note_checker, password_options, secret_from
 from eqmail_setup.cli.progress import on_terminal, progress
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.mail import credentials as smtp_logins
@@ -28,21 +28,22 @@ from eqmail_setup.transaction.progress import ProgressCallback, no_progress
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
-_LONGEST_PASSWORD = 4096
+
+
+_COLUMNS = (Column("LOCAL PART", fixed=True), "TYPE", "USER", "UID:GID", "HOME", "FILES")
 
 
 @click.group("user")
 def command() -> None:
     """Manage who gets mail under which name (users/assign and the database made of it).
 
-    Users without an entry receive mail by their account. Who may log in to the SMTP server is kept apart
-    from that, in users/smtpauth: passwd.
+    Users without an entry receive mail by their account. Passwords for sending and fetching mail are kept apart from
+    that: eqmail auth.
 
     \b
     Examples:
       eqmail user add foo --ids 65534:65533
       eqmail user list
-      eqmail user passwd joe
       eqmail user compile
     """
 
@@ -125,54 +126,43 @@ def remove(context: click.Context, local: str, discard_mail: bool, change: Chang
     )
 
 
-@command.command("passwd")
+@command.command("passwd", hidden=True)
 @click.argument("login")
-@click.option("--stdin", is_flag=True, help="Read the password from standard input, one line; without it, ask.")
-@click.option("--hash", metavar="STRING", default="", help="Keep this crypt string, such as $y$... or $argon2id$...")
-@click.option("--scheme", type=click.Choice(tuple(SCHEMES)), default=next(iter(SCHEMES)), help="How it is kept.")
-@click.option("--remove", "removes", is_flag=True, help="LOGIN may no longer log in.")
+@password_options
+@click.option("--scheme", type=click.Choice(tuple(SCHEMES)), default=next(iter(SCHEMES)), help="How it is stored.")
+@click.option("--remove", "removes", is_flag=True, help="Remove LOGIN.")
 @staged_change_options
 @click.pass_context
 def passwd(
-    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, change: ChangeOptions
+    context: click.Context,
+    change: ChangeOptions,
+    login: str,
+    asks: bool,
+    stdin: bool,
+    hash: str,
+    scheme: str,
+    removes: bool,
 ) -> int:
-    """Set the password with which LOGIN may send mail by SMTP (users/smtpauth, see qmail-chkpw).
-
-    With --scheme scram-sha-256 the login may prove itself by SCRAM-SHA-256, which never sends the password, and by
-    PLAIN and LOGIN. A password in clear text is needed for CRAM-MD5 and APOP alone; who reads the file knows it then.
+    """Set the password of LOGIN: the former name of eqmail auth set and eqmail auth remove.
 
     \b
     Examples:
-      eqmail user passwd joe
-      eqmail user passwd joe@example.org --stdin < secret
-      eqmail user passwd joe --hash '$argon2id$v=19$m=65536,t=3,p=4$...'
-      eqmail user passwd joe --remove
+      eqmail auth set joe
     """
     site = require_installation(context)
-    if sum(map(bool, (stdin, hash, removes))) > 1:
-        raise usage_error("--stdin, --hash and --remove exclude each other")
+    if removes and (asks or stdin or hash):
+        raise usage_error("--remove and the options of a password exclude each other")
     if removes:
         execute(context, site, change, lambda world: smtp_logins.plan_remove(site, world, login))
         return 0
-    if hash:
-        secret = hash.encode("utf-8", "surrogateescape")
-        smtp_logins.require_valid_secret(secret)
-    else:
-        secret = smtp_logins.hashed(_password(login, stdin), scheme)
+    secret = secret_from(login, asks or not (stdin or hash), stdin, hash, scheme)
     execute(context, site, change, lambda world: smtp_logins.plan_set_credential(site, world, login, secret))
+    note_checker(site, change)
     return 0
 
 
-def _password(login: str, stdin: bool) -> bytes:
-    if stdin:
-        return sys.stdin.buffer.readline(_LONGEST_PASSWORD).rstrip(b"\r\n")
-    if not sys.stdin.isatty():
-        raise usage_error("no terminal to ask for a password; use --stdin or --hash")
-    return str(click.prompt(f"Password of {login}", hide_input=True, confirmation_prompt=True, err=True)).encode()
-
-
 @command.command("list")
-@click.option("--smtp-auth", is_flag=True, help="Those who may log in to the SMTP server, instead.")
+@click.option("--smtp-auth", is_flag=True, hidden=True, help="As eqmail auth list.")
 @json_option
 @click.pass_context
 def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
@@ -181,23 +171,15 @@ def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     \b
     Examples:
       eqmail user list --json
-      eqmail user list --smtp-auth
     """
     site = require_installation(context)
     if smtp_auth:
         logins = smtp_logins.credentials_in(site, DiskFilesystem(site.home))
-        hint = ("eqmail", "user", "passwd", "LOGIN")
-        print_rows(
-            logins, as_json, lambda row: f"{row.login}: {row.method}", "no SMTP credentials", "credentials", hint
-        )
+        hint = ("eqmail", "auth", "set", "LOGIN")
+        print_rows(("LOGIN", "METHOD"), logins, lambda row: row, as_json, "credentials", "no SMTP credentials", hint)
         return 0
-    print_rows(
-        read_assignments(assign_path(site)).entries(),
-        as_json,
-        _line,
-        "no entries; system accounts receive mail without one",
-        "users",
-    )
+    entries = read_assignments(assign_path(site)).entries()
+    print_rows(_COLUMNS, entries, _cells, as_json, "users", "no entries; system accounts receive mail without one")
     return 0
 
 
@@ -219,7 +201,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
     ]
     if not entries:
         raise EqmailError(f"user {local}: not found in {assign_path(site)}", hint=("eqmail", "explain", local))
-    print_rows(entries, as_json, _line, schema="users")
+    print_rows(_COLUMNS, entries, _cells, as_json, "users")
     return 0
 
 
@@ -262,10 +244,11 @@ def compile_(context: click.Context, change: ChangeOptions) -> int:
     return _compiling(context, site, change, lambda world, watch: mail_users.plan_compile(site, world, watch))
 
 
-def _line(entry: AssignEntry) -> str:
-    name = f"{entry.local}*" if entry.wildcard else entry.local
-    files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
-    return f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}"
+def _cells(entry: AssignEntry) -> tuple[str, ...]:
+    end = "*" if entry.wildcard else ""
+    kind = "prefix" if entry.wildcard else "name"
+    files = f".qmail{entry.dash}{entry.ext}{end}"
+    return f"{entry.local}{end}", kind, entry.user, f"{entry.uid}:{entry.gid}", entry.home, files
 
 
 def _compiling(

@@ -37,7 +37,7 @@ def check_dns(site: Site) -> Iterator[Finding]:
         try:
             yield from ask()
         except DnsLookupFailed as silence:
-            yield Finding("dns.unanswered", WARNING, silence.message, "check the name servers in /etc/resolv.conf")
+            yield Finding("dns.unanswered", WARNING, silence.text, "check the name servers in /etc/resolv.conf")
             silent += 1
             if silent >= MAX_SILENT:
                 return

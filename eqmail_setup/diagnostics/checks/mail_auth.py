@@ -71,7 +71,7 @@ def check_records(site: Site) -> Iterator[Finding]:
             try:
                 state = check_key(key, domain, lambda name: query(name, "TXT"))
             except DnsLookupFailed as silence:
-                yield Finding("dns.unanswered", WARNING, silence.message, "check the name servers in /etc/resolv.conf")
+                yield Finding("dns.unanswered", WARNING, silence.text, "check the name servers in /etc/resolv.conf")
                 return
             if state != "ok":
                 fact = f"{key.record_name(domain)}: the record of a key that signs is {state} in the DNS"

@@ -68,7 +68,7 @@ def test_a_mailbox_is_one_transaction(at_home: str) -> None:
         (["mailbox", "forward", "ann@example.net"], 2, "give addresses, or --off"),
         (["mailbox", "add", "ann@example.net", "--password"], 2, "no terminal to ask for a password"),
         (["mailbox", "add", "ann@example.net", "--stdin", "--hash", "x"], 2, "exclude each other"),
-        (["auth", "remove", "joe"], 3, "joe: no such login"),
+        (["auth", "remove", "joe"], 3, "login joe: not found"),
         (["dns", "records", "a_b..c"], 2, "is not a host name"),
     ],
 )

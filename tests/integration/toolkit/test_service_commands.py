@@ -38,7 +38,7 @@ def test_without_a_place_the_files_are_printed_and_nothing_is_written(
     assert printed.startswith("==> /")
     assert f"{home}/bin/" in printed
     assert run(["--home", home, command, "--json"]) == 0
-    for file in json.loads(capsys.readouterr().out):
+    for file in json.loads(capsys.readouterr().out)["files"]:
         assert file["content"] in printed
         assert f"==> {file['path']} ({file['mode']}) <==" in printed
     assert files_below(Path(home)) == before

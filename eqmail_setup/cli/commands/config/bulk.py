@@ -7,10 +7,11 @@ import click
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.system.files import read_file
-from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
+from eqmail_setup.cli.commands.config.common import carry_out_changes, written
 from eqmail_setup.cli.context import require_installation
-from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.options import ChangeOptions, reload_option, staged_change_options
 from eqmail_setup.cli.output import print_note
+from eqmail_setup.cli.values import InputFile
 from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.editor import declaration
 from eqmail_setup.settings.secrets import has_secret
@@ -39,11 +40,11 @@ def export(context: click.Context) -> int:
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
-@reloading
+@click.argument("file", type=InputFile(dash=True))
+@reload_option
 @staged_change_options
 @click.pass_context
-def import_(context: click.Context, file: Any, reload: bool, change: ChangeOptions) -> int:
+def import_(context: click.Context, file: str, reload: bool, change: ChangeOptions) -> int:
     """Write the settings of a JSON FILE that export made (- for standard input); others stay as they are.
 
     \b
@@ -51,17 +52,17 @@ def import_(context: click.Context, file: Any, reload: bool, change: ChangeOptio
       eqmail config import settings.json --diff
     """
     try:
-        made = json.loads(file.read())
+        with click.open_file(file, "rb") as source:
+            made: Any = json.loads(source.read())
         if not isinstance(made, dict) or not all(isinstance(text, str) for text in made.values()):
             raise TypeError("it is one JSON object of names and texts")
         contents = {declaration(name): made[name].encode("utf-8", "surrogateescape") for name in made}
     except (ValueError, TypeError) as error:
-        raise usage_error(f"{file.name}: is not what export makes ({error})") from error
+        raise usage_error(f"{file}: is not what export makes ({error})") from error
     return carry_out_changes(
         context,
         change,
         reload,
-        list(contents),
         lambda site, world: [
             item for control, content in contents.items() for item in written(site, world, control, content)
         ],

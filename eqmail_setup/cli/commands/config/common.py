@@ -18,29 +18,20 @@ from eqmail_setup.cli.options import ChangeOptions
 from eqmail_setup.cli.output import confirm, is_interactive
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.settings.editor import declaration, plan_compile, plan_write, require_settable
-from eqmail_setup.settings.reload import after_change
 from eqmail_setup.settings.units import expected_text, file_text
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
-
-reloading = click.option("--reload", is_flag=True, help="Make running services read it.")
 
 
 def carry_out_changes(
     context: click.Context,
     change: ChangeOptions,
     reload: bool,
-    controls: list[Control[Any]],
     plan: Callable[[Site, Filesystem], list[Change]],
 ) -> int:
     """Carry out a change of settings, then say what running services have to do about it."""
     site = require_installation(context)
-    number = execute(context, site, change, lambda world: plan(site, world))
-    if change.preview_only:
-        return 0
-    said = after_change(site, [control.file for control in controls] if number else [], reload)
-    if said:
-        click.echo(said, err=change.as_json)
+    execute(context, site, change, lambda world: plan(site, world), reload=reload)
     return 0
 
 

@@ -12,12 +12,11 @@ from eqmail_setup.cli.commands.config.common import (
     demand_no_key,
     in_units,
     one_line,
-    reloading,
     settable,
     written,
 )
 from eqmail_setup.cli.context import require_installation
-from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.options import ChangeOptions, reload_option, staged_change_options
 from eqmail_setup.errors import usage_error
 from eqmail_setup.settings.editor import declaration, plan_unset
 from eqmail_setup.transaction.transaction import require_owner
@@ -29,7 +28,7 @@ _EDITORS = ("VISUAL", "EDITOR")
 @click.argument("name")
 @click.argument("values", nargs=-1)
 @click.option("--unset", "take_away", is_flag=True, help="Remove the file, so that the default is in force.")
-@reloading
+@reload_option
 @staged_change_options
 @click.pass_context
 def set_(
@@ -50,18 +49,14 @@ def set_(
     if take_away and not change.preview_only:
         confirm_unset([control], change)
     if take_away:
-        return carry_out_changes(
-            context, change, reload, [control], lambda site, world: plan_unset(site, world, control)
-        )
+        return carry_out_changes(context, change, reload, lambda site, world: plan_unset(site, world, control))
     content = b"".join(one_line(in_units(control, value)) + b"\n" for value in values)
-    return carry_out_changes(
-        context, change, reload, [control], lambda site, world: written(site, world, control, content)
-    )
+    return carry_out_changes(context, change, reload, lambda site, world: written(site, world, control, content))
 
 
 @click.command("unset")
 @click.argument("names", nargs=-1, required=True)
-@reloading
+@reload_option
 @staged_change_options
 @click.pass_context
 def unset(context: click.Context, names: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
@@ -78,14 +73,13 @@ def unset(context: click.Context, names: tuple[str, ...], reload: bool, change: 
         context,
         change,
         reload,
-        controls,
         lambda site, world: [item for control in controls for item in plan_unset(site, world, control)],
     )
 
 
 @click.command("edit")
 @click.argument("name")
-@reloading
+@reload_option
 @staged_change_options
 @click.pass_context
 def edit(context: click.Context, name: str, reload: bool, change: ChangeOptions) -> int:
@@ -108,7 +102,6 @@ def edit(context: click.Context, name: str, reload: bool, change: ChangeOptions)
         context,
         change,
         reload,
-        [control],
         lambda site, world: [] if content == before else written(site, world, control, content),
     )
 

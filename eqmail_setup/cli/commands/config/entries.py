@@ -9,8 +9,8 @@ from eqmail_core.control.list_kinds import Lines, Map
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.commands.config.common import carry_out_changes, one_line, reloading, written
-from eqmail_setup.cli.options import ChangeOptions, staged_change_options
+from eqmail_setup.cli.commands.config.common import carry_out_changes, one_line, written
+from eqmail_setup.cli.options import ChangeOptions, reload_option, staged_change_options
 from eqmail_setup.errors import not_found, usage_error
 from eqmail_setup.settings.editor import content_of, declaration, with_lines, without_lines
 from eqmail_setup.settings.secrets import redact_words
@@ -21,7 +21,7 @@ from eqmail_setup.transaction.plan import Change
 @click.command("add")
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
-@reloading
+@reload_option
 @staged_change_options
 @click.pass_context
 def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
@@ -43,13 +43,13 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
             content = me + b"\n" if me else None
         return written(site, filesystem, control, with_lines(content, lines))
 
-    return carry_out_changes(context, change, reload, [control], plan)
+    return carry_out_changes(context, change, reload, plan)
 
 
 @click.command("remove")
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
-@reloading
+@reload_option
 @staged_change_options
 @click.pass_context
 def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
@@ -74,7 +74,7 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
             raise not_found(f"{name}: {' '.join(redact_words(name, values))}", ("eqmail", "config", "show", name))
         return written(site, filesystem, control, left)
 
-    return carry_out_changes(context, change, reload, [control], plan)
+    return carry_out_changes(context, change, reload, plan)
 
 
 def _list(name: str) -> Control[Any]:

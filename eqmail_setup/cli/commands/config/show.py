@@ -135,7 +135,10 @@ def get(context: click.Context, name: str) -> int:
     control = declaration(name)
     content = read_file(f"{site.control}/{control.file}")
     if content is None:
-        raise EqmailError(f"{site.control}/{control.file}: does not exist; the default is in force")
+        raise EqmailError(
+            f"{site.control}/{control.file}: does not exist; the default is in force",
+            hint=("eqmail", "config", "show", control.file),
+        )
     click.echo(content, nl=False)
     return 0
 

@@ -18,13 +18,12 @@ from eqmail_setup.cli.commands.queue.common import controlled
 from eqmail_setup.cli.context import require_installation
 from eqmail_setup.cli.execute import execute
 from eqmail_setup.cli.options import ChangeOptions, change_options
-from eqmail_setup.cli.output import Column, echo, print_json, print_note, print_table
-from eqmail_setup.errors import usage_error
+from eqmail_setup.cli.output import Column, print_json, print_note, print_table
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.queue.operations import Selection
 from eqmail_setup.queue.operations import change as change_messages
 from eqmail_setup.queue.presentation import age
 from eqmail_setup.settings.editor import content_of, plan_unset, plan_write, without_lines
-from eqmail_setup.settings.reload import after_change
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.plan import Change
 
@@ -52,7 +51,7 @@ def suspend(context: click.Context, domains: tuple[str, ...], duration: str, cha
     seconds = period(duration.encode()) if duration else NO_END
     if duration and not seconds:
         raise usage_error(f"--for {duration}: invalid period; give one such as 30m, 2h or 1d")
-    keys = [_key(domain) for domain in domains]
+    keys = list(dict.fromkeys(_key(domain) for domain in domains))
     end = b":" + render_time(int(time.time()) + seconds) if seconds else b""
 
     def plan(filesystem: Filesystem) -> list[Change]:
@@ -73,10 +72,10 @@ def resume(context: click.Context, domains: tuple[str, ...], everything: bool, c
     if bool(domains) == everything:
         raise usage_error("give domains or --all")
     suspended = read_controls(site).suspendeddomains or {}
-    keys = list(suspended) if everything else [_key(domain) for domain in domains]
-    for key in keys:
-        if key not in suspended:
-            print_note(f"{os.fsdecode(key)}: not suspended", ("eqmail", "queue", "suspend"))
+    keys = list(suspended if everything else dict.fromkeys(_key(domain) for domain in domains))
+    missing = [os.fsdecode(key) for key in keys if key not in suspended]
+    if missing:
+        raise EqmailError(f"{', '.join(missing)}: not suspended", hint=("eqmail", "queue", "suspend"))
 
     def plan(filesystem: Filesystem) -> list[Change]:
         content = content_of(site, filesystem, _CONTROL)
@@ -86,19 +85,15 @@ def resume(context: click.Context, domains: tuple[str, ...], everything: bool, c
         return plan_write(site, filesystem, _CONTROL, left) if left else plan_unset(site, filesystem, _CONTROL)
 
     code = _carry_out(context, site, change, plan)
-    if not change.preview_only and any(key in suspended for key in keys):
-        _retry(site, [key for key in keys if key in suspended])
+    if not change.preview_only:
+        _retry(site, keys)
     return code
 
 
 def _carry_out(
     context: click.Context, site: Site, change: ChangeOptions, plan: Callable[[Filesystem], list[Change]]
 ) -> int:
-    number = execute(context, site, change, plan)
-    if not change.preview_only:
-        text = after_change(site, [_CONTROL.file] if number else [], True)
-        if text:
-            echo(text, err=change.as_json)
+    execute(context, site, change, plan, reload=True)
     return 0
 
 

@@ -103,7 +103,7 @@ class ClassicSettings(ControlSet):
         "Host appended to envelope recipients without @.",
         default=b"envnoathost",
         falls_back_to_me=True,
-        used_by=(SEND, SMTPD, REMOTE),
+        used_by=(SEND, SMTPD, REMOTE, CHKPW),
     )
     helohost = Line(
         "Name that this host gives in HELO and EHLO. Without it and without me, remote deliveries are deferred.",
@@ -144,7 +144,7 @@ class ClassicSettings(ControlSet):
     percenthack = Lines(
         "Domains at which an address user%host@DOMAIN stands for user@host.",
         default=None,
-        used_by=(SEND, SMTPD, REMOTE),
+        used_by=(SEND, SMTPD, REMOTE, CHKPW),
         entries=WHOLE_DOMAIN,
     )
     qmqpservers = Lines(
@@ -203,7 +203,7 @@ class ClassicSettings(ControlSet):
         "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
         "PREFIX makes an exception.",
         default=None,
-        used_by=(SEND, SMTPD, REMOTE),
+        used_by=(SEND, SMTPD, REMOTE, CHKPW),
         reload_on_hup=True,
         entries=VIRTUAL_DOMAIN,
     )
@@ -235,14 +235,14 @@ class ClassicSettings(ControlSet):
         "and one with a certificate of another authority cannot use TLS.",
         file="clientca.pem",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, POPUP),
         is_watched=True,
     )
     clientcrl = ForeignFile(
         "Revocation lists for client certificates, PEM.",
         file="clientcrl.pem",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, POPUP),
         is_watched=True,
     )
     servercert = ForeignFile(
@@ -264,7 +264,7 @@ class ClassicSettings(ControlSet):
         "Parameters of the SMTP server for Diffie-Hellman key exchange with old clients, PEM.",
         file="dh2048.pem",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(SMTPD, POPUP),
         is_watched=True,
     )
     tlsclients = Lines(

@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "config show": [],
     "config unset": ["badmailfrom"],
     "cert acme": ["mail.example.org"],
+    "cert hook": ["certbot"],
     "cert install": ["{files}/pair.pem", "{files}/pair.pem"],
     "cert make": ["--replace"],
     "cert renew": [],
@@ -70,7 +71,12 @@ ARGUMENTS: dict[str, list[str]] = {
     "dkim record": ["example.net"],
     "dkim rotate": ["example.net"],
     "dkim test": ["example.net"],
-    "dmarc": ["example.net"],
+    "dmarc policy": ["example.net"],
+    "dmarc reports list": [],
+    "dmarc reports off": [],
+    "dmarc reports on": [],
+    "dmarc reports send": [],
+    "dmarc reports show": ["{files}/log"],
     "service install": ["--manager", "xinetd", "--no-start", "--set", "folder={files}/xinetd.d"],
     "service list": [],
     "service logs": [],
@@ -103,6 +109,14 @@ ARGUMENTS: dict[str, list[str]] = {
     "queue show": ["{message}"],
     "queue stats": [],
     "queue suspend": ["new.example"],
+    "srs off": [],
+    "srs on": [],
+    "srs rotate": [],
+    "batv off": [],
+    "batv on": [],
+    "batv rotate": [],
+    "limits": [],
+    "cluster demo": [],
     "cluster drain": ["node"],
     "cluster forget": ["node", "--yes"],
     "cluster init": [],
@@ -131,17 +145,17 @@ ARGUMENTS: dict[str, list[str]] = {
 
 def every_command() -> Iterator[tuple[str, click.Command]]:
     """Name and command of each leaf of the tree."""
-    top = click.Context(cli, info_name="eqmail")
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
-        if isinstance(command, click.Group):
-            context = click.Context(command, parent=top, info_name=name)
-            for inner in command.list_commands(context):
-                found = command.get_command(context, inner)
-                if found:
-                    yield f"{name} {inner}", found
-        elif command:
-            yield name, command
+    yield from _leaves("", cli, click.Context(cli, info_name="eqmail"))
+
+
+def _leaves(name: str, command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for inner in command.list_commands(context):
+        found = command.get_command(context, inner)
+        assert found is not None
+        yield from _leaves(f"{name} {inner}".strip(), found, click.Context(found, parent=context, info_name=inner))
 
 
 def options(command: click.Command) -> set[str]:
@@ -170,6 +184,8 @@ def furnish(home: str, files: Path) -> None:
         f"auth set ann --hash {HASH}",
         "config add badmailfrom @spam.example",
         "queue suspend busy.example",
+        "srs on",
+        "batv on",
         f"cert install {files}/pair.pem {files}/pair.pem",
         "dkim generate example.net",
         f"service install --manager xinetd --no-start --set folder={files}/xinetd.d",

@@ -4,7 +4,6 @@ Source: delivery.md 5.6 (TLS client); RFC 8689 section 5 (TLS-Required).
 """
 
 import os
-import re
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
@@ -26,13 +25,17 @@ if TYPE_CHECKING:
     from eqmail_core.tls.client_policy import TlsPolicy
     from eqmail_core.tls.mta_sts import StsPolicy
 
-_TLS_REQUIRED_NO = re.compile(rb"^TLS-Required[ \t]*:[ \t]*No[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-
 
 def relaxes_tls(head: bytes) -> bool:
     """Return whether the header at the beginning of a message says TLS-Required: No."""
-    header = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    return _TLS_REQUIRED_NO.search(header) is not None
+    for line in head.split(b"\n"):
+        field = line.removesuffix(b"\r")
+        if not field:
+            break
+        name, _, value = field.lower().partition(b":")
+        if name.rstrip(b" \t") == b"tls-required" and value.strip(b" \t") == b"no":
+            return True
+    return False
 
 
 def choose_policy(

@@ -7,7 +7,6 @@ Source: smtp-server.md 4.1; control-files.md 2.9.
 
 import os
 import time
-from collections.abc import Callable, Mapping
 
 from eqmail_core.access.badmailfrom import BadSenders
 from eqmail_core.access.rcpthosts import RcptHosts
@@ -15,7 +14,6 @@ from eqmail_core.control.controls import Controls
 from eqmail_core.control.filter_settings import ENFORCE, OFF, PSL
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import SMTPD, ControlError
-from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, SUBMISSION_PORT, Delays, PolicyConfig, submission_ports
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
 from eqmail_core.smtpd.protocol import replies as reply
@@ -208,7 +206,7 @@ class PolicyConfigCache:
     """Creates and caches policy configurations; parameters as in `read_policy_config`."""
 
     def __init__(
-        self, site: Site, controls: Controls, is_more: Callable[[list[bytes]], bool], offers_tls: bool
+        self, site: "Site", controls: Controls, is_more: "Callable[[list[bytes]], bool]", offers_tls: bool
     ) -> None:
         self._site = site
         self._controls = controls
@@ -217,7 +215,7 @@ class PolicyConfigCache:
         self._files: dict[str, bytes | None] = {}
         self._cached: dict[tuple[int, tuple[bytes, ...], frozenset[tuple[bytes, bytes]]], PolicyConfig] = {}
 
-    def policy_for(self, port: int, environ: Mapping[bytes, bytes], checker: list[bytes]) -> PolicyConfig:
+    def policy_for(self, port: int, environ: "Mapping[bytes, bytes]", checker: list[bytes]) -> PolicyConfig:
         """Return the configuration of a port for this environment.
 
         Fails: ControlError, OSError: as `read_policy_config`.

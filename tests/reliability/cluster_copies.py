@@ -1,13 +1,15 @@
 """Why a message arrived more than once: which fault came between its delivery and the removal from the queue.
 
 A copy is explained when the node that delivered the first one, its link, or the database was broken in the moments
-after that delivery.  The sink knows the node; of mailboxes any node is taken.
+after that delivery; or the node that delivered the second one before that, because its delivery began first.  The sink
+knows the node; of mailboxes any node is taken.
 """
 
 import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from tests.reliability.checker import BOXES, MAILDIRS, MBOX
@@ -36,25 +38,28 @@ def causes(
     wanted = Counter((box, it.identifier) for it in sent for address in it.recipients for box in BOXES.get(address, ()))
     found: Counter[str] = Counter()
     for address, times in _at_sink(deliveries).items():
-        found.update(cause(address, when, nodes.get(client), faults) for when, client in times[:-1])
-    for key, times in _in_mailboxes(people).items():
-        extra = max(0, len(times) - wanted[key])
-        found.update(cause(" ".join(key), when, None, faults) for when in times[:extra])
+        arrived = [(when, nodes.get(client)) for when, client in times]
+        found.update(cause(address, [*pair], faults) for pair in pairwise(arrived))
+    for key, moments in _in_mailboxes(people).items():
+        extra = max(0, len(moments) - wanted[key])
+        found.update(cause(" ".join(key), [(when, None)], faults) for when in moments[:extra])
     return found
 
 
-def cause(what: str, when: float, node: str | None, faults: list[Fault]) -> str:
-    """What broke around a delivery at `when` (time.monotonic); `node`: who delivered, None: not known.
+def cause(what: str, arrived: list[tuple[float, str | None]], faults: list[Fault]) -> str:
+    """What broke around the first of two deliveries, or before the second, which began before the first then.
 
-    Where nothing did it is UNEXPLAINED, with what arrived and how long after the nearest fault of the node.
+    `arrived`: when (time.monotonic), and by which node, None: not known.  Where nothing broke it is UNEXPLAINED, with
+    what arrived.
     """
-    for fault in faults:
-        recovery = RECOVERY_S if fault.target == DATABASE or "link" in fault.kind or "node c" in fault.kind else 1.0
-        is_near = fault.begin < when + REMOVAL_S and when - BEFORE_S < fault.end + recovery
-        if is_near and (fault.target == DATABASE or node in (None, fault.target)):
-            return fault.kind
-    ends = [when - fault.end for fault in faults if node in (None, fault.target) and fault.end < when]
-    return f"{UNEXPLAINED}: {what} by {node}, {min(ends, default=-1):.1f} s after a fault"
+    for when, node in arrived:
+        for fault in faults:
+            is_far = fault.target == DATABASE or "link" in fault.kind or "node c" in fault.kind
+            recovery_s = RECOVERY_S if is_far else 1.0
+            is_near = fault.begin < when + REMOVAL_S and when - BEFORE_S < fault.end + recovery_s
+            if is_near and (fault.target == DATABASE or node in (None, fault.target)):
+                return fault.kind
+    return f"{UNEXPLAINED}: {what} by " + " and ".join(f"{node} at {when:.1f}" for when, node in arrived)
 
 
 def _at_sink(deliveries: Iterable[Delivery]) -> dict[str, list[tuple[float, str]]]:

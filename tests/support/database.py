@@ -127,9 +127,16 @@ class Cluster:
 
     def kill(self) -> None:
         """Kill all of its processes: a power cut of the machine, without the loss of what was not flushed."""
-        while self.processes():
-            self.signal(signal.SIGKILL)
+        killed: set[int] = set()
+        while pids := [*self.processes(), *(pid for pid in killed if os.path.exists(f"/proc/{pid}/exe"))]:
+            killed.update(pids)
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
+        # They name a process whose number another one may have by now; then it would not start.
+        for path in (self.data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")):
+            path.unlink(missing_ok=True)
 
     @property
     def is_up(self) -> bool:

@@ -1,20 +1,17 @@
 """A shared queue at work: a private PostgreSQL and two nodes below one folder; one is killed, its mail goes on.
 
-Everything runs as the caller, except that PostgreSQL, which refuses root, runs as its own account then.
+Everything runs as the caller, except PostgreSQL where that is root (`private_database`).
 
 Fails: EqmailError where PostgreSQL is missing or something that should happen does not, with the end of a log.
 """
 
 import os
-import pwd
-import shutil
 import signal
 import smtplib
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
-from glob import glob
 from pathlib import Path
 
 from eqmail_core.site.site import Site
@@ -22,6 +19,7 @@ from eqmail_setup.demo import FIRST_PORT, HOST, free_port
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.private_database import PrivateDatabase
 from eqmail_setup.queue.nodes import cluster_status, create_tables
 from eqmail_setup.settings.classic_steps import run_steps
 from eqmail_setup.settings.initial import plan_initial_settings
@@ -29,7 +27,6 @@ from eqmail_setup.templating import render
 from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.plan import apply_changes, compare_with_manifest
 
-DATABASE_ACCOUNT = "postgres"
 NODES = ("ann", "bob")
 MESSAGES = 5
 START_S = 60.0
@@ -44,70 +41,6 @@ _EXPLAINED = """
 """
 
 WriteLine = Callable[[str], None]
-
-
-class PrivateDatabase:
-    """A PostgreSQL below `folder`, which only its account and root reach."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._programs = find_programs()
-        self._account: pwd.struct_passwd | None = None
-        if os.geteuid() == 0:
-            try:
-                self._account = pwd.getpwnam(DATABASE_ACCOUNT)
-            except KeyError:
-                raise EqmailError(
-                    f"account {DATABASE_ACCOUNT!r}: unknown; PostgreSQL does not run as root",
-                    hint=("apt-get", "install", "postgresql"),
-                ) from None
-
-    @property
-    def conninfo(self) -> str:
-        """How libpq connects to it."""
-        return f"host={self.folder} user=eqmail dbname=postgres"
-
-    def start(self) -> None:
-        """Make it and start it."""
-        self.folder.mkdir(mode=0o700)
-        if self._account is not None:
-            os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
-        self._run("initdb", "-A", "trust", "-U", "eqmail", "-E", "UTF8", "--locale=C", "-N")
-        options = f"-c listen_addresses= -k {self.folder}"
-        self._run("pg_ctl", "-l", f"{self.folder}/log", "-o", options, "-w", "start")
-
-    def stop(self) -> None:
-        """Stop it, if it runs."""
-        if (self.folder / "data/postmaster.pid").exists():
-            self._run("pg_ctl", "-m", "immediate", "-w", "stop")
-
-    def _run(self, program: str, *words: str) -> None:
-        command = [f"{self._programs}/{program}", "-D", f"{self.folder}/data", *words]
-        account = self._account
-        with open(os.devnull, "r+b") as nothing:
-            ended = subprocess.run(
-                command,
-                stdin=nothing,
-                stdout=nothing,
-                stderr=subprocess.PIPE if program == "initdb" else nothing,
-                cwd=self.folder,
-                check=False,
-                user=account.pw_uid if account else None,
-                group=account.pw_gid if account else None,
-                extra_groups=[] if account else None,
-            )
-        if ended.returncode:
-            text = (ended.stderr or b"").decode(errors="replace").strip().splitlines()
-            raise EqmailError(f"{program} ended with exit code {ended.returncode}: {' / '.join(text[-3:])}")
-
-
-def find_programs() -> str:
-    """Return the folder with initdb and pg_ctl of the newest PostgreSQL.  Fails: EqmailError."""
-    debian = sorted(glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[-3]))
-    found = debian[-1] if debian else shutil.which("initdb")
-    if found is None:
-        raise EqmailError("initdb of PostgreSQL is not installed", hint=("apt-get", "install", "postgresql"))
-    return os.path.dirname(found)
 
 
 class DemoNode:
@@ -211,13 +144,30 @@ class DemoNode:
 
 def below(pid: int) -> list[int]:
     """A process and all that descend from it, as far as they run."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    parents = {int(words[0]): int(words[1]) for line in listed.splitlines() if (words := line.split())[2][0] != "Z"}
+    parents = dict(_linux_parents() if os.path.exists("/proc/self/stat") else _parents())
     found = [pid] if pid in parents else []
     level = {pid}
     while level := {child for child, parent in parents.items() if parent in level}:
         found += level
     return found
+
+
+def _linux_parents() -> Iterator[tuple[int, int]]:
+    """Each running process and its parent.  Source: proc(5)."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if words[0] != "Z":
+            yield int(name), int(words[1])
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    for pid, parent, state in map(str.split, listed.splitlines()):
+        if not state.startswith("Z"):
+            yield int(pid), int(parent)
 
 
 def wait(condition: Callable[[], bool], seconds: float, failure: str, node: DemoNode) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup import cluster_demo
+from eqmail_setup import private_database
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from tests.support.database import programs
@@ -47,7 +47,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, capsys: pytest.Captu
 def test_without_postgresql_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cluster_demo, "glob", lambda pattern: [])
+    monkeypatch.setattr(private_database, "glob", lambda pattern: [])
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run(["cluster", "demo", "--folder", str(tmp_path / "new")]) == ExitCode.FAILED
     assert "initdb of PostgreSQL is not installed" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
+"""The control files of the SMTP server that C (e)qmail does not have; off or harmless by default.
+
+Long because it is a table: one entry per file.
+"""
 
 from eqmail_core.control.kinds import (
     AS_C,
@@ -67,6 +70,16 @@ class SmtpSettings(ControlSet):
         "only CRAM-MD5 and SCRAM-SHA-256 are offered before TLS. SCRAM-SHA-256-PLUS is offered under TLS.",
         words=(b"", b"cram", b"+cram", b"scram", b"-", b"!", b"!cram", b"!+cram", b"!scram"),
         env="SMTPAUTH",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    greylistdelay = Timeout(
+        "How many seconds pass until a second attempt of a sender that is not known is accepted; until then RCPT gets "
+        "451 4.7.1. Known is a network, or a domain whose SPF passes, from which five senders came back. Clients that "
+        "may relay or have logged in are never deferred. 0 means no greylisting; 300 is usual. A rule of tcprules may "
+        "set GREYLISTDELAY for single clients.",
+        default=0,
+        env="GREYLISTDELAY",
         used_by=(SMTPD,),
         since="eqmail 2",
     )

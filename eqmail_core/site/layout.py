@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 HOME_VARIABLE = b"EQMAIL_HOME"
 DEFAULT_HOME = "/var/qmail"
 
+GREYLIST_FOLDER = "greylist"
+"""The directory of the SMTP server with what it knows of senders."""
+
 
 def home_of(environ: "Mapping[bytes, bytes]") -> bytes:
     """Return the home that the environment names, else DEFAULT_HOME."""

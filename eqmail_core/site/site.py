@@ -6,7 +6,7 @@ Source: control-files.md 2.8 (conf-*).
 """
 
 from eqmail_core.site.accounts import Accounts
-from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_109, Layout, QueuePaths, socket_path
+from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_109, GREYLIST_FOLDER, Layout, QueuePaths, socket_path
 
 DEFAULT_BREAK = b"+"
 DEFAULT_SPLIT = 23
@@ -67,6 +67,11 @@ class Site:
     def control(self) -> str:
         """The directory of the control files."""
         return f"{self.home}/{self.layout.control}"
+
+    @property
+    def greylist(self) -> str:
+        """The database of greylisting."""
+        return f"{self.home}/{GREYLIST_FOLDER}/senders.db"
 
     @property
     def users(self) -> str:

@@ -8,6 +8,7 @@ Source: queue.md 3.1; programs.md 1.1-1.3, 1.10.
 from collections.abc import Iterator
 
 from eqmail_core.queue.format.tree import FIFO, FOLDER, queue_nodes
+from eqmail_core.site.layout import GREYLIST_FOLDER
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE, render_site
 from eqmail_setup.installation.launchers import launcher_text, launchers, own_folders
@@ -84,6 +85,7 @@ def _base_folders(site: Site, permissions: OwnershipPolicy) -> Iterator[Director
     yield from _folders(site, permissions)
     yield DirectorySpec(RUNS, permissions("owner", 0o700))
     yield ExactFileSpec(SITE_FILE, permissions("owner", 0o644), render_site(site))
+    yield DirectorySpec(GREYLIST_FOLDER, permissions("qmaild", 0o700))
     common = permissions("owner", 0o755)
     for path in ("bin", "run", "doc", "man"):
         yield DirectorySpec(path, common)

@@ -17,10 +17,12 @@ from eqmail_core.dns.query import NO_ANSWER
 from eqmail_core.mail.dates import date822
 from eqmail_core.outcome import DONE
 from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.greylisting import PASSED
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.requests import (
     AwaitEarlyTalker,
+    CheckGreylist,
     CheckPassword,
     Delay,
     LookupRecipient,
@@ -198,6 +200,9 @@ class _Conversation:
             return PluginResult([])
         if isinstance(request, CheckPassword):
             return 0
+        if isinstance(request, CheckGreylist):
+            self._leave_out(f"greylisting ({Controls.greylistdelay.file})")
+            return PASSED
         if isinstance(request, (AwaitEarlyTalker, Delay)):
             return 0 if isinstance(request, AwaitEarlyTalker) else None
         raise TypeError(f"a request of another kind: {type(request).__name__}")

@@ -198,3 +198,29 @@ def _inject_as(mail_system: MailSystem, user: pwd.struct_passwd) -> int:
 def _held(mail_system: MailSystem, uid: int) -> list[str]:
     shown = eqmail("--home", mail_system.home, "queue", "list", "--where", f"state=held uid={uid}")
     return [line for line in shown.stdout.splitlines() if f"uid {uid} is over messages=1/d" in line]
+
+
+def test_greylisting_keeps_its_senders_as_the_smtp_server(mail_system: MailSystem) -> None:
+    folder = Path(mail_system.home, "greylist")
+    assert (folder.owner(), folder.stat().st_mode & 0o777) == ("qmaild", 0o700)
+    delay = Path(mail_system.home, "control/greylistdelay")
+    delay.write_text("60\n")
+    try:
+        assert eqmail("--home", mail_system.home, "reload").returncode == 0
+        until(lambda: _is_deferred(mail_system), "a deferred sender")
+        assert "127.0.0.0/24" in eqmail("--home", mail_system.home, "greylist", "list").stdout
+        assert {path.owner() for path in folder.iterdir()} == {"qmaild"}
+        forgotten = eqmail("--home", mail_system.home, "greylist", "forget", "127.0.0.0/24")
+        assert forgotten.returncode == 0, forgotten.stderr
+    finally:
+        delay.unlink()
+        assert eqmail("--home", mail_system.home, "reload").returncode == 0
+        until(lambda: not _is_deferred(mail_system), "no greylisting")
+
+
+def _is_deferred(mail_system: MailSystem) -> bool:
+    with smtplib.SMTP("127.0.0.1", mail_system.port, "[127.0.0.1]", timeout=60) as client:
+        client.ehlo_or_helo_if_needed()
+        client.mail("")
+        code, _ = client.rcpt(f"{USER}@{ME}")
+        return code == 451

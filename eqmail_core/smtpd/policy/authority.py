@@ -129,6 +129,11 @@ class ClientAuthority:
         """Record the name in HELO or EHLO, accepted or not."""
         self._changes[b"SMTPHELOHOST"] = name
 
+    @property
+    def helo_name(self) -> bytes:
+        """The name in its last HELO or EHLO; b"" before."""
+        return self._changes.get(b"SMTPHELOHOST") or b""
+
     def hello_accepted(self, name: bytes, protocol: bytes) -> None:
         """Record the name and the protocol for the Received line."""
         self._helo = name if name.lower() != self.remote_host.lower() else None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from eqmail_core.control.sender_logins import SenderLogins
     from eqmail_core.mail_auth.return_path import ReturnPaths
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
+    from eqmail_core.smtpd.policy.greylisting import Greylist
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
     from eqmail_core.smtpd.protocol.options import ServerOptions
@@ -65,7 +66,7 @@ class PolicyConfig:
     `auth_check`: how messages are authenticated; None: not at all.
     `dnsbl`: DNS lists that count against clients.  `logs_all`: log more than C does.
     `return_paths`: what bounces to rewritten senders are for; None: no sender is rewritten.
-    `sender_logins`: which senders a login may use; None: all.
+    `sender_logins`: which senders a login may use; None: all.  `greylist`: defers senders that are not known.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class PolicyConfig:
         "bad_senders",
         "delays",
         "dnsbl",
+        "greylist",
         "logs_all",
         "plugins",
         "recipient_check",
@@ -99,7 +101,9 @@ class PolicyConfig:
         auth_check: "AuthCheckConfig | None" = None,
         return_paths: "ReturnPaths | None" = None,
         sender_logins: "SenderLogins | None" = None,
+        greylist: "Greylist | None" = None,
     ) -> None:
+        self.greylist = greylist
         self.sender_logins = sender_logins
         self.return_paths = return_paths
         self.logs_all = logs_all

@@ -84,6 +84,7 @@ class SmtpPolicy:
         "_is_bad_sender",
         "_is_bounce",
         "_plugins",
+        "_sender",
     )
 
     def __init__(self, config: "PolicyConfig", client: "ClientAuthority", date: "Callable[[], bytes]") -> None:
@@ -94,6 +95,7 @@ class SmtpPolicy:
         lists = config.dnsbl
         self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(client.remote_ip)
         self._is_bad_sender = self._is_bounce = False
+        self._sender = b""
         self._allowed = False
         # Restored by TLS: the client's rights and the plugins before its first command.
         self._first: tuple[ClientState, dict[bytes, list[bytes]] | None] | None = None
@@ -173,7 +175,7 @@ class SmtpPolicy:
 
     def _checks_of_recipient(self) -> tuple[int, bool]:
         """Return the delay before the reply in seconds, and whether DNS lists or the recipient lookup apply."""
-        is_examined = (self._dnsbl or self._config.recipient_check) is not None
+        is_examined = (self._dnsbl or self._config.recipient_check or self._config.greylist) is not None
         return self._client.recipient_delay_s(self._all_recipients), is_examined
 
     def _decide_connect(self, pause_s: int) -> "PendingDecision":
@@ -198,6 +200,11 @@ class SmtpPolicy:
         if wanted is not None:
             # Without an answer, the recipient stays accepted.
             own = _LOOKED_UP.get((yield LookupRecipient(wanted)), own)
+        greylist = self._config.greylist
+        if greylist is not None and own.accepted and verdict.own_checks and not self._client.may_relay:
+            recipient = event.address if own.address is None else own.address
+            client = self._client
+            own = yield from greylist.decide(client.remote_ip, client.helo_name, self._sender, recipient, own)
         if not own.accepted:
             self.withdraw_recipient()
         return own
@@ -234,6 +241,7 @@ class SmtpPolicy:
     def _mail(self, event: Mail, verdict: PluginVerdict) -> Decision:
         self._client.is_utf8 = event.dsn is not None and event.dsn.is_utf8
         sender = event.address if verdict.address is None else verdict.address
+        self._sender = sender
         self._is_bounce = not sender
         senders, login = self._config.sender_logins, self._client.login
         if senders is not None and login is not None and not senders.may_use(login, sender):

@@ -87,6 +87,25 @@ class LookupRecipient(Request):
         self.recipient = recipient
 
 
+class CheckGreylist(Request):
+    """Look up whether a sender is known or has waited, and note its attempt unless it `only_looks`.
+
+    The result is PASSED or DEFERRED of policy/greylisting. `origin`: network of the client, or domain that SPF passed.
+    """
+
+    __slots__ = ("delay_s", "only_looks", "origin", "path", "recipient", "sender")
+
+    def __init__(
+        self, path: str, origin: bytes, sender: bytes, recipient: bytes, delay_s: int, only_looks: bool = False
+    ) -> None:
+        self.path = path
+        self.origin = origin
+        self.sender = sender
+        self.recipient = recipient
+        self.delay_s = delay_s
+        self.only_looks = only_looks
+
+
 class Delay(Request):
     """Wait for `seconds`; the result is None."""
 

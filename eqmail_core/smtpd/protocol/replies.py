@@ -34,6 +34,7 @@ NOT_YOUR_SENDER = b"553 sorry, your login may not use that envelope sender (#5.7
 NOT_YOUR_FROM = b"554 sorry, your login may not use that From address (#5.7.1)"
 NO_RELAY = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
 UNAUTHENTICATED_NOW = b"451 sorry, that message cannot be authenticated now (#4.7.5)"
+GREYLISTED = b"451 this sender is not known here yet, please try again in a few minutes (#4.7.1)"
 NO_MAILBOX = b"550 sorry, no mailbox here by that name (#5.1.1)"
 MAILBOX_AWAY = b"451 sorry, that mailbox cannot be looked up now (#4.3.0)"
 TOO_MANY_RECIPIENTS = b"452 too many recipients (#4.5.3)"

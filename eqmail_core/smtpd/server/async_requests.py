@@ -20,6 +20,7 @@ from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
     PLUGIN_S,
     AwaitEarlyTalker,
+    CheckGreylist,
     CheckPassword,
     Delay,
     LookupKeys,
@@ -248,6 +249,9 @@ class AsyncRequestRunner:
         self._context.loop.call_exception_handler({"message": "a filter failed", "exception": problem})
         self._resume(verdict_when_unavailable(b"tempfail"))
 
+    def _check_greylist(self, request: CheckGreylist) -> None:
+        self._context.check_greylist(request, self._resume)
+
     def _pause(self, request: Delay) -> None:
         self._context.loop.call_later(request.seconds, self._resume, None)
 
@@ -257,6 +261,7 @@ _WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {
     QueryFilter: AsyncRequestRunner._ask_filter,
     AwaitEarlyTalker: AsyncRequestRunner._await_silence,
     CheckPassword: AsyncRequestRunner._check_password,
+    CheckGreylist: AsyncRequestRunner._check_greylist,
     LookupKeys: AsyncRequestRunner._look_up_keys,
     LookupRecipient: AsyncRequestRunner._look_up,
     Delay: AsyncRequestRunner._pause,

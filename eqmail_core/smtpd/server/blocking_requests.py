@@ -19,6 +19,7 @@ from eqmail_core.smtpd.policy.requests import (
     PLUGIN_S,
     SEARCH_S,
     AwaitEarlyTalker,
+    CheckGreylist,
     CheckPassword,
     Delay,
     LookupKeys,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from eqmail_core.filters.verdict import FilterVerdict
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.smtpd.protocol.events import Decision
+    from eqmail_core.smtpd.server.greylist_database import GreylistDatabase
 else:
     import _signal as signal
 
@@ -55,7 +57,7 @@ class BlockingRequestRunner:
     `flush` sends pending output to the client; `speaks_within(seconds)` waits whether the client sends input.
     """
 
-    __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "secrets_path", "speaks_within")
+    __slots__ = ("_greylist", "_resolver", "checker", "flush", "lookup_socket", "secrets_path", "speaks_within")
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class BlockingRequestRunner:
         self.flush = flush
         self.speaks_within = speaks_within
         self._resolver: BlockingResolver | None = None
+        self._greylist: GreylistDatabase | None = None
 
     @property
     def resolver(self) -> "BlockingResolver":
@@ -80,6 +83,20 @@ class BlockingRequestRunner:
 
             self._resolver = BlockingResolver(timeout_s=CLIENT_TIMEOUT_S)
         return self._resolver
+
+    def check_greylist(self, request: CheckGreylist) -> bytes:
+        """Look up a sender in the database, which is opened at the first recipient."""
+        # Imported here: few servers have greylisting.
+        from eqmail_core.smtpd.server.greylist_database import GreylistDatabase, check_greylist
+
+        if self._greylist is None:
+            self._greylist = GreylistDatabase(request.path)
+        return check_greylist(self._greylist, request)
+
+    def close(self) -> None:
+        """End the connection to the database of the greylist."""
+        if self._greylist is not None:
+            self._greylist.close()
 
     def run(self, requests: "PendingDecision") -> "Decision":
         """Run all requests of a decision and return it.  Fails: as `flush` and `speaks_within` do."""
@@ -165,6 +182,10 @@ def _await_silence(runner: BlockingRequestRunner, request: AwaitEarlyTalker) -> 
     return int(runner.speaks_within(request.seconds))
 
 
+def _check_greylist(runner: BlockingRequestRunner, request: CheckGreylist) -> bytes:
+    return runner.check_greylist(request)
+
+
 def _look_up_keys(runner: BlockingRequestRunner, request: LookupKeys) -> "ScramKeys | None":
     # Imported here: few clients prove a login in this way.
     from eqmail_core.auth.scram_secrets import ScramSecrets
@@ -197,6 +218,7 @@ _WAYS: "dict[type[Request], Callable[[BlockingRequestRunner, Any], RequestResult
     QueryFilter: _ask_filter,
     AwaitEarlyTalker: _await_silence,
     CheckPassword: _check_password,
+    CheckGreylist: _check_greylist,
     LookupKeys: _look_up_keys,
     LookupRecipient: _look_up,
     Delay: _pause,

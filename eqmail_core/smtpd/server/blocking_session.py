@@ -91,6 +91,7 @@ class BlockingSmtpSession:
             return self._run()
         finally:
             self._message.close()
+            self._runner.close()
 
     def _run(self) -> int:
         core = self._core

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from eqmail_core.mail_auth.return_path import ReturnPaths
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
+    from eqmail_core.smtpd.policy.greylisting import Greylist
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
@@ -90,7 +91,17 @@ def read_policy_config(
         _auth_check(site, controls),
         _return_paths(controls),
         controls.senderlogin,
+        _greylist(site, controls),
     )
+
+
+def _greylist(site: "Site", controls: Controls) -> "Greylist | None":
+    if not controls.greylistdelay:
+        return None
+    # Imported here: few servers do it, and every process would pay for it.
+    from eqmail_core.smtpd.policy.greylisting import Greylist
+
+    return Greylist(site.greylist, controls.greylistdelay, controls.me or b"", time.time)
 
 
 def _return_paths(controls: Controls) -> "ReturnPaths | None":

@@ -6,6 +6,7 @@ Source: smtp-server.md 4.1.
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eqmail_core.access.client_network import client_network
@@ -16,15 +17,16 @@ from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import left_out
-from eqmail_core.smtpd.policy.requests import SEARCH_S
+from eqmail_core.smtpd.policy.requests import SEARCH_S, CheckGreylist
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.async_recipient_lookup import NoRecipientLookup, RecipientLookup
 from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
+from eqmail_core.smtpd.server.greylist_database import GreylistDatabase, check_greylist
 from eqmail_core.smtpd.server.message_receiver import QueueClient
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from eqmail_core.dns.mx import Search
 
@@ -77,6 +79,7 @@ class ServerContext:
         self.counts = counters or SharedCounters().counters_of()
         self.counts.begin()
         self._resolver: AsyncResolver | None = None
+        self._greylist: tuple[GreylistDatabase, ThreadPoolExecutor] | None = None
         self._dns: set[asyncio.Task[Any]] = set()
         self.sessions: set[SessionHandle] = set()
         self.checkers = ChildSlots(settings.limits.checkers)
@@ -147,6 +150,14 @@ class ServerContext:
         task.add_done_callback(self._dns.discard)
         return task
 
+    def check_greylist(self, request: CheckGreylist, then: "Callable[[bytes], None]") -> None:
+        """Look up a sender in the database, in a thread; `then` gets the answer."""
+        if self._greylist is None:
+            self._greylist = GreylistDatabase(request.path), ThreadPoolExecutor(1, "greylist")
+        database, thread = self._greylist
+        looking = self.loop.run_in_executor(thread, check_greylist, database, request)
+        looking.add_done_callback(lambda done: None if done.cancelled() else then(done.result()))
+
     def date(self) -> bytes:
         """Return the current time in the format of a Received line."""
         second = int(time.time())
@@ -199,6 +210,13 @@ class ServerContext:
         self.queue_programs.limit = settings.limits.queue_programs
         self.queue_programs.per_address = _half(settings.limits.queue_programs)
         self._resolver = None
+
+    def close(self) -> None:
+        """End the thread of the greylist and its connection."""
+        if self._greylist is not None:
+            database, thread = self._greylist
+            thread.shutdown()
+            database.close()
 
     def close_when_idle(self) -> None:
         """Accept no more transactions: every session ends as soon as it is processing no message."""

@@ -34,7 +34,7 @@ from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy import dnsbl as blocklists
-from eqmail_core.smtpd.policy import recipient_check
+from eqmail_core.smtpd.policy import greylisting, recipient_check
 from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClient
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.auth_methods import checkable
@@ -54,7 +54,16 @@ from eqmail_core.system.repeated_lines import say_seldom
 NAME = "smtpd"
 
 # Other programs import these on demand; here they must be loaded before the role is assumed.
-_LATER_NEEDED = (milter_on_loop, python_checks, own_addresses, domains_db, blocklists, recipient_check, routing)
+_LATER_NEEDED = (
+    milter_on_loop,
+    python_checks,
+    own_addresses,
+    domains_db,
+    blocklists,
+    greylisting,
+    recipient_check,
+    routing,
+)
 
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
@@ -138,6 +147,7 @@ async def _serve(
     while context.sessions and loop.time() < deadline:
         await asyncio.sleep(0.05)
     sweeper.cancel()
+    context.close()
 
 
 async def _sweep(context: ServerContext, looks: tuple[Callable[[], None], ...]) -> None:

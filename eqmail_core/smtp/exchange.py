@@ -38,6 +38,7 @@ class SmtpExchange:
         "_peer",
         "_reader",
         "_reports",
+        "_tls_refusal",
         "answers",
         "may_retry",
         "status",
@@ -48,6 +49,8 @@ class SmtpExchange:
         self._reader = ReplyReader()
         self._output: list[bytes] = []
         self._expected = expected
+        # The reply that refused STARTTLS, until the next reply.
+        self._tls_refusal = b""
         self.status = WAITING
 
     @property
@@ -84,6 +87,7 @@ class SmtpExchange:
     def _count(self, reply: Reply) -> None:
         """Count one reply."""
         self.answers += 1
+        self._tls_refusal = b""
         if reply.code == CLOSING and not self._critical:
             self.may_retry = True
 

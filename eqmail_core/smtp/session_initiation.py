@@ -33,7 +33,6 @@ class SessionInitiation(SmtpExchange):
         "_pending_answers",
         "_pipelining",
         "_tls",
-        "_tls_refusal",
         "has_broken_tls",
         "said",
     )
@@ -46,7 +45,6 @@ class SessionInitiation(SmtpExchange):
         self._credentials = credentials
         self._tls = tls
         self._is_secured = False
-        self._tls_refusal = b""
         self.has_broken_tls = False
         """Whether the server offered TLS but failed it.
 
@@ -211,7 +209,3 @@ class SessionInitiation(SmtpExchange):
     def _ready_for_message(self) -> None:
         """Begin the first message."""
         raise NotImplementedError
-
-    def _count(self, reply: Reply) -> None:
-        super()._count(reply)
-        self._tls_refusal = b""

@@ -6,7 +6,7 @@ Without them nothing is asked, and nothing is slower.
 from eqmail_core.control.filter_entries import FilterList, Milters
 from eqmail_core.control.kinds import Flag, Word
 from eqmail_core.control.list_kinds import Lines
-from eqmail_core.control.setting import REMOTE, SMTPD, ControlSet, HostName, Line
+from eqmail_core.control.setting import LOCAL, REMOTE, SMTPD, ControlSet, HostName, Line
 
 OFF, MARK, ENFORCE = b"off", b"mark", b"enforce"
 WALK, PSL = b"walk", b"psl"
@@ -71,6 +71,14 @@ class MailAuthSettings(ControlSet):
         "does not fail DMARC here for what they have changed.",
         default=None,
         used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    authfolder = Line(
+        "Folder of a Maildir, such as Junk, for messages whose header says X-Spam-Flag: YES: those that a DMARC policy "
+        "wants to be set aside (authcheck enforce), and those that a filter marks. It is used where it exists; its "
+        "name on the disk is .Junk. Without the file they go to the inbox.",
+        default=None,
+        used_by=(LOCAL,),
         since="eqmail 2",
     )
     dmarcreports = Line(

@@ -24,6 +24,7 @@ READERS = {
     "tls/server_files.py": (SMTPD, POPUP),
     "local/delivery/lmtp.py": (LMTP,),
     "local/delivery/program.py": (LOCAL,),
+    "local/delivery/set_aside.py": (LOCAL,),
     "queue/service/service.py": (QUEUE,),
     "queue/service/opening.py": (QUEUE,),
     "queue/service/limiter_opening.py": (QUEUE,),

@@ -12,7 +12,13 @@ import time
 from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.local.delivery.home import STICKY, enter_home, find_instructions, find_new_sender
 from eqmail_core.local.delivery.program import run_program
-from eqmail_core.local.delivery.request import LocalDelivery, delivered_to_line, return_path_line, variables
+from eqmail_core.local.delivery.request import (
+    SET_ASIDE_FLAG,
+    LocalDelivery,
+    delivered_to_line,
+    return_path_line,
+    variables,
+)
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.mbox import from_line
 from eqmail_core.mailbox.maildir import deliver_to_maildir
@@ -123,6 +129,11 @@ class _DeliveryRun:
 
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
+        if SET_ASIDE_FLAG in self._message.head:
+            # Imported here: few messages have it, and every process would pay for it.
+            from eqmail_core.local.delivery.set_aside import folder_for
+
+            path = folder_for(self._site, path, self._message)
         deliver_to_maildir(path, self._return_path + self._delivered_to, self._message, self._it.name, part)
 
     def _forward(self, recipients: list[bytes]) -> int:

@@ -10,6 +10,9 @@ from eqmail_core.mail.mbox import from_line
 from eqmail_core.outcome import DSN_VARIABLE
 from eqmail_core.site.layout import HOME_VARIABLE
 
+SET_ASIDE_FLAG = b"\nX-Spam-Flag: YES\n"
+"""The line of a header whose message may go to a folder of its own."""
+
 _DEFAULT = b"default"
 
 # Paths of programs and installation, time zone and language, and settings of queueing and delivery.

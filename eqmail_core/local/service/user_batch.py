@@ -20,6 +20,7 @@ from eqmail_core.local.delivery.home import (
     find_instructions,
 )
 from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
+from eqmail_core.local.delivery.set_aside import folder_for
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.time_budget import TimeBudget
 from eqmail_core.mailbox.maildir import UNREADABLE, Maildir, MaildirFile, MaildirNames
@@ -170,7 +171,8 @@ class UserBatch:
         try:
             for part, path in enumerate(paths):
                 wanted = self._names.name_for(request.name, part)
-                copies.append(self._maildir(path).write(self._names, wanted, head, message))
+                place = folder_for(self._site, path, message)
+                copies.append(self._maildir(place).write(self._names, wanted, head, message))
         except CountIsDue:
             _drop(copies)
             return None

@@ -165,3 +165,31 @@ def test_a_dry_run_delivers_nothing(tmp_path: Path, site: Site, home: Path, monk
         b"did 1+1+1\n",
     ]
     assert [path.name for path in home.iterdir()] == [".qmail"]
+
+
+FLAGGED = b"Received: x\nX-Spam-Flag: YES\nSubject: x\n\nbody\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message", "folder", "expected"),
+    [
+        ("Junk", FLAGGED, ".Junk", ".Junk"),
+        (".Junk", FLAGGED, ".Junk", ".Junk"),
+        (None, FLAGGED, ".Junk", "."),
+        ("Junk", FLAGGED, ".Other", "."),
+        ("Junk", b"Received: x\n\n\nX-Spam-Flag: YES\n", ".Junk", "."),
+        ("../../Other", FLAGGED, ".Junk", "."),
+        ("", FLAGGED, ".Junk", "."),
+    ],
+)
+def test_a_flagged_message_goes_to_the_folder_for_it(
+    joe: Deliver, home: Path, site: Site, setting: str | None, message: bytes, folder: str, expected: str
+) -> None:
+    for name in ("tmp", "new", f"{folder}/tmp", f"{folder}/new"):
+        (home / "M" / name).mkdir(parents=True)
+    (Path(site.home) / "control").mkdir()
+    if setting is not None:
+        (Path(site.home) / "control/authfolder").write_text(f"{setting}\n")
+    (home / ".qmail").write_text("./M/\n")
+    joe(message)
+    assert len(list((home / "M" / expected / "new").iterdir())) == 1

@@ -350,3 +350,14 @@ def test_a_slow_user_does_not_delay_the_others(home: Path, order: Orders) -> Non
     assert (answers.unanswered, answers.slow) == ([1], {1}) and reports_of(answers) == [(2, True, b"K")]
     clock.now += budget.SLOW_S + 1
     assert reports_of(batch.check_deliverable([(1, joe)])) == [(1, True, b"K")]
+
+
+def test_flagged_messages_of_a_batch_go_to_the_folder_for_them(order: Orders, home: Path, batch: MaildirBatch) -> None:
+    for name in ("tmp", "new"):
+        (home / "Maildir/.Junk" / name).mkdir(parents=True)
+    (home.parent / "control").mkdir()
+    (home.parent / "control/authfolder").write_text("Junk\n")
+    flagged = b"Received: x\nX-Spam-Flag: YES\n\nbody\n"
+    result = batch.deliver([order(1), order(2, flagged), order(3, flagged)])
+    assert [outcome for _, _, outcome in reports_of(result)] == [DONE] * 3
+    assert len(new(home)) == 1 and len(list((home / "Maildir/.Junk/new").iterdir())) == 2

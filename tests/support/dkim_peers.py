@@ -224,8 +224,9 @@ worker "normal" {{ bind_socket = "127.0.0.1:{1}"; count = 1; }}
 class Rspamd(Peer):
     """A running rspamd, which verifies."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self._port = port
+        self.pid = pid
 
     def understands(self, message: bytes) -> bool:
         """Not fields that come twice, nor a body of blanks: of these dkimpy, mailauth and OpenDKIM say what we say."""
@@ -274,7 +275,7 @@ def running_rspamd() -> Iterator[Rspamd]:
                 except OSError:
                     assert process.poll() is None and time.monotonic() < deadline, (Path(folder) / "log").read_text()
                     time.sleep(0.1)
-            yield Rspamd(port)
+            yield Rspamd(port, process.pid)
         finally:
             process.terminate()
             process.wait(60)

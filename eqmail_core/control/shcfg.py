@@ -137,6 +137,8 @@ def _values(
         yield _line(ink, absent if content is None else b"present")
     elif content is None:
         yield _line(ink, *_default(control, controls))
+    elif control.is_secret and control.kind == "list":
+        yield from (_line(ink, b"...") for _ in non_empty_lines(content))
     elif control.is_secret:
         yield from (_line(ink, route.split(b" ", 1)[0]) for route in non_empty_lines(content))
     elif control.kind in _LISTS or control.kind == "file":

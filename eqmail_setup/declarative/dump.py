@@ -40,7 +40,12 @@ OF_OTHER_SECTIONS = {
 
 
 def is_setting(control: Control[object]) -> bool:
-    """Whether a control file belongs into the section of settings; keys, databases and files of domains do not."""
+    """Whether a control file belongs into the section of settings.
+
+    Keys, databases, lists of secrets and files of domains do not.
+    """
+    if control.is_secret and control.kind == "list":
+        return False
     return control.file not in OF_OTHER_SECTIONS and not control.file.endswith((".pem", ".cdb", ".cnf"))
 
 

@@ -10,6 +10,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.mail.routing import text
 from eqmail_setup.settings.reload import when_effective
+from eqmail_setup.settings.secrets import HIDDEN
 from eqmail_setup.settings.units import accepted_values, value_with_unit
 
 NOT_SET, EMPTY = "(not set)", "(empty)"
@@ -49,6 +50,8 @@ def display_value(values: Controls, key: str, control: Control[Any]) -> str:
         return EMPTY
     if isinstance(value, dict) and _is_plain(value):
         return "; ".join(f"{text(left)}:{text(right).split(' ', 1)[0]}" for left, right in value.items())
+    if isinstance(value, list) and control.is_secret:
+        return " ".join(HIDDEN for _ in value)
     if isinstance(value, list) and _is_plain(value):
         return " ".join(map(text, value))
     if isinstance(value, dict | list):
@@ -64,6 +67,8 @@ def json_value(values: Controls, key: str, control: Control[Any]) -> object:
         return None
     if isinstance(value, dict) and _is_plain(value):
         return {_raw(left): _raw(right).split(" ", 1)[0] for left, right in value.items()}
+    if isinstance(value, list) and control.is_secret:
+        return [HIDDEN for _ in value]
     if isinstance(value, dict | list):
         return [_raw(item) for item in (value if _is_plain(value) else _lines(values, control))]
     if isinstance(value, bytes):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ def test_a_file_with_passwords_is_for_its_readers_only(at_home: str, capsys: pyt
     assert f"{path}: every user can read the passwords in it" in capsys.readouterr().out
     run(["--home", at_home, "check", "--fix"])
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_lists_of_secrets_are_shown_nowhere(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for scheme in ("srs", "batv"):
+        assert run(["--home", at_home, scheme, "on"]) == 0
+        assert run(["--home", at_home, scheme, "rotate", "--diff"]) == 0
+        assert run(["--home", at_home, scheme, "rotate"]) == 0
+    files = [Path(at_home, "control", control.file) for control in (Controls.srssecrets, Controls.batvsecrets)]
+    secrets = [line for path in files for line in path.read_text().split()]
+    assert len(secrets) == 4
+    for words in (
+        ["config", "show"],
+        ["config", "show", "--json"],
+        ["config", "show", "srssecrets"],
+        ["config", "diff"],
+        ["config", "diff", "--json"],
+        ["config", "search", "secrets"],
+        ["config", "explain", "batvsecrets"],
+        ["config", "export"],
+        ["dump"],
+        ["history", "--json"],
+        ["history", "4", "--diff"],
+        ["srs", "off", "--diff"],
+    ):
+        assert run(["--home", at_home, *words]) == 0, words
+    shown = capsys.readouterr()
+    text = shown.out + shown.err
+    for program in ("qmail-showctl", "qmail-shcfg"):
+        done = subprocess.run([f"{at_home}/bin/{program}"], capture_output=True, text=True, check=False)
+        text += done.stdout + done.stderr
+    assert "srssecrets" in text and not [secret for secret in secrets if secret in text]

@@ -7,12 +7,14 @@ Fails: Refusal when something that should happen does not, with the last lines o
 
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 
@@ -176,6 +178,18 @@ class Demo:
 
     def _refusal(self, failure: str) -> EqmailError:
         return EqmailError(f"{failure}; the log ended with: {' / '.join(self._log[-3:]) or 'nothing'}")
+
+
+@contextmanager
+def interrupted_by_term() -> Iterator[None]:
+    """TERM and HUP end the block as an interruption does, so that nothing of a demonstration goes on running."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def free_port(first: int) -> int:

@@ -145,6 +145,7 @@ def demo(folder: str | None, keep: bool) -> int:
       eqmail cluster demo --folder /tmp/two-nodes --keep
     """
     from eqmail_setup.cluster_demo import ClusterDemo
+    from eqmail_setup.demo import interrupted_by_term
     from eqmail_setup.installation.loading import MAX_HOME_LENGTH
 
     begun = time.monotonic()
@@ -159,12 +160,13 @@ def demo(folder: str | None, keep: bool) -> int:
     path.chmod(0o755)  # PostgreSQL passes through it, below a folder of its own
     try:
         demonstration = ClusterDemo(path, echo)
-        try:
-            demonstration.prepare()
-            demonstration.show()
-            echo("\nStopping node and database")
-        finally:
-            demonstration.stop()
+        with interrupted_by_term():
+            try:
+                demonstration.prepare()
+                demonstration.show()
+                echo("\nStopping node and database")
+            finally:
+                demonstration.stop()
     finally:
         if not keep:
             shutil.rmtree(path, ignore_errors=True)

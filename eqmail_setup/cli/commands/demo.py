@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.demo import HOST, Demo, remove_old_demo
+from eqmail_setup.demo import HOST, Demo, interrupted_by_term, remove_old_demo
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.loading import MAX_HOME_LENGTH
 from eqmail_setup.installation.manifest import installation_manifest
@@ -67,13 +67,14 @@ def command(context: click.Context, folder: str) -> int:
     demonstration = Demo(site, click.echo)
     demonstration.prepare()
     click.echo("\nStarting the services")
-    try:
-        port = demonstration.start()
-        demonstration.send(port)
-        demonstration.show()
-        click.echo("\nStopping the services")
-    finally:
-        demonstration.stop()
+    with interrupted_by_term():
+        try:
+            port = demonstration.start()
+            demonstration.send(port)
+            demonstration.show()
+            click.echo("\nStopping the services")
+        finally:
+            demonstration.stop()
     click.echo(f"\nDone in {time.monotonic() - begun:.1f} seconds. A real installation:")
     for line in _IN_CHECKOUT if os.path.exists("Makefile") and which("make") else _ELSEWHERE:
         click.echo(f"   {line}")

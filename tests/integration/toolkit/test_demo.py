@@ -1,7 +1,11 @@
 """The demonstration: real services deliver, run a program, bounce, and leave nothing running."""
 
+import os
 import shutil
+import signal
 import smtplib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from eqmail_setup.cli.app import run
 from eqmail_setup.cli.commands.demo import MARK
 from eqmail_setup.demo import HOST, free_port, remove_old_demo
 from eqmail_setup.errors import EqmailError, ExitCode
+from tests.support.mail_system import until
 
 
 def test_the_demonstration_delivers_over_every_way_and_stops(
@@ -62,3 +67,24 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
         taken.bind(("127.0.0.1", first))
         taken.listen()
         assert free_port(first) > first
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_demonstration_that_is_ended_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-u", "-m", "eqmail_setup", "demo", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+        home = next(line for line in lines if line.startswith("Setting up ")).split()[-1]
+        assert any(line.startswith("1. over SMTP") for line in lines)
+        process.send_signal(number)
+        process.stdout.read()
+        assert process.wait(120) != 0
+    until(lambda: not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if mentions(pid, home)], "its end")
+
+
+def mentions(pid: str, home: str) -> bool:
+    try:
+        return home.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ The scheduler connects and sends H first.
                P serial u64         placed: info, local and remote are on the disk; release the journal's copy
                X name NUL           qmail-clean's request: foop/S/N or todo/S/N
                B serial u64, text   a piece of the reports of failed recipients, before D; of a shared queue only
-               D serial u64, due u64 u64, length u32, done, replies
+               D serial u64, due u64 u64, length u32, warned u8, done, replies
                                     deferred: the next attempt of each channel, 0 where no recipient is left; of a
                                     shared queue only
     queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope   a message and its descriptor
@@ -16,7 +16,7 @@ The scheduler connects and sends H first.
                                     is not this node's (0)
                X answer u8          qmail-clean's answer: + ! x, in the order of the requests
                R serial u64, number u64, size u64, birth u32, uid u32, qp u32, attempts u32, due u64 u64, length u32,
-                 length u32, done, replies, envelope
+                 length u32, warned u8, done, replies, envelope
                                     a message of earlier attempts, of a shared queue; behind its body the descriptor
                                     has the reports of failed recipients
                L state u8, epoch u64
@@ -28,6 +28,7 @@ The envelope is F sender NUL, then T recipient NUL for each recipient.
 An envelope that does not fit a packet goes through todo/ instead.
 
 In a shared queue a message is never placed: what has to wait is deferred, and comes back as R, perhaps elsewhere.
+`replies` has the failed attempts of each recipient (queue/format/replies.py); `warned`: the sender knows of the delay.
 `done` has a bit for each recipient of the envelope, the lowest bit of a byte first.
 
 The scheduler marks a message as placed by info/N, which it writes last: local/N and remote/N are on the disk before.
@@ -57,8 +58,8 @@ MAX_ENVELOPE = 65536
 """Longest envelope of an N packet, in bytes."""
 
 _ADMISSION = struct.Struct("<cQQQIII")
-_RESUME = struct.Struct("<cQQQIIIIQQII")
-_DEFER = struct.Struct("<cQQQI")
+_RESUME = struct.Struct("<cQQQIIIIQQIIB")
+_DEFER = struct.Struct("<cQQQIB")
 _SERIAL = struct.Struct("<Q")
 _ANSWER = struct.Struct("<cQB")
 _LEASE = struct.Struct("<ccQ")
@@ -79,6 +80,7 @@ class EarlierAttempts(NamedTuple):
     due: tuple[int | None, int | None]
     done: bytes
     replies: bytes
+    is_warned: bool = False
 
 
 class Admission:
@@ -131,6 +133,7 @@ def resumption(admission: Admission, earlier: EarlierAttempts) -> bytes:
         remote or 0,
         len(earlier.done),
         len(earlier.replies),
+        earlier.is_warned,
     )
     return b"".join((head, earlier.done, earlier.replies, admission.envelope))
 
@@ -138,7 +141,9 @@ def resumption(admission: Admission, earlier: EarlierAttempts) -> bytes:
 def split_resumption(packet: bytes) -> Admission:
     """Read an R packet."""
     try:
-        _, serial, number, size, birth, uid, qp, attempts, local, remote, done, replies = _RESUME.unpack_from(packet)
+        _, serial, number, size, birth, uid, qp, attempts, local, remote, done, replies, warned = _RESUME.unpack_from(
+            packet
+        )
     except struct.error as error:
         raise AdmissionProtocolError("short resumption") from error
     start = _RESUME.size + done
@@ -147,7 +152,11 @@ def split_resumption(packet: bytes) -> Admission:
         raise AdmissionProtocolError("no envelope")
     admission = Admission(serial, number, size, birth, uid, qp, envelope)
     admission.earlier = EarlierAttempts(
-        attempts, (local or None, remote or None), packet[_RESUME.size : start], packet[start : start + replies]
+        attempts,
+        (local or None, remote or None),
+        packet[_RESUME.size : start],
+        packet[start : start + replies],
+        bool(warned),
     )
     return admission
 
@@ -159,23 +168,24 @@ class Deferred(NamedTuple):
     due: tuple[int | None, int | None]
     done: bytes
     replies: bytes
+    is_warned: bool = False
 
 
 def deferral(deferred: Deferred) -> bytes:
     """Render a D packet."""
     local, remote = deferred.due
-    head = _DEFER.pack(DEFER, deferred.serial, local or 0, remote or 0, len(deferred.done))
+    head = _DEFER.pack(DEFER, deferred.serial, local or 0, remote or 0, len(deferred.done), deferred.is_warned)
     return b"".join((head, deferred.done, deferred.replies))
 
 
 def split_deferral(packet: bytes) -> Deferred:
     """Read a D packet."""
     try:
-        _, serial, local, remote, done = _DEFER.unpack_from(packet)
+        _, serial, local, remote, done, warned = _DEFER.unpack_from(packet)
     except struct.error as error:
         raise AdmissionProtocolError("short deferral") from error
     start = _DEFER.size + done
-    return Deferred(serial, (local or None, remote or None), packet[_DEFER.size : start], packet[start:])
+    return Deferred(serial, (local or None, remote or None), packet[_DEFER.size : start], packet[start:], bool(warned))
 
 
 def reports(serial: int, text: bytes) -> list[bytes]:

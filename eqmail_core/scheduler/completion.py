@@ -28,6 +28,10 @@ _MAX_ENDED = 10_000
 _CLEAN_AGAIN_S = 5
 
 
+NOT_YET = b"not delivered yet\n"
+"""The report about a recipient in a delay warning."""
+
+
 class MessageCompletion:
     """Completes messages on the disk whose recipients are all finished.
 
@@ -114,6 +118,17 @@ class MessageCompletion:
             then(wait_s)
 
         self._inject(number, bounce, self._log.lines.bounced, injected)
+
+    def send_warning(self, number: int, message: ReportedMessage, then: Callable[[bool], None]) -> bool:
+        """Send the delay warning about a message that its owner marks; False where its sender gets none.
+
+        `then` is called with whether it was queued.
+        """
+        warning = delay_warning(message, self._bounce_config, self._date(), _id_left(number))
+        if warning is None:
+            return False
+        self._inject(number, warning, self._log.lines.warned, lambda wait_s: then(not wait_s))
+        return True
 
     def send_delay_warning(self, number: int, message: ReportedMessage) -> None:
         """Send the delay warning about a message on the disk, once."""

@@ -20,7 +20,7 @@ from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.attempt_log import AttemptLog
 from eqmail_core.scheduler.clock_watch import ClockWatch
-from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.completion import NOT_YET, MessageCompletion
 from eqmail_core.scheduler.destination_queues import DestinationQueues
 from eqmail_core.scheduler.ports import Cleaner, Deliverer, Injector, Job, Log, WorkerPort
 from eqmail_core.scheduler.queue_scanner import QueueScanner
@@ -198,7 +198,7 @@ class SchedulerCore:
         for offset, mark, recipient in self.files.recipients(job.number, job.channel):
             dsn = job.recipient_dsn(offset)
             if mark == MARK_TODO and dsn.wants_delay:
-                yield self.scheduler.block(recipient, b"not delivered yet\n", dsn)
+                yield self.scheduler.block(recipient, NOT_YET, dsn)
 
     def start(self, now: float) -> None:
         """Log the first line and load what is in the queue."""

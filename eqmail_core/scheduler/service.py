@@ -41,7 +41,7 @@ from eqmail_core.scheduler.inject_program import ProgramInjector
 from eqmail_core.scheduler.inject_stream import StreamInjector
 from eqmail_core.scheduler.links import QueueLink
 from eqmail_core.scheduler.memory.queue import MemoryQueue
-from eqmail_core.scheduler.ports import Injector
+from eqmail_core.scheduler.ports import Delivery, Injector
 from eqmail_core.service.parent import ParentMonitor
 from eqmail_core.service.readiness import REPEATED_TERM_S, tell_failure, tell_ready
 from eqmail_core.site.site import Site
@@ -118,7 +118,9 @@ class ResidentSend:
             worker,
             max(raise_descriptor_limit(MEMORY_LIMIT + _OTHER_DESCRIPTORS) - _OTHER_DESCRIPTORS, 1),
             queue if site.queue_database else None,
+            settings.delay_s,
         )
+        core.scheduler.results.on_failed_attempt = self._attempt_failed
         self._spiller = self._memory_queue.spiller
         core.is_held = self._memory_queue.is_held
         core.keeps_times.append(self._spiller)
@@ -208,6 +210,10 @@ class ResidentSend:
 
     def _admit(self, admission: Admission, fd: int) -> None:
         self._memory_queue.admit(admission, fd, time.time())
+
+    def _attempt_failed(self, delivery: Delivery, reason: bytes, now: int) -> None:
+        if not self._memory_queue.note_attempt(delivery, reason, now):
+            self._core.attempts.note(delivery, reason, now)
 
     def _answered(self, serial: int, ok: bool) -> None:
         self._spiller.spill_answered(serial, ok)

@@ -6,6 +6,7 @@ Fails: QueueInUse, OSError, CannotSettle as `store.queue_control`.
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from eqmail_core.queue.admin.control import (
@@ -26,7 +27,7 @@ from eqmail_core.queue.admin.copy import copy_message
 from eqmail_core.queue.admin.filter import SHARED, MessageFilter
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
-from eqmail_core.queue.admin.shared import open_shared_queue
+from eqmail_core.queue.admin.shared import SharedQueue, open_shared_queue
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.site.site import Site
@@ -192,5 +193,21 @@ def header_of(queue: QueuePaths, number: int, at_most: int = 1 << 20) -> bytes:
         text = os.read(fd, at_most)
     finally:
         os.close(fd)
+    return header_in(text)
+
+
+def header_in(text: bytes) -> bytes:
+    """The header of a text that begins with it."""
     end = text.find(b"\n\n")
     return text if end < 0 else text[: end + 1]
+
+
+@contextmanager
+def shared_queue(site: Site) -> Iterator[SharedQueue | None]:
+    """The queue that nodes share, None where there is none; its connection ends here."""
+    shared = open_shared_queue(site)
+    try:
+        yield shared
+    finally:
+        if shared is not None:
+            shared.close()

@@ -44,7 +44,7 @@ class QueueKnowledge(NamedTuple):
 
     def recipients_of(self, message: QueuedMessage, now: float) -> list[WaitingRecipient]:
         """All recipients of a message with what is known about each."""
-        known = self.attempts.get((message.number, int(message.birth)), {})
+        known = message.attempts or self.attempts.get((message.number, int(message.birth)), {})
         found = []
         for (channel, done, address), offset in zip(message.recipients, message.offsets, strict=True):
             attempts = known.get((_CHANNEL_NUMBERS.get(channel, -1), offset))
@@ -127,7 +127,8 @@ def rows_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> It
 def lines_of(message: QueuedMessage, knowledge: QueueKnowledge, now: float) -> Iterator[tuple[str, str]]:
     """Labels and texts about one message; a label is empty where its field goes on."""
     yield "Message", str(message.number)
-    yield "State", message.state + (", a bounce is noted" if message.bounces else "")
+    where = f" at {message.node}" if message.node else ""
+    yield "State", message.state + where + (", a bounce is noted" if message.bounces else "")
     yield "Age", f"{age(now - message.birth)} (since {render_time(int(message.birth)).decode()})"
     yield "Size", size(message.size)
     yield "Sender", display(message.sender) or "<>"

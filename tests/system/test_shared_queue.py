@@ -28,7 +28,7 @@ def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
     running: list[MailSystem] = []
     cluster.empty_tables()
 
-    def make(name: str, route: int = 0) -> MailSystem:
+    def make(name: str, route: int = 0, **settings: str) -> MailSystem:
         home = tmp_path / name
         for words in (["setup", "--single-user"], ["config-fast", ME]):
             done = eqmail("--home", home, *words)
@@ -36,6 +36,8 @@ def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
         with (home / "site").open("a") as site:
             site.write(f"queue postgresql:{cluster.conninfo}\n")
         (home / "control/queuenode").write_text(f"{name}\n")
+        for setting, text in settings.items():
+            (home / "control" / setting).write_text(f"{text}\n")
         if route:
             (home / "control/smtproutes").write_text(f":127.0.0.1:{route}\n")
         alias = home / "alias"
@@ -43,6 +45,7 @@ def node(tmp_path: Path, cluster: Cluster) -> Iterator[Node]:
         (alias / ".qmail-box").write_text("./Maildir/\n")
         (alias / ".qmail-reject").write_text("|echo not today; exit 100\n")
         (alias / ".qmail-later").write_text(f"|test -e {tmp_path}/open || exit 111\n./Maildir/\n")
+        (alias / ".qmail-busy").write_text("|echo come back tomorrow; exit 111\n")
         (alias / ".qmail-postmaster").write_text("./Maildir/\n")
         mail_system = MailSystem(home)
         running.append(mail_system)
@@ -134,6 +137,55 @@ def test_a_bounce_knows_the_failures_of_all_attempts(node: Node, cluster: Cluste
     due_now(cluster)
     until(lambda: waiting(cluster) == [], "an empty queue")
     until(lambda: any("not today" in text for text in messages(ann.home / "alias/Maildir")), "the bounce")
+
+
+def test_attempts_and_replies_are_known_to_every_node(node: Node, cluster: Cluster) -> None:
+    ann = node("ann")
+    ann.send([f"box@{ME}", f"busy@{ME}", f"later@{ME}"], "Subject: four\n\nhello\n")
+    until(lambda: waiting(cluster) == [(None, 1)], "two recipients wait")
+    due_now(cluster)
+    until(lambda: waiting(cluster) == [(None, 2)], "a second attempt")
+    ((number,),) = cluster.execute("select id from message")
+    ann.stop()
+    bob = node("bob")
+    shown = eqmail("--home", bob.home, "queue", "show", str(number)).stdout
+    assert re.search(r"busy@\S+ \(local, next attempt in .*\n *2 attempts, last \S+ ago: come back tomorrow", shown), (
+        shown
+    )
+    assert "box@mail.example.org (local, done)" in shown and "Subject: four" in shown
+    listed = eqmail("--home", bob.home, "queue", "list").stdout
+    assert re.search(r"busy@\S+ +come back tomorrow", listed), listed
+    raw = eqmail("--home", bob.home, "queue", "show", str(number), "--raw").stdout
+    assert raw.startswith("Received: ") and raw.endswith("hello\n")
+
+
+def test_the_sender_is_warned_of_a_delay_once(node: Node, cluster: Cluster) -> None:
+    ann = node("ann", delaywarning="1")
+
+    def warnings() -> list[str]:
+        found = messages(ann.home / "alias/Maildir")
+        return [text for text in found if "not delivered yet" in text and f"<busy@{ME}>" in text]
+
+    ann.send([f"busy@{ME}"], "Subject: five\n\nhello\n", sender=f"box@{ME}")
+    until(lambda: waiting(cluster) == [(None, 1)], "the message waits")
+    cluster.execute("update message set birth = birth - 100")
+    for attempt in (2, 3):
+        due_now(cluster)
+        until(lambda: waiting(cluster) == [(None, attempt)], f"attempt {attempt}")  # noqa: B023
+        until(warnings, "the warning")
+    assert len(warnings()) == 1 and "Subject: five" in warnings()[0]
+    assert cluster.execute("select warned from message") == [(True,)]
+
+
+def test_a_bounce_that_fails_goes_to_the_postmaster_and_no_further(node: Node, cluster: Cluster) -> None:
+    ann = node("ann")
+    ann.send([f"reject@{ME}"], "Subject: six\n\nhello\n", sender=f"reject@{ME}")
+    until(lambda: any("bounce bounced" in it for it in messages(ann.home / "alias/Maildir")), "the double bounce")
+    until(lambda: waiting(cluster) == [], "an empty queue")
+    (ann.home / "alias/.qmail-postmaster").write_text("|exit 100\n")
+    ann.send([f"reject@{ME}"], "Subject: seven\n\nhello\n", sender=f"reject@{ME}")
+    until(lambda: "triple bounce: discarding" in ann.log(), "the end of it")
+    until(lambda: waiting(cluster) == [], "an empty queue")
 
 
 def test_a_killed_node_loses_nothing(node: Node, cluster: Cluster, tmp_path: Path) -> None:

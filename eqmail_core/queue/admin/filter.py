@@ -33,6 +33,7 @@ class BadFilter(ValueError):
 class Matched(Protocol):
     """The properties of a message that a filter tests."""
 
+    node: str
     number: int
     birth: float
     size: int
@@ -164,6 +165,7 @@ _FIELDS: dict[str, tuple[bool, Callable[[str, str, str], Holds]]] = {
     "sender": (False, _words(lambda item, channel, address: item.sender.decode("latin-1"))),
     "senderdomain": (False, _words(lambda item, channel, address: _host(item.sender))),
     "login": (False, _words(lambda item, channel, address: _fact(item, LOGIN))),
+    "node": (False, _words(lambda item, channel, address: item.node)),
     "uid": (False, _words(lambda item, channel, address: _fact(item, UID))),
     "client": (False, _words(lambda item, channel, address: _fact(item, ADDRESS))),
     "state": (False, _choices(lambda item, channel, address: item.state, STATES)),

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
     from eqmail_core.queue.admin.scheduler_client import SchedulerState
+    from eqmail_core.queue.format.attempts import FailedAttempts
     from eqmail_core.site.layout import QueuePaths
 
     T = TypeVar("T")
+    Attempts = dict[tuple[int, int], FailedAttempts]
     Recipients = list[tuple[str, bool, bytes]]
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -40,6 +42,8 @@ class QueuedMessage:
 
     Recipients are channel ("" before preprocessing), whether done, and address; `offsets` are their places in the list
     of their channel; `due` is by channel.
+    `node`: the one that delivers a message of a shared queue. `attempts`: the failed ones of its recipients, by channel
+    and offset; those of other messages are in lock/attempts.
     `facts` are about its submission, by letter, as in dsn/submitter.py.
     `state` is a word of `filter.STATES`; `stamp` is empty where the message cannot be changed.
     Facts from files are read on first access; that fails with OSError.
@@ -47,10 +51,12 @@ class QueuedMessage:
 
     __slots__ = (
         "_files",
+        "attempts",
         "birth",
         "bounces",
         "due",
         "facts",
+        "node",
         "number",
         "offsets",
         "recipients",
@@ -75,6 +81,8 @@ class QueuedMessage:
     def __init__(self, number: int, files: "PartitionReader | None" = None) -> None:
         self.number = number
         self._files = files
+        self.node = ""
+        self.attempts: Attempts = {}
 
     def __getattr__(self, name: str) -> object:
         """Read a fact that was not read yet."""

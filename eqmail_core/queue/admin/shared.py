@@ -44,6 +44,12 @@ class SharedQueue:
 
         yield from shared_messages(self._connection, lambda address: self._routes.route(address)[0], node, only)
 
+    def texts(self, number: int) -> "tuple[Iterator[bytes], bytes] | None":
+        """Return a message in pieces, and the reports of its failed recipients; None where it is not there."""
+        from eqmail_core.queue.postgres.admin import texts_of
+
+        return texts_of(self._connection, number)
+
     def count(self) -> int:
         """Count the messages."""
         from eqmail_core.queue.postgres.admin import count_shared

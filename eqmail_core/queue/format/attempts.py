@@ -46,10 +46,13 @@ def render_attempts(message: MessageKey, recipient: RecipientKey, attempts: Fail
     """Return the line for one recipient."""
     number, birth = message
     channel, offset = recipient
-    # A report may end in a newline, and begin with what the remote host sent.
-    reason = b" ".join(attempts.reason.translate(_UNPRINTABLE).split())[:MAX_REASON]
     head = (number, birth, _LETTERS[channel], offset, attempts.tries, attempts.last)
-    return b"%d %d %b %d %d %d " % head + reason + b"\n"
+    return b"%d %d %b %d %d %d " % head + reason_line(attempts.reason) + b"\n"
+
+
+def reason_line(report: bytes) -> bytes:
+    """Return a report as one line: it may end in a newline, and begin with what the remote host sent."""
+    return b" ".join(report.translate(_UNPRINTABLE).split())[:MAX_REASON].rstrip()
 
 
 def parse_attempts(text: bytes) -> Attempts:

@@ -21,6 +21,7 @@ from eqmail_core.queue.admin.actions import BOUNCED_BY_OPERATOR
 from eqmail_core.queue.admin.filter import SHARED
 from eqmail_core.queue.admin.messages import QueuedMessage, message_of
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
+from eqmail_core.queue.format.replies import parse_replies
 
 if TYPE_CHECKING:
     import psycopg
@@ -86,6 +87,10 @@ def _message(row: _Row, channel_of: Callable[[bytes], int]) -> QueuedMessage:
         state = "finished"
     facts = facts_of(envelope.dsn)
     message = message_of(row.id, SHARED, row.birth, row.size, sender, state, recipients, row.bounces, facts)
+    message.node = row.node or ""
+    places = [(CHANNELS.index(name), offset) for (name, _, _), offset in zip(recipients, message.offsets, strict=True)]
+    replies = parse_replies(row.replies)
+    message.attempts = {places[index]: it for index, it in replies.items() if index < len(places)}
     times = (row.due_local, row.due_remote)
     for name in {name for name, done, _ in recipients if not done}:
         due = times[CHANNELS.index(name)]
@@ -98,6 +103,24 @@ def count_shared(connection: "Connection") -> int:
     row = connection.execute("select count(*) from message").fetchone()
     assert row is not None and isinstance(row[0], int)
     return row[0]
+
+
+def texts_of(connection: "Connection", number: int) -> tuple[Iterator[bytes], bytes] | None:
+    """Return a message in pieces, and the reports of its failed recipients; None where it is not there."""
+    statement = "select body, chunks, bounce from message where id = %s"
+    row = connection.execute(statement, (number,), binary=True).fetchone()
+    if row is None:
+        return None
+    body, chunks, bounce = row
+    assert isinstance(bounce, bytes) and isinstance(chunks, int)
+    return (iter([body]) if isinstance(body, bytes) else _pieces(connection, number, chunks)), bounce
+
+
+def _pieces(connection: "Connection", number: int, chunks: int) -> Iterator[bytes]:
+    for n in range(chunks):
+        row = connection.execute("select data from chunk where id = %s and n = %s", (number, n), binary=True).fetchone()
+        if row is not None and isinstance(row[0], bytes):
+            yield row[0]
 
 
 _WAITING = "where id = any(%s::int8[]) and node is null returning id"

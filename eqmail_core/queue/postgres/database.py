@@ -47,9 +47,11 @@ from mine, unnest(%b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b
 
 _DEFER = """
 update message m set node = null, epoch = null, due = d.due, due_local = d.due_local, due_remote = d.due_remote,
-    home = d.home, done = d.done, replies = d.replies, bounce = d.bounce, is_held = d.is_held, attempts = attempts + 1
+    home = d.home, done = d.done, replies = d.replies, bounce = d.bounce, is_held = d.is_held, warned = d.warned,
+    attempts = attempts + 1
 from unnest(%b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int2[], %b::bytea[], %b::bytea[], %b::bytea[],
-            %b::bool[]) as d (id, due, due_local, due_remote, home, done, replies, bounce, is_held)
+            %b::bool[], %b::bool[])
+    as d (id, due, due_local, due_remote, home, done, replies, bounce, is_held, warned)
 where m.id = d.id and m.node = %b and m.epoch = %b
 """
 
@@ -214,6 +216,7 @@ class QueueDatabase:
             [deferral.replies for deferral in deferrals],
             [deferral.bounce for deferral in deferrals],
             [deferral.is_held for deferral in deferrals],
+            [deferral.warned for deferral in deferrals],
         ]
         values = (*columns, *self._owner)
         return self.connection.run(lambda cursor: cursor.execute(_DEFER, values).rowcount)

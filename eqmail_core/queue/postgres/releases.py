@@ -68,10 +68,11 @@ class Releases:
 
     def defer(self, envelope: bytes, deferred: Deferred, answer: Answer) -> None:
         """Release a message with the results of its attempt; `answer` follows when the database has them."""
-        number, due, done, replies = deferred
+        number, due, done, replies, is_warned = deferred
         bounce = b"".join(self._reports.pop(number, ()))
         self._answers[number] = answer
-        self._deferrals.add(Deferral(number, due, home_of(destination(envelope, done)), done, replies, bounce, False))
+        home = home_of(destination(envelope, done))
+        self._deferrals.add(Deferral(number, due, home, done, replies, bounce, False, is_warned))
 
     def release(self, numbers: list[int]) -> None:
         """Release messages as they were."""

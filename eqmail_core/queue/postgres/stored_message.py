@@ -2,7 +2,7 @@
 
 `envelope`: as the queue stores it, with its DSN parameters, never changed.  `done`: a bit for each recipient, in the
 order of the envelope, the lowest bit of a byte first.  `due`: seconds since the epoch for each channel, None where no
-recipient is left.  `replies`: what the last attempt got, for people.  `bounce`: reports of failed recipients so far.
+recipient is left.  `replies`: as in queue/format/replies.py.  `bounce`: reports of failed recipients so far.
 """
 
 from typing import NamedTuple
@@ -18,6 +18,7 @@ class Deferral(NamedTuple):
     replies: bytes
     bounce: bytes
     is_held: bool
+    warned: bool = False
 
 
 class WholeMessage(NamedTuple):
@@ -53,5 +54,6 @@ class Claimed(NamedTuple):
     done: bytes
     replies: bytes
     bounce: bytes
+    warned: bool
     body: bytes | None
     chunks: int

@@ -110,7 +110,7 @@ class SchedulerConnection:
             packet = wire.admission(admission)
         else:
             due = earlier.due_local, earlier.due_remote
-            attempts = wire.EarlierAttempts(earlier.attempts, due, earlier.done, earlier.replies)
+            attempts = wire.EarlierAttempts(earlier.attempts, due, earlier.done, earlier.replies, earlier.warned)
             packet = wire.resumption(admission, attempts)
         self._channel.send(packet, fd)
         os.close(fd)

@@ -11,11 +11,13 @@ Source: docs/adr/0018-queue-on-postgresql.md; ipc/admission_protocol.py.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from eqmail_core.ipc.admission_protocol import Deferred, pack_done
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import numbered
+from eqmail_core.queue.format.replies import render_replies
 from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
 from eqmail_core.scheduler.ports import Job
 from eqmail_core.scheduler.scheduler import Scheduler
@@ -45,6 +47,10 @@ class DeferralPort(Protocol):
         """Give a message back; the answer comes through `Deferrer.spill_answered`."""
 
 
+WarnSender = Callable[[MemoryMessage, Callable[[bool], None]], bool]
+"""Sends the delay warning about a message, and calls back with whether that worked; False: none is due."""
+
+
 class Deferrer:
     """Decides when messages in memory are given back; `spilled` counts them.
 
@@ -57,12 +63,14 @@ class Deferrer:
         drop: Callable[[MemoryMessage], None],
         scheduler: Scheduler,
         store: DeferralPort,
+        warn: "WarnSender",
     ) -> None:
         self.messages = messages
         self.spilled = 0
         self._drop = drop
         self._scheduler = scheduler
         self._queue_service = store
+        self._warn = warn
 
     def spill(self, message: MemoryMessage) -> None:
         """Give a message back when its attempts have closed."""
@@ -72,8 +80,18 @@ class Deferrer:
 
     def job_closed(self, message: MemoryMessage) -> None:
         """Give a message back if it waits for that and nothing of it runs any more."""
-        if message.state == ASKED and not message.running_jobs:
+        if message.state != ASKED or message.running_jobs:
+            return
+        if not self._scheduler.exiting and self._warn(message, partial(self._warned, message)):
+            message.state = BOUNCING
+        else:
             self._give_back(message)
+
+    def _warned(self, message: MemoryMessage, is_sent: bool) -> None:
+        """Give a message back after the warning about its delay."""
+        message.state = ASKED
+        message.is_warned |= is_sent
+        self._give_back(message)
 
     def stop(self, message: MemoryMessage) -> None:
         """Start nothing more of a message, and give it back when what runs has ended."""
@@ -156,5 +174,7 @@ class Deferrer:
         if due == [None, None]:
             # Only its bounce is to be sent.
             due[LOCAL] = max(message.bounce_due, 1)
-        deferred = Deferred(message.serial, (due[LOCAL], due[REMOTE]), pack_done(done), b"")
+        replies = render_replies({index: it for index, it in message.replies.items() if index not in done})
+        times = due[LOCAL], due[REMOTE]
+        deferred = Deferred(message.serial, times, pack_done(done), replies, message.is_warned)
         self._queue_service.defer(deferred, b"".join(message.failures))

@@ -10,28 +10,43 @@ Source: docs/adr/0003-journal-first.md; ipc/admission_protocol.py.
 """
 
 import os
-from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
 from eqmail_core.dsn.parameters import HELD as HELD_FACT
-from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.admission_protocol import Admission, EarlierAttempts, unpack_done
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.envelope import Envelope
 from eqmail_core.mail.message_identity import MessageIdentity
 from eqmail_core.queue.files import QueueFileError
+from eqmail_core.queue.format.attempts import FailedAttempts, reason_line
 from eqmail_core.queue.format.channels import HELD_UNTIL, LOCAL, REMOTE
 from eqmail_core.queue.format.recipient_list import numbered
+from eqmail_core.queue.format.replies import parse_replies
 from eqmail_core.queue.message_match import MISSING, confirm_match, message_state
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.deferrer import DeferralPort, Deferrer
-from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
+from eqmail_core.scheduler.memory.delay_warnings import DelayWarnings
+from eqmail_core.scheduler.memory.message import (
+    ASKED,
+    BOUNCING,
+    HELD,
+    MemoryMessage,
+    is_finished,
+    note_dsn,
+    read_piecewise,
+)
 from eqmail_core.scheduler.memory.spill import Spiller
-from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Job, QueueServicePort, SharedMessageFd, WorkerPort
+from eqmail_core.scheduler.ports import (
+    SYSTEM_ERROR_PAUSE_S,
+    Delivery,
+    Job,
+    QueueServicePort,
+    SharedMessageFd,
+    WorkerPort,
+)
 from eqmail_core.scheduler.scheduler import Scheduler
-from eqmail_core.system.files import CHUNK
 
 MAX_REPORTS = 1 << 26
 """Longest reports behind a body that are read, in bytes."""
@@ -46,7 +61,8 @@ class MemoryQueue:
     """All messages in memory; also the recorder of their jobs.
 
     `limit`: messages beyond it go to the disk at once. `shared_queue`: the port of a queue that several nodes share;
-    what has to wait is then given back, and nothing of it is on the disk.
+    what has to wait is then given back, and nothing of it is on the disk. `delay_s`: age at which its sender is warned
+    of the delay, 0 for never.
     """
 
     def __init__(
@@ -58,6 +74,7 @@ class MemoryQueue:
         worker: WorkerPort,
         limit: int,
         shared_queue: DeferralPort | None = None,
+        delay_s: int = 0,
     ) -> None:
         self.messages: dict[int, MemoryMessage] = {}
         self._is_shared = shared_queue is not None
@@ -65,7 +82,9 @@ class MemoryQueue:
         if shared_queue is None:
             self.spiller = Spiller(self.messages, self._drop, scheduler, completion, preprocessor, store, worker)
         else:
-            self.spiller = Deferrer(self.messages, self._drop, scheduler, shared_queue)
+            self.spiller = Deferrer(
+                self.messages, self._drop, scheduler, shared_queue, DelayWarnings(scheduler, completion, delay_s).send
+            )
         self.lease_epoch = 0
         """The epoch in which this node has what it is given; 0 where nodes share nothing."""
         self._numbers: dict[int, MemoryMessage] = {}
@@ -120,7 +139,7 @@ class MemoryQueue:
         else:
             self._open_all(message, recipients)
         if envelope.dsn:
-            _note_dsn(message, envelope.dsn)
+            note_dsn(message, envelope.dsn)
         if message.dsn is not None and HELD_FACT in message.dsn.facts and admission.earlier is None:
             self._hold(message)
         elif fd < 0 or scheduler.exiting:
@@ -167,11 +186,22 @@ class MemoryQueue:
     def _resume(self, message: MemoryMessage, earlier: EarlierAttempts, fd: int, now: float) -> None:
         """Take what earlier attempts left; the reports of failed recipients are behind the body."""
         message.done = unpack_done(earlier.done)
+        message.replies, message.is_warned = parse_replies(earlier.replies), earlier.is_warned
         message.later = [due if due is not None and due > now else None for due in earlier.due]
-        reports = b"".join(_read(fd, message.size, message.size + MAX_REPORTS)) if fd >= 0 else b""
+        reports = b"".join(read_piecewise(fd, message.size, message.size + MAX_REPORTS)) if fd >= 0 else b""
         if reports:
             message.failures.append(reports)
             message.failure_bytes = len(reports)
+
+    def note_attempt(self, delivery: Delivery, reason: bytes, now: int) -> bool:
+        """Keep that an attempt failed for now; False for a message that no other node can take."""
+        message = self.messages.get(delivery.job.serial) if delivery.job.lease_epoch else None
+        if message is None:
+            return False
+        before = message.replies.get(delivery.recipient_index)
+        tries = before.tries + 1 if before is not None else 1
+        message.replies[delivery.recipient_index] = FailedAttempts(tries, now, reason_line(reason))
+        return True
 
     def _open_all(self, message: MemoryMessage, recipients: list[bytes]) -> None:
         addresses: tuple[list[bytes], list[bytes]] = ([], [])
@@ -252,7 +282,7 @@ class MemoryQueue:
                 date822(message.identity.birth),
                 message.size,
                 lambda: message.failures,
-                lambda: _read(message.body.fd, 0, message.size),
+                lambda: read_piecewise(message.body.fd, 0, message.size),
                 message.dsn,
             )
             self._completion.send_notification(message.number, report, on_sent)
@@ -265,24 +295,3 @@ class MemoryQueue:
         if self._numbers.get(message.number) is message:
             del self._numbers[message.number]
         message.body.drop()
-
-
-def _note_dsn(message: MemoryMessage, text: bytes) -> None:
-    """Parse the DSN parameters of a message for the lists of its jobs."""
-    dsn = parse_dsn(text)
-    if dsn is None:
-        return
-    places = {}
-    for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
-        for (offset, _, _), index in zip(numbered(addresses), indexes, strict=True):
-            places[index] = (job.channel, offset)
-    message.dsn = dsn.by_lists(places)
-    for job in message.jobs:
-        job.dsn = message.dsn
-
-
-def _read(fd: int, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes of a file from `start` to `end`."""
-    while start < end and (piece := os.pread(fd, min(CHUNK, end - start), start)):
-        yield piece
-        start += len(piece)

@@ -86,10 +86,12 @@ def test_a_deferred_message_comes_back_with_what_is_left(serve: Serve, queue: Cl
     first, _ = scheduler.admitted[0]
     for packet in admission.reports(first.serial, b"r@x failed\n" * 10_000):
         scheduler.channel.send(packet)
-    scheduler.channel.send(admission.deferral(admission.Deferred(first.serial, (None, 1), b"\1", b"4.4.1 refused")))
+    scheduler.channel.send(
+        admission.deferral(admission.Deferred(first.serial, (None, 1), b"\1", b"4.4.1 refused", True))
+    )
     node.until(lambda: len(scheduler.admitted) == 2)
     again, fd = scheduler.admitted[1]
-    assert again.earlier == admission.EarlierAttempts(1, (None, 1), b"\1", b"4.4.1 refused")
+    assert again.earlier == admission.EarlierAttempts(1, (None, 1), b"\1", b"4.4.1 refused", True)
     assert again.serial == first.serial and again.envelope == first.envelope
     assert body(fd)[again.size :] == b"r@x failed\n" * 10_000
     assert body(fd)[: again.size].endswith(MESSAGE)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import click
 
-from eqmail_core.queue.admin.filter import parse_filter
+from eqmail_core.queue.admin.filter import SHARED, parse_filter
 from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
 from eqmail_setup.cli.commands.queue.common import each_selected, knowledge_of, queue_errors, selection, with_selection
 from eqmail_setup.cli.context import require_installation
@@ -19,7 +20,7 @@ from eqmail_setup.cli.options import json_option
 from eqmail_setup.cli.output import Column, echo, print_json, print_note, print_table
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.queue.figures import QueueFigures, age_headers
-from eqmail_setup.queue.operations import Selection, header_of
+from eqmail_setup.queue.operations import Selection, header_in, header_of, shared_queue
 from eqmail_setup.queue.presentation import display, lines_of, rows_of, value_of
 
 DEFAULT_LIMIT = 1000
@@ -106,13 +107,18 @@ def show(context: click.Context, number: int, raw: bool, as_json: bool) -> int:
     """Show one message: recipients with attempts and last replies, noted failures, header."""
     site, now = require_installation(context), time.time()
     if raw:
-        _write_raw(site.queue.mess(number), number)
+        if not _write_shared(site, number):
+            _write_raw(site.queue.mess(number), number)
         return 0
     message = next(each_selected(site, Selection(parse_filter(""), [number]), QueuedMessage.whole), None)
     if message is None:
         raise EqmailError(f"message {number}: not in the queue of {site.home}", hint=("eqmail", "queue", "list"))
-    knowledge, header = knowledge_of(site), header_of(site.queue, number)
-    failures = _text_of(site.queue.bounce(number)) if message.bounces and message.state != "memory" else b""
+    knowledge = knowledge_of(site)
+    if message.stamp == SHARED:
+        header, failures = _shared_texts(site, number)
+    else:
+        header = header_of(site.queue, number)
+        failures = _text_of(site.queue.bounce(number)) if message.bounces and message.state != "memory" else b""
     if as_json:
         texts = {"failures": failures.decode("utf-8", "replace"), "header": header.decode("utf-8", "replace")}
         print_json("queue-message-1", **value_of(message, knowledge, now), **texts)
@@ -123,6 +129,28 @@ def show(context: click.Context, number: int, raw: bool, as_json: bool) -> int:
         if text_block:
             echo("\n" + "\n".join(display(line) for line in text_block.rstrip(b"\n").split(b"\n")))
     return 0
+
+
+def _shared_texts(site: Site, number: int) -> tuple[bytes, bytes]:
+    """Return the header of a message of the database, and its noted failures."""
+    with shared_queue(site) as shared:
+        found = shared.texts(number) if shared is not None else None
+        if found is None:
+            return b"", b""
+        pieces, failures = found
+        return header_in(next(pieces, b"")), failures
+
+
+def _write_shared(site: Site, number: int) -> bool:
+    """Copy a message of the database to standard output; return whether it was there."""
+    with shared_queue(site) as shared:
+        found = shared.texts(number) if shared is not None else None
+        if found is None:
+            return False
+        for piece in found[0]:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    return True
 
 
 def _write_raw(path: str, number: int) -> None:

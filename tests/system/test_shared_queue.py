@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import smtplib
 import socket
 import subprocess
 import threading
@@ -246,3 +247,27 @@ def test_a_database_that_goes_away_refuses_mail_for_now_and_loses_none(node: Nod
     until(lambda: accepts(ann), "mail is taken again")
     until(lambda: waiting(cluster) == [], "an empty queue")
     assert set(subjects(ann)) == {"first"} and os.path.exists(ann.home)
+
+
+def test_mail_over_a_limit_is_held_in_the_shared_queue_and_released_by_login(node: Node) -> None:
+    mail_system = node("one")
+    (mail_system.home / "control/smtpcheckpw").write_text("/bin/true\n")
+    (mail_system.home / "control/submissionlimits").write_text("login * messages=1/d\n")
+    mail_system.stop()
+    mail_system.start()
+    until(lambda: accepts(mail_system), "the node has the database")
+
+    def held() -> str:
+        done = eqmail("--home", mail_system.home, "queue", "list", "--where", "state=held login=joe")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for subject in ("over-1", "over-2"):
+        with smtplib.SMTP("127.0.0.1", mail_system.port, "client.example.net", timeout=60) as client:
+            client.login("joe", "secret")
+            client.sendmail("joe@example.net", [f"box@{ME}"], f"Subject: {subject}\r\n\r\n")
+    until(lambda: "login joe is over messages=1/d" in held(), "the held message")
+    assert "over-2" not in subjects(mail_system)
+    released = eqmail("--home", mail_system.home, "queue", "release", "--where", "login=joe")
+    assert released.returncode == 0, released.stderr
+    until(lambda: "over-2" in subjects(mail_system), "the released message")

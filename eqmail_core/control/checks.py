@@ -21,6 +21,7 @@ from eqmail_core.control.setting import (
     HOST,
     INSTRUCTIONS,
     LISTENER,
+    NAME_SERVER,
     NETWORK,
     PATH,
     ROUTE,
@@ -116,6 +117,12 @@ def _address(value: bytes) -> str:
     except ValueError:
         return "is not an address such as 192.0.2.1 or 2001:db8::1"
     return ""
+
+
+def _name_server(value: bytes) -> str:
+    if value.lower() in (b"loopback", b"off"):
+        return ""
+    return "is not loopback, off or an address such as 192.0.2.53" if _address(value) else ""
 
 
 def _host(value: bytes) -> str:
@@ -214,6 +221,7 @@ CHECKS: dict[str, Check] = {
     LISTENER: _listen,
     NETWORK: _network,
     ADDRESS: _address,
+    NAME_SERVER: _name_server,
     ROUTE: _route,
     DOMAIN: _domain,
     WHOLE_DOMAIN: _whole_domain,

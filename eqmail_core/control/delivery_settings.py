@@ -3,7 +3,7 @@
 from eqmail_core.control.kinds import MAX_CONCURRENT, Count, Flag, Seconds, Size, Timeout, Word
 from eqmail_core.control.list_kinds import Lines, Map, PeriodMap, Periods, TimeMap
 from eqmail_core.control.remote_limits import RemoteLimits
-from eqmail_core.control.setting import ADDRESS, LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
+from eqmail_core.control.setting import ADDRESS, LOCAL, NAME_SERVER, QUEUE, REMOTE, SEND, START, ControlSet, Text
 from eqmail_core.control.submission_limits import SubmissionLimits
 
 JOURNAL, TOGETHER, EACH = b"journal", b"together", b"each"
@@ -86,6 +86,7 @@ class DeliverySettings(ControlSet):
         "line; loopback for all on a loopback address, off for none. Without the file it is loopback. Where a "
         "validated answer has TLSA records, mail goes only to a server that matches them (DANE).",
         default=None,
+        entries=NAME_SERVER,
         used_by=(REMOTE,),
         since="eqmail 2",
     )

@@ -207,5 +207,6 @@ ALL = ("every program",)
 
 # What a value or an entry is; `control.checks` has the test of each.
 HOST, GREETING, LISTENER, NETWORK, ADDRESS = "host name", "greeting", "listener", "network", "address"
+NAME_SERVER = "name server"
 DOMAIN, WHOLE_DOMAIN, VIRTUAL_DOMAIN, ROUTE = "domain", "whole domain", "virtual domain", "route"
 SENDER, PATH, INSTRUCTIONS = "sender", "path", "instructions"

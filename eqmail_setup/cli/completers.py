@@ -123,6 +123,7 @@ COMPLETERS = {
     ("dns", "domain"): _DOMAIN,
     ("dkim", "domain"): _DOMAIN,
     ("dmarc", "domain"): _DOMAIN,
+    ("tls", "domain"): _DOMAIN,
     ("mailbox", "domain"): _DOMAIN,
     ("queue", "domains"): _DOMAIN,
     ("user", "local"): _USER,

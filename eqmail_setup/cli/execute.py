@@ -159,7 +159,9 @@ def command_line(context: click.Context) -> str:
     setting = str(context.params.get("name") or "")
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if value in (None, False, ()) or value == parameter.default or parameter.name in ("yes", "verbose"):
+        if value is None or value is False or value == () or parameter.name in ("yes", "verbose"):
+            continue
+        if isinstance(parameter, click.Option) and value == parameter.default:
             continue
         if isinstance(parameter, click.Option):
             words.append(parameter.opts[0])

@@ -115,3 +115,11 @@ def test_what_is_published_is_checked(at_home: str, zone: Zone, capsys: pytest.C
     zone["example.net", "MX"] = ["10 mail.example.org."]
     assert run(["--home", at_home, "dns", "check", "example.net"]) == 0
     assert "ok" in capsys.readouterr().out
+
+
+def test_the_history_has_the_whole_command(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "mailbox", "add", "ann@example.net", "--quota", "5G"]) == 0
+    assert run(["--home", at_home, "mailbox", "quota", "ann@example.net", "0"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "history", "--limit", "1"]) == 0
+    assert "eqmail mailbox quota ann@example.net 0\n" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import unified_diff
+from typing import Literal
 
 import click
 
@@ -24,6 +25,9 @@ SCHEMA = "change-1"
 NOTHING = "No changes needed."
 CANCELLED = "cancelled; nothing was changed"
 IRREVERSIBLE = "This cannot be undone. Continue?"
+Presentation = Callable[[Sequence[Operation], Sequence[Description], Literal["planned", "done"], Sequence[Change]], str]
+"""Makes the report of a command for people."""
+
 _SECRET_OPTIONS = {"hash"}
 """Options whose values no record may hold."""
 
@@ -38,12 +42,14 @@ def execute(
     quiet: bool = False,
     question: Callable[[Plan], str] = lambda plan: "",
     reload: bool = False,
+    present: Presentation | None = None,
 ) -> int:
     """Plan under the lock, then show the plan or carry it out; the number of the transaction, 0 for none.
 
     A blocker makes all of it impossible, unless it may be left; then the caller reports it. With `quiet` the plan has
     reported the changes already. `question` is asked before anything changes. At the end it is said what makes running
-    services use changed settings; with `reload` they reread what they can.
+    services use changed settings; with `reload` they reread what they can. `present` makes the report for people from
+    the operations, their descriptions and the notes.
 
     Fails: EqmailError.
     """
@@ -51,7 +57,9 @@ def execute(
     if change.preview_only:
         filesystem = filesystem_for(site, stage)
         items = plan(filesystem)
-        if not quiet:
+        if present is not None and not (change.as_json or change.diff):
+            _print_presented(Plan.of(items), filesystem, present)
+        elif not quiet:
             print_plan(items, filesystem, change.as_json, change.diff, change.verbose)
         return 0
     with (
@@ -69,7 +77,11 @@ def execute(
         done = [operation.describe(run.filesystem) for operation in found.operations]
         settings = list(_settings_among(site, found.operations, run.filesystem))
         run.apply(found.changes, lambda operation: None, undoes)
-    report(site.home, run.number, done, [] if leave else found.notes, change, values, quiet)
+    if present is not None and not change.as_json:
+        echo(present(found.operations, done, "done", found.notes))
+        echo(count_text(len(done), run.number))
+    else:
+        report(site.home, run.number, done, [] if leave else found.notes, change, values, quiet)
     if not stage:
         report_action(site, settings, change, reload)
     return run.number
@@ -89,6 +101,13 @@ def report_action(site: Site, settings: Iterable[str], change: ChangeOptions, re
     said = after_change(site, settings, reload)
     if said:
         echo(said, err=change.as_json)
+
+
+def _print_presented(found: Plan, filesystem: Filesystem, present: Presentation) -> None:
+    """Show what would change in the form of the command."""
+    descriptions = [operation.describe(filesystem) for operation in found.operations]
+    echo(present(found.operations, descriptions, "planned", [*found.notes, *found.blockers]))
+    echo(f"Dry run: {count_text(len(descriptions), 0)}")
 
 
 def report(

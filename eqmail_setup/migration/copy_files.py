@@ -29,7 +29,7 @@ from eqmail_setup.mail.users import PARTS
 from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from eqmail_setup.transaction.filesystem import Filesystem, PathSnapshot, snapshot
 from eqmail_setup.transaction.operations import CreateNode, CreateSymlink, WriteFile
-from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.plan import Change, Topic
 
 RUNS = "runs "
 """How the line about an alias that runs a program begins."""
@@ -74,15 +74,22 @@ def _settings(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
         name = item.name
         if to_us and name in RENAMED and not os.path.exists(f"{route.source.control}/{RENAMED[name]}"):
             yield Change(
-                item.path, "of another qmail", f"as {RENAMED[name]}, which it is here", severity=Severity.WARNING
+                item.path,
+                "of another qmail",
+                f"as {RENAMED[name]}, which it is here",
+                None,
+                Severity.WARNING,
+                Topic.RENAMED,
             )
             name = RENAMED[name]
         elif not to_us and name in ours:
-            yield Change(item.path, "of eQmail", f"as {ours[name]}, which it is there", severity=Severity.WARNING)
+            expected = f"as {ours[name]}, which it is there"
+            yield Change(item.path, "of eQmail", expected, None, Severity.WARNING, Topic.RENAMED)
             name = ours[name]
         elif top not in known and top == item.name:
             reason = UNSUPPORTED.get(top, "not known")
-            yield Change(item.path, reason, "as a file that no program reads", severity=Severity.WARNING)
+            topic = Topic.UNSUPPORTED if top in UNSUPPORTED else Topic.REVIEW
+            yield Change(item.path, reason, "as a file that no program reads", None, Severity.WARNING, topic)
         yield from _put(route, route.target.layout.control, item._replace(name=name), filesystem)
 
 
@@ -147,7 +154,8 @@ def _programs(path: str, state: PathSnapshot) -> Iterator[Change]:
     for line in lines:
         if line.startswith(b"|"):
             shown = line[1:_SHOWN].decode("utf-8", "replace").strip()
-            yield Change(path, f"{RUNS}{shown!r}", "looked at before mail comes", severity=Severity.INFO)
+            expected = "looked at before mail comes"
+            yield Change(path, f"{RUNS}{shown!r}", expected, None, Severity.INFO, Topic.REVIEW)
 
 
 def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, filesystem: Filesystem) -> Iterator[Change]:
@@ -163,7 +171,9 @@ def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, file
                 CreateNode(place, PathKind.DIRECTORY, permissions),
             )
     if any(_names(f"{path}/{part}") for part in ("new", "cur")):
-        yield Change(path, "a Maildir with mail", "where it is; copy the mail yourself", severity=Severity.WARNING)
+        yield Change(
+            path, "a Maildir with mail", "where it is; copy the mail yourself", None, Severity.WARNING, Topic.REVIEW
+        )
 
 
 def _put(route: CopyContext, folder: str, item: SourceEntry, filesystem: Filesystem) -> Iterator[Change]:
@@ -180,7 +190,7 @@ def _put(route: CopyContext, folder: str, item: SourceEntry, filesystem: Filesys
         return
     if there is not None and not route.replace:
         expected = f"as it is; --replace takes that of {item.path}"
-        yield Change(show, f"other than {item.path}", expected, severity=Severity.WARNING)
+        yield Change(show, f"other than {item.path}", expected, None, Severity.WARNING, Topic.REVIEW)
     elif there is not None and there.kind not in (PathKind.FILE, PathKind.SYMLINK):
         yield Change(show, str(there.kind), "file; move it away and try again")
     else:

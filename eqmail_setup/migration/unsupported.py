@@ -13,21 +13,23 @@ RENAMED = {
 }
 """Name of the other's file, name of ours."""
 
-_MAIL_AUTH = "the mail is not judged by it here; a plugin of the SMTP server may do it (control/smtpplugins)"
+_SPF = "SPF: eqmail config set authcheck mark, or enforce"
+_DKIM = "DKIM: eqmail dkim generate DOMAIN makes keys that sign; authcheck checks what arrives"
+_SRS = "SRS: eqmail srs on"
 _FILTER = "put the filter into beforequeue, or into QMAILQUEUE of the SMTP service"
 _ROUTE = "give the host a route in smtproutes"
 
 UNSUPPORTED = {
-    "spfbehavior": f"SPF: {_MAIL_AUTH}",
-    "spfrules": f"SPF: {_MAIL_AUTH}",
-    "spfguess": f"SPF: {_MAIL_AUTH}",
-    "spfexp": f"SPF: {_MAIL_AUTH}",
-    "domainkeys": "DKIM: sign with a program in beforemote, verify with one in beforequeue",
-    "dkimdomains": "DKIM: sign with a program in beforemote",
-    "dkimkeys": "DKIM: sign with a program in beforemote",
-    "srs_domain": "SRS: eqmail srs on makes a secret of its own",
-    "srs_secrets": "SRS: eqmail srs on makes a secret of its own",
-    "srs_maxage": "SRS: eqmail srs on makes a secret of its own",
+    "spfbehavior": _SPF,
+    "spfrules": _SPF,
+    "spfguess": _SPF,
+    "spfexp": _SPF,
+    "domainkeys": _DKIM,
+    "dkimdomains": _DKIM,
+    "dkimkeys": _DKIM,
+    "srs_domain": _SRS,
+    "srs_secrets": _SRS,
+    "srs_maxage": _SRS,
     "badrcptto": "recipients that are refused: leave them without an alias, and list their domain in rcptcheck",
     "validrcptto.cdb": "recipients that exist: rcptcheck looks them up where they are delivered",
     "validrcptto": "recipients that exist: rcptcheck looks them up where they are delivered",

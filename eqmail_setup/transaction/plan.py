@@ -6,6 +6,7 @@ this order. After that, `observe` returns nothing more that has an action.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from typing import NamedTuple
 
 from eqmail_setup.errors import EqmailError, Severity
@@ -35,6 +36,16 @@ from eqmail_setup.transaction.operations import (
 SEVERITY_WORDS = {Severity.ERROR: "expected", Severity.WARNING: "kept", Severity.INFO: "better"}
 
 
+class Topic(Enum):
+    """The part of a report of a migration that a change without an operation belongs to."""
+
+    SOURCE = "source"
+    RENAMED = "renamed"
+    REVIEW = "review"
+    UNSUPPORTED = "unsupported"
+    UNCHANGED = "unchanged"
+
+
 class Change(NamedTuple):
     """One difference from the expected state. `action` repairs it; without one, the administrator has to act.
 
@@ -46,6 +57,7 @@ class Change(NamedTuple):
     expected: str
     operation: Operation | None = None
     severity: Severity = Severity.ERROR
+    topic: Topic | None = None
 
     def line(self) -> str:
         """The difference in one line."""

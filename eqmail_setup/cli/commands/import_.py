@@ -1,7 +1,8 @@
 """`eqmail import`: take over what a home of another qmail has: settings, users, aliases, and the queue."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import click
 
@@ -9,6 +10,8 @@ from eqmail_core.site.site import Site
 from eqmail_setup.cli.context import chosen_home, stage_of, trusted_choices
 from eqmail_setup.cli.execute import execute, require_consent
 from eqmail_setup.cli.options import ChangeOptions, migration_options
+from eqmail_setup.cli.output import command_text
+from eqmail_setup.cli.summary import summary_lines
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.installation_check import of_finding
 from eqmail_setup.errors import Severity, permission_required
@@ -19,9 +22,11 @@ from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.staging import staged_site
 from eqmail_setup.mail.aliases import alias_folder
 from eqmail_setup.migration.options import MigrationOptions, plan_migration, programs_among, require_other_home
+from eqmail_setup.migration.report import report_sections, report_text
 from eqmail_setup.migration.source import LAYOUT_NAMES, demand_harmless_source, detect_source
 from eqmail_setup.transaction.filesystem import Filesystem
-from eqmail_setup.transaction.plan import Change, compare_with_manifest
+from eqmail_setup.transaction.operations import Description, Operation
+from eqmail_setup.transaction.plan import Change, Topic, compare_with_manifest
 
 
 @click.command("import")
@@ -29,11 +34,18 @@ from eqmail_setup.transaction.plan import Change, compare_with_manifest
 @click.option(
     "--from", "kind", metavar="KIND", default="", help=f"What DIR is, else it is found out: {', '.join(LAYOUT_NAMES)}."
 )
+@click.option("--report", "report_file", metavar="FILE", default="", help="Also write the report to FILE.")
 @click.option("--single-user", is_flag=True, help="Into a new installation of the caller alone, without root.")
 @migration_options("DIR", "the installation")
 @click.pass_context
 def command(
-    context: click.Context, folder: str, kind: str, single_user: bool, load: MigrationOptions, change: ChangeOptions
+    context: click.Context,
+    folder: str,
+    kind: str,
+    report_file: str,
+    single_user: bool,
+    load: MigrationOptions,
+    change: ChangeOptions,
 ) -> int:
     """Adopt the qmail in DIR: its settings, users, aliases and queue come here; DIR stays as it is.
 
@@ -44,7 +56,7 @@ def command(
     Examples:
       eqmail --home /var/eqmail import /var/qmail --dry-run
       eqmail --home /var/eqmail import /var/qmail
-      eqmail --home /var/eqmail import /var/qmail --from netqmail --move
+      eqmail --home /var/eqmail import /var/qmail --from netqmail --move --report import.txt
       eqmail --home /var/eqmail import /srv/old/qmail --root /tmp/package
     """
     stage = stage_of(context)
@@ -60,9 +72,13 @@ def command(
         demand_own(chosen)
     site = staged_site(chosen, stage)
 
+    nodes: set[Operation] = set()
+
     def plan(filesystem: Filesystem) -> list[Change]:
+        installed = compare_with_manifest(installation_manifest(chosen, caller(), staged=bool(stage)), filesystem)
+        nodes.update(item.operation for item in installed if item.operation)
         found = [
-            *compare_with_manifest(installation_manifest(chosen, caller(), staged=bool(stage)), filesystem),
+            *installed,
             *_choices_that_differ(source, site),
             *alias_folder(site),
             *plan_migration(site.home, source, site, "", load, filesystem),
@@ -76,8 +92,31 @@ def command(
             )
         return found
 
-    execute(context, site, change, plan)
+    def present(
+        operations: Sequence[Operation],
+        descriptions: Sequence[Description],
+        mood: Literal["planned", "done"],
+        notes: Sequence[Change],
+    ) -> str:
+        copied = [it for operation, it in zip(operations, descriptions, strict=True) if operation not in nodes]
+        plain = [item.planned if mood == "planned" else item.done for item in copied]
+        lines = summary_lines(plain, copied, mood, change.verbose)
+        steps = () if stage else _next_steps(chosen)
+        text = report_text(report_sections(len(operations) - len(copied), lines, notes, steps))
+        if report_file:
+            with open(report_file, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        return text
+
+    execute(context, site, change, plan, present=present)
     return 0
+
+
+def _next_steps(site: Site) -> list[str]:
+    """What an administrator does after an import."""
+    services = ("eqmail", "run", "--smtp", "127.0.0.1:2525") if site.single_user else ("eqmail", "service", "install")
+    steps = (("eqmail", "check"), services, ("eqmail", "doctor"), ("eqmail", "queue", "list"))
+    return [command_text(step) for step in steps]
 
 
 def _old_ways(site: Site, source: Site) -> Iterator[Change]:
@@ -107,7 +146,7 @@ def _demand_rights(site: Site, change: ChangeOptions) -> None:
 
 def _choices_that_differ(source: Site, site: Site) -> Iterator[Change]:
     found = f"a qmail of the kind {source.layout.name}, {source.split} parts, delimiter {source.break_char.decode()!r}"
-    yield Change(source.home, found, "as it is", severity=Severity.WARNING)
+    yield Change(source.home, found, "as it is", None, Severity.WARNING, Topic.SOURCE)
     if source.break_char != site.break_char:
         old, new = source.break_char.decode("latin-1"), site.break_char.decode("latin-1")
         found = f"USER{new}EXTENSION is the user's mail; it was USER{old}EXTENSION in {source.home}"

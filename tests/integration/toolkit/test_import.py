@@ -93,6 +93,29 @@ def test_a_thousand_messages_come_and_go_back_unchanged(tmp_path: Path, capsys: 
         assert "No changes needed." in capsys.readouterr().out
 
 
+def test_the_report_is_in_parts_and_goes_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, report = old_home(tmp_path / "old", 4), tmp_path / "report.txt"
+    assert imported(tmp_path / "old", tmp_path / "new", "--report", str(report)) == 0
+    text = report.read_text()
+    assert text in capsys.readouterr().out
+    parts = dict(part.split("\n", 1) for part in text.rstrip("\n").split("\n\n"))
+    titles = [title.rpartition(" (")[0] for title in parts]
+    assert titles == [
+        *("Source", "Installed", "Copied", "Renamed", "Needs review"),
+        *("Not supported, with what replaces it", "Notes", "Next steps"),
+    ]
+    for title, words in (
+        ("Copied", "Copied 4 messages"),
+        ("Renamed", "as smtpconcurrency"),
+        ("Needs review", f"{old.home}/control/notes-of-joe: not known"),
+        ("Needs review", f"{old.alias}/.qmail-root: runs"),
+        ("Not supported", "SPF: eqmail config set authcheck"),
+        ("Next steps", f"eqmail --home {tmp_path}/new check"),
+    ):
+        (part,) = [lines for head, lines in parts.items() if head.startswith(title)]
+        assert words in part
+
+
 def test_the_report_names_changes_and_files_that_are_never_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from eqmail_setup.installation.manifest_nodes import PathKind
 from eqmail_setup.mail import credentials, dovecot
 from eqmail_setup.mail.aliases import alias_content, alias_permissions, aliases_in, file_of
 from eqmail_setup.mail.assign_file import AssignEntry
+from eqmail_setup.mail.catch_all import catch_all_of, plan_targets
 from eqmail_setup.mail.domains import domains_of, require_domain
 from eqmail_setup.mail.mailbox_files import owner_of, plan_folders, plan_quota_file
 from eqmail_setup.mail.mailboxes import (
@@ -80,6 +81,7 @@ def plan_apply(site: Site, filesystem: Filesystem, document: SiteDocument) -> li
         found += _settings(site, filesystem, document.settings)
     if document.domains is not None:
         found += _domains(site, filesystem, document)
+        found += _catch_alls(site, filesystem, document)
     found += _mailboxes_and_users(site, filesystem, document)
     if document.aliases is not None:
         found += _aliases(site, filesystem, document.aliases)
@@ -137,6 +139,18 @@ def _domains(site: Site, filesystem: Filesystem, document: SiteDocument) -> Iter
     yield from _list(site, filesystem, Controls.virtualdomains, virtual, False)
     more = {line.lower() for line in non_empty_lines(content_of(site, filesystem, Controls.morercpthosts) or b"")}
     yield from _list(site, filesystem, Controls.rcpthosts, [it for it in accepted if it not in more], True)
+
+
+def _catch_alls(site: Site, filesystem: Filesystem, document: SiteDocument) -> Iterator[Change]:
+    boxes = {parse_address(name).domain for name in document.mailboxes or {}}
+    for name, item in (document.domains or {}).items():
+        if item.catch_all and item.prefix != name:
+            raise usage_error(f"domains.{name}: a catch-all is for a virtual domain with the prefix {name}")
+        has_entry = name in boxes or f"{name}-*" in (document.users or {})
+        if item.catch_all and not has_entry and None not in (document.mailboxes, document.users):
+            raise usage_error(f"domains.{name}: a catch-all needs a mailbox of the domain, or {name}-* among the users")
+        if item.catch_all or catch_all_of(site, filesystem, name):
+            yield from plan_targets(site, filesystem, name, item.catch_all)
 
 
 def _list(

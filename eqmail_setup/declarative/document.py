@@ -21,11 +21,15 @@ class _Section(BaseModel):
 
 
 class DomainSection(_Section):
-    """A domain: delivered here, belonging to the user `prefix`, or only accepted or routed."""
+    """A domain: delivered here, belonging to the user `prefix`, or only accepted or routed.
+
+    `catch_all`: who gets mail for addresses without a mailbox, in a virtual domain that is its own prefix.
+    """
 
     kind: Literal["local", "virtual", "accepted", "remote"]
     prefix: str = ""
     accepted: bool = True
+    catch_all: list[str] = []
 
 
 class MailboxSection(_Section):

@@ -22,6 +22,7 @@ from eqmail_setup.declarative.document import (
 from eqmail_setup.mail import credentials
 from eqmail_setup.mail.aliases import aliases_in
 from eqmail_setup.mail.assign_file import AssignEntry
+from eqmail_setup.mail.catch_all import catch_all_of
 from eqmail_setup.mail.domains import domains_of
 from eqmail_setup.mail.mailboxes import Mailbox, domain_entry, list_mailboxes, standard_home
 from eqmail_setup.mail.users import read_entries
@@ -59,7 +60,12 @@ def dump_site(site: Site, filesystem: Filesystem, with_secrets: bool) -> SiteDoc
         host=(me or b"").decode("utf-8", "replace").strip(),
         settings=dict(_settings(site, filesystem)),
         domains={
-            it.name: DomainSection(kind=it.kind, prefix=it.prefix, accepted=it.accepted)  # type: ignore[arg-type]
+            it.name: DomainSection(
+                kind=it.kind,  # type: ignore[arg-type]
+                prefix=it.prefix,
+                accepted=it.accepted,
+                catch_all=catch_all_of(site, filesystem, it.name) if it.prefix == it.name else [],
+            )
             for it in domains_of(site, filesystem)
         },
         mailboxes={str(box.address): _mailbox(box, secrets if with_secrets else {}) for box in boxes},

@@ -10,6 +10,7 @@ Source: dot-qmail(5); docs/spec/delivery.md 5.4.
 import os
 from collections.abc import Sequence
 
+from eqmail_core.local.delivery.dotqmail import FORWARD, parse
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
@@ -21,7 +22,7 @@ from eqmail_setup.mail.mailboxes import domain_entry, list_mailboxes
 from eqmail_setup.mail.routing import route_address, text
 from eqmail_setup.mail.users import plan_assign, read_entries
 from eqmail_setup.transaction.filesystem import Filesystem, snapshot
-from eqmail_setup.transaction.operations import CreateNode, WriteFile
+from eqmail_setup.transaction.operations import CreateNode, RemoveFile, WriteFile
 from eqmail_setup.transaction.plan import Change
 
 FILE = ".qmail-default"
@@ -48,21 +49,43 @@ def plan_catch_all(
     if not any(other.key() == entry.key() for other in assignments.entries()):
         assignments.put([entry], False)
         found += plan_assign(site, filesystem, assignments)
-    folder = f"{site.layout.users}/{domain}"
+    present = snapshot(_path(site, domain), filesystem)
+    if present is not None and present.content != alias_content(targets) and not replace:
+        show = filesystem.display_path(_path(site, domain))
+        raise EqmailError(f"{show}: says {text(present.content.strip())!r}; --replace replaces it")
+    return [*found, *plan_targets(site, filesystem, domain, targets)]
+
+
+def catch_all_of(site: Site, filesystem: Filesystem, domain: str) -> list[str]:
+    """The targets of a domain; none where its file has other instructions than addresses."""
+    state = snapshot(_path(site, domain), filesystem) if _is_folder(domain) else None
+    steps = parse(state.content) if state is not None and state.kind is PathKind.FILE else ()
+    return [text(target) for _, target in steps] if all(kind == FORWARD for kind, _ in steps) else []
+
+
+def plan_targets(site: Site, filesystem: Filesystem, domain: str, targets: Sequence[str]) -> list[Change]:
+    """Actions after which the file of a domain has these targets; without any it is removed."""
+    path, folder = _path(site, domain), f"{site.layout.users}/{domain}"
+    show, state = filesystem.display_path(path), snapshot(path, filesystem)
+    content = alias_content(targets)
+    if not targets:
+        return [] if state is None else [Change(show, "a catch-all", "absent", RemoveFile(path))]
+    if state is not None and state.content == content:
+        return []
+    found = []
     if filesystem.stat(folder) is None:
         node = CreateNode(folder, PathKind.DIRECTORY, OwnershipPolicy(site, caller())("owner", 0o755))
         found.append(Change(filesystem.display_path(folder), "missing", "a directory", node))
-    return [*found, *_plan_file(site, filesystem, f"{folder}/{FILE}", alias_content(targets), replace)]
-
-
-def _plan_file(site: Site, filesystem: Filesystem, path: str, content: bytes, replace: bool) -> list[Change]:
-    show, state = filesystem.display_path(path), snapshot(path, filesystem)
-    if state is not None and state.content == content:
-        return []
-    if state is not None and not replace:
-        raise EqmailError(f"{show}: says {text(state.content.strip())!r}; --replace replaces it")
     write = WriteFile(path, content, state.permissions if state else alias_permissions(site))
-    return [Change(show, "other targets" if state else "missing", "these", write)]
+    return [*found, Change(show, "other targets" if state else "missing", "these", write)]
+
+
+def _path(site: Site, domain: str) -> str:
+    return f"{site.layout.users}/{domain}/{FILE}"
+
+
+def _is_folder(domain: str) -> bool:
+    return bool(domain) and not domain.startswith(".") and "/" not in domain and "@" not in domain
 
 
 def _require_targets(site: Site, filesystem: Filesystem, domain: str, targets: Sequence[str]) -> None:

@@ -53,6 +53,8 @@ def furnished(at_home: str, tmp_path: Path) -> str:
         "domain add example.org",
         "domain add joes.example --virtual joe",
         "mailbox add ann@example.net --quota 5G",
+        "domain add caught.example --catch-all ann@example.net",
+        "domain add example.net --catch-all joe@elsewhere.example",
         "mailbox add bob@example.net",
         "mailbox forward ann@example.net ann@far.example --keep",
         "mailbox add carl@mail.example.org",
@@ -186,3 +188,21 @@ def test_a_change_can_be_seen_as_json(furnished: str, tmp_path: Path, capsys: py
 def test_the_error_of_a_missing_prefix_names_the_mailbox() -> None:
     with pytest.raises(EqmailError, match="not TOML"):
         parse_document(b"\xff", "x")
+
+
+def test_a_catch_all_that_the_document_leaves_out_goes(
+    at_home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_all(at_home, "domain add example.net --catch-all joe@elsewhere.example")
+    capsys.readouterr()
+    assert run(["--home", at_home, "dump"]) == 0
+    text = capsys.readouterr().out
+    file = Path(at_home, "users/example.net/.qmail-default")
+    for content, code, is_there in (
+        (text.replace('prefix = "example.net"\ncatch', 'prefix = "joe"\ncatch'), ExitCode.USAGE, True),
+        (text.replace('catch_all = ["joe@elsewhere.example"]\n', ""), 0, False),
+        (text, 0, True),
+    ):
+        (tmp_path / "site.toml").write_text(content)
+        assert run(["--home", at_home, "apply", str(tmp_path / "site.toml"), "--yes"]) == code
+        assert file.exists() == is_there

@@ -52,9 +52,10 @@ class SubmitterUsage:
     that were over a limit since postmaster was told.
     """
 
-    __slots__ = ("free_at", "generation", "limits", "over", "told_until")
+    __slots__ = ("free_at", "generation", "limits", "over", "subject", "told_until")
 
-    def __init__(self, limits: Limits, generation: int) -> None:
+    def __init__(self, subject: Subject, limits: Limits, generation: int) -> None:
+        self.subject = subject
         self.limits = limits
         self.generation = generation
         self.free_at = [0.0] * len(limits.buckets)
@@ -117,16 +118,16 @@ class UsageTable:
             limits = self._table.limits_of(subject.kind, decode_xtext(subject.name))
             if not limits.buckets:
                 return None
-            usage = _renewed(usage, limits, self._generation)
+            usage = _renewed(subject, usage, limits, self._generation)
             if len(self._usage) >= self._capacity:
                 self._usage.popitem(last=False)
                 self.forgotten += 1
         self._usage[subject] = usage
         return usage
 
-    def snapshot(self) -> list[tuple[Subject, SubmitterUsage]]:
+    def snapshot(self) -> list[SubmitterUsage]:
         """Return all entries, for `render_usage` in another thread: an entry's times are replaced together."""
-        return list(self._usage.items())
+        return list(self._usage.values())
 
     def load(self, lines: "Iterable[StoredUsage]", now: float, offset_s: float) -> None:
         """Take over stored entries; `offset_s` makes the times of the file those of the clock.
@@ -144,9 +145,9 @@ class UsageTable:
             usage.over = stored.over
 
 
-def _renewed(usage: SubmitterUsage | None, limits: Limits, generation: int) -> SubmitterUsage:
+def _renewed(subject: Subject, usage: SubmitterUsage | None, limits: Limits, generation: int) -> SubmitterUsage:
     """Return an entry for changed limits, or a new one."""
-    renewed = SubmitterUsage(limits, generation)
+    renewed = SubmitterUsage(subject, limits, generation)
     if usage is not None:
         known = {bucket.text: time for bucket, time in zip(usage.limits.buckets, usage.free_at, strict=True)}
         renewed.free_at = [known.get(bucket.text, 0.0) for bucket in limits.buckets]
@@ -163,13 +164,14 @@ class StoredUsage(NamedTuple):
     over: int
 
 
-def render_usage(entries: Iterable[tuple[Subject, SubmitterUsage]], now: float, offset_s: float) -> Iterator[bytes]:
+def render_usage(entries: Iterable[SubmitterUsage], now: float, offset_s: float) -> Iterator[bytes]:
     """Render a line for each submitter that has used something.
 
     A line is KIND NAME TOLD OVER, then LIMIT@TIME for each limit. `offset_s` turns times of the clock into those of
     the file.
     """
-    for (kind, name), usage in entries:
+    for usage in entries:
+        kind, name = usage.subject
         free_at = usage.free_at
         if max(*free_at, usage.told_until) <= now:
             continue

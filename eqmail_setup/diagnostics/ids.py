@@ -9,6 +9,7 @@ SETTINGS_GROUP = "settings"
 IDS: dict[str, tuple[str, ...]] = {
     "permissions": ("broken-run", "differs", "unreachable"),
     "queue": ("damaged-journal", "inode", "journal", "owner", "split", "state", "stranger"),
+    "database": ("clock", "dead-rows", "idle-transaction", "no-standby", "old-snapshot", "unusable"),
     SETTINGS_GROUP: ("unreadable",),
     "users": ("assign", "deferred", "no-text", "stale"),
     "aliases": ("deferred", "home", "misread", "missing", "trouble"),

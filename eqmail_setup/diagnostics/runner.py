@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks import deliverability, dns, mail_auth, services, settings
+from eqmail_setup.diagnostics.checks.database import check_database
 from eqmail_setup.diagnostics.checks.filters import check_filters
 from eqmail_setup.diagnostics.checks.limits import check_limits
 from eqmail_setup.diagnostics.checks.old_programs import check_mailer, old_ways
@@ -31,6 +32,7 @@ def _local(*checks: Callable[[Site], Iterator[Finding]]) -> Callable[[Site, tupl
 CHECKS = {
     "permissions": Check(_local(settings.check_permissions), needs_queue=True),
     "queue": Check(_local(settings.check_queue), needs_queue=True),
+    "database": Check(_local(check_database), asks_others=True),
     "settings": Check(_local(settings.check_setting_files)),
     "users": Check(_local(settings.check_users, deliverability.check_accounts)),
     "aliases": Check(_local(settings.check_aliases, deliverability.check_alias_files)),

@@ -70,7 +70,7 @@ def create_tables(site: Site) -> tuple[int, int]:
     """Create the tables of the queue, or bring them to this version; return the versions before and after."""
     from eqmail_core.queue.postgres.schema import migrate
 
-    return _ask(site, migrate)
+    return ask_database(site, migrate)
 
 
 def cluster_status(site: Site) -> ClusterStatus:
@@ -85,7 +85,7 @@ def cluster_status(site: Site) -> ClusterStatus:
         names, standbys = connection.execute(_DURABILITY).fetchone() or ("", 0)
         return ClusterStatus(nodes, waiting, held, oldest, bool(names), standbys)  # type: ignore[arg-type]
 
-    return _ask(site, look)
+    return ask_database(site, look)
 
 
 def set_draining(site: Site, name: str, draining: bool) -> None:
@@ -95,7 +95,7 @@ def set_draining(site: Site, name: str, draining: bool) -> None:
         if not connection.execute("update node set draining = %s where name = %s", (draining, name)).rowcount:
             raise EqmailError(f"node {name!r}: unknown", hint=STATUS)
 
-    _ask(site, change)
+    ask_database(site, change)
 
 
 def forget_node(site: Site, name: str) -> None:
@@ -109,11 +109,11 @@ def forget_node(site: Site, name: str) -> None:
             raise EqmailError(f"node {name!r}: is running; stop its services first")
         raise EqmailError(f"node {name!r}: unknown", hint=STATUS)
 
-    _ask(site, change)
+    ask_database(site, change)
 
 
-def _ask(site: Site, work: Callable[["Connection"], Result]) -> Result:
-    """Run `work` on a connection of the queue service's account."""
+def ask_database(site: Site, work: Callable[["Connection"], Result]) -> Result:
+    """Run `work` on a connection of the queue service's account.  Fails: EqmailError."""
     if not site.queue_database:
         raise EqmailError(
             "the queue is in the directory, not in a database",

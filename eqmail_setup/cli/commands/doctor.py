@@ -58,9 +58,9 @@ def command(
 ) -> int:
     """Find problems of an installation and show how to solve them. Changes nothing.
 
-    Looks at files, queue, settings, users, aliases, domains, relaying, certificates, services and DNS. A finding keeps
-    its name. With --format nagios the exit status is that of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL,
-    3 UNKNOWN.
+    Looks at files, queue, database, settings, users, aliases, domains, relaying, certificates, services and DNS. A
+    finding keeps its name. With --format nagios the exit status is that of a monitoring plugin: 0 OK, 1 WARNING,
+    2 CRITICAL, 3 UNKNOWN.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from eqmail_core.queue.postgres.database import NewMessage, NodeIdentity, QueueD
 from eqmail_core.queue.postgres.schema import migrate
 from eqmail_core.site.site_file import parse_site
 from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import database as database_check
 from eqmail_setup.errors import ExitCode
 from tests.support.database import Cluster
 from tests.unit.queue.test_admin_transfer import put
@@ -158,3 +160,38 @@ def test_a_missing_database_or_shared_queue_is_reported_in_one_line(eqmail: Comm
     eqmail("setup", "--queue", "directory")
     code, _, err = eqmail("cluster", "status")
     assert code == ExitCode.FAILED and "the queue is in the directory" in err and "setup --queue" in err
+
+
+def findings(eqmail: Command) -> dict[str, str]:
+    found = json.loads(eqmail("doctor", "--only", "database", "--json")[1])["findings"]
+    return {entry["id"].partition(".")[2]: entry["message"] for entry in found}
+
+
+def test_the_doctor_sees_what_holds_up_the_database(
+    eqmail: Command, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eqmail("cluster", "init")
+    assert set(findings(eqmail)) == {"no-standby"}
+    monkeypatch.setattr(database_check, "MAX_TRANSACTION_S", 0)
+    with psycopg.connect(cluster.conninfo) as bystander:
+        bystander.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        bystander.execute("select count(*) from message")
+        found = findings(eqmail)
+        assert "1 sessions idle in a transaction" in found["idle-transaction"]
+        assert "1 sessions with an old snapshot" in found["old-snapshot"]
+    clock = time.time
+    monkeypatch.setattr(database_check.time, "time", lambda: clock() + 3600)
+    assert "3600 s apart" in findings(eqmail)["clock"] or "3599 s apart" in findings(eqmail)["clock"]
+
+
+def test_the_doctor_says_why_the_database_cannot_be_used(eqmail: Command, cluster: Cluster, tmp_path: Path) -> None:
+    assert "has no queue" in findings(eqmail)["unusable"]
+    eqmail("cluster", "init")
+    cluster.execute("update version set number = number + 1")
+    assert "upgrade this node" in findings(eqmail)["unusable"]
+    cluster.execute("update version set number = number - 1")
+    read_only = "options='-c default_transaction_read_only=on'"
+    assert eqmail("setup", "--queue", f"postgresql:{cluster.conninfo} {read_only}")[0] == 0
+    assert "read-only" in findings(eqmail)["unusable"]
+    eqmail("setup", "--queue", f"postgresql:host={tmp_path} user=x")
+    assert "connection" in findings(eqmail)["unusable"]

@@ -26,13 +26,17 @@ def next_key(site: Site, host: str, kind: str, old_tlsa: str, query: Query, is_f
     it whatever the DNS says.
     """
     path = _path(site)
+    key = _made(path)
+    if key is not None and tlsa_of(key) == old_tlsa:
+        # It has become the key in use.
+        forget_next_key(site)
+        key = None
     if is_forced or not old_tlsa:
-        return _made(path) or new_key(kind)
+        return key or new_key(kind)
     name = f"_25._tcp.{host}"
     published = [_plain(text) for text in query(name, "TLSA")]
     if f"311{old_tlsa}" not in published:
-        return _made(path) or new_key(kind)
-    key = _made(path)
+        return key or new_key(kind)
     if key is None:
         key = new_key(kind)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

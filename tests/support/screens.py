@@ -33,7 +33,7 @@ _VOLATILE = (
 )
 
 SCREENS = (
-    ("the help", "--help", 70),
+    ("the help", "--help", 90),
     ("setup --dry-run", "--home {new} setup --single-user --dry-run", 30),
     (
         "quickstart --dry-run",
@@ -47,7 +47,9 @@ SCREENS = (
     ("explain, with an extension", "explain root+logs@mail.example.org", _MOST_LINES),
     ("doctor", "doctor --offline --skip permissions.unreachable", _MOST_LINES),
     ("check", "check", _MOST_LINES),
-    ("import --dry-run", "import {other} --dry-run", _MOST_LINES),
+    ("status", "status", _MOST_LINES),
+    ("queue list", "queue list", _MOST_LINES),
+    ("import --dry-run", "import {other} --dry-run", 60),
     ("history", "history", _MOST_LINES),
     ("rollback", "rollback", _MOST_LINES),
 )

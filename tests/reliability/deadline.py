@@ -40,6 +40,8 @@ def _give_up(seconds: float, folder: Path) -> None:
         for installation in list(Installation.all):
             if installation.home.exists():
                 print(describe(installation), file=sys.stderr, flush=True)
+        Installation.is_over = True
+        for installation in list(Installation.all):
             with contextlib.suppress(Failed):
                 installation.kill_all()
         for cluster in list(Cluster.all):

@@ -74,6 +74,9 @@ class Installation:
     all: ClassVar["WeakSet[Installation]"] = WeakSet()
     """Those of this process."""
 
+    is_over: ClassVar[bool] = False
+    """Whether nothing is started any more, because this process ends."""
+
     def __init__(self, folder: Path, sink_port: int, place: NodePlace = LOOPBACK) -> None:
         self.place = place
         self.home = folder / "home"
@@ -119,6 +122,8 @@ class Installation:
 
     def begin(self) -> None:
         """Start the parent, without waiting for its services."""
+        while Installation.is_over:
+            time.sleep(1)
         listener = f"{self.place.address}:{self.port}"
         command = [*self.place.enter, str(self.home / "bin/qmail-start"), "--smtp", listener, "./Maildir/"]
         environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", MARK: self._mark} | self.environ

@@ -44,6 +44,7 @@ OTHER_JSON = {
     "queue move": "tests/system/test_queue_tools.py",
     "quickstart": "tests/system/service_managers/test_quickstart.py",
     "test send": "tests/integration/toolkit/test_status.py",
+    "tls check": "asks the DNS and a server",
     "user import-passwd": "tests/integration/toolkit/test_every_command.py",
 }
 """Commands whose JSON other tests look at, and why."""
@@ -223,6 +224,7 @@ ELSEWHERE = {
     "service stop": "is for the service manager to decide",
     "status": "needs running services",
     "test send": "needs running services",
+    "tls check": "asks the DNS and a server",
     "import": "tests/integration/toolkit/test_import.py",
     "export": "tests/integration/toolkit/test_import.py",
 }

@@ -3,13 +3,11 @@
 Usages 2 (DANE-TA) and 3 (DANE-EE) count; 0 and 1 are unusable with SMTP. A certificate of usage 3 needs no name and no
 date. Of several digests of one usage and selector the strongest alone counts.
 
-Certificates are DER. cryptography is imported for the records that need it.
+Certificates are DER. cryptography and hashlib are imported for the records that need them.
 
 Fails: never; what cannot be read matches nothing.
 Source: RFC 7671 sections 4 to 9; RFC 7672 section 3.
 """
-
-from hashlib import sha256, sha512
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ TRUST_ANCHOR, END_ENTITY = 2, 3
 WHOLE, PUBLIC_KEY = 0, 1
 
 EXACT = 0
-_DIGESTS = {1: (sha256, 32), 2: (sha512, 64)}
+_DIGESTS = {1: ("sha256", 32), 2: ("sha512", 64)}
 
 MAX_CHAIN = 10
 """Most certificates of a server that are looked at."""
@@ -50,6 +48,8 @@ def _is_usable(record: "TlsaRecord") -> bool:
 
 def digest_of(records: "Iterable[TlsaRecord]") -> bytes:
     """Return a digest of `records` that differs for different sets."""
+    from hashlib import sha256
+
     return sha256(b"".join(b"%d %d %d %d " % (*it[:3], len(it[3])) + it[3] for it in sorted(records))).digest()
 
 
@@ -91,9 +91,15 @@ def _matching(records: "Iterable[TlsaRecord]", certificate: bytes) -> "TlsaRecor
         if selector == PUBLIC_KEY and key is None:
             key = _public_key(certificate)
         content = certificate if selector == WHOLE else key
-        if content and (content if kind == EXACT else _DIGESTS[kind][0](content).digest()) == data:
+        if content and (content if kind == EXACT else _digest(kind, content)) == data:
             return record
     return None
+
+
+def _digest(kind: int, content: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.new(_DIGESTS[kind][0], content).digest()
 
 
 def _public_key(certificate: bytes) -> bytes:

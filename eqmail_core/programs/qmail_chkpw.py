@@ -12,7 +12,7 @@ Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
 import os
 
 from eqmail_core.auth.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_credentials
-from eqmail_core.auth.login_check import check_login, write_hash
+from eqmail_core.auth.password_check import check_login, write_hash
 from eqmail_core.auth.secrets_file import FILE
 from eqmail_core.system.files import read_upto
 from eqmail_core.system.installation import read_site

@@ -17,9 +17,9 @@ from eqmail_core.dns.query import NO_ANSWER
 from eqmail_core.mail.dates import date822
 from eqmail_core.outcome import DONE
 from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 from eqmail_core.smtpd.policy.greylisting import PASSED
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.requests import (
     AwaitEarlyTalker,
     CheckGreylist,

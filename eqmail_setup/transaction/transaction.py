@@ -1,7 +1,7 @@
 """One transaction: everything or nothing, written down before it begins, under one lock per installation.
 
 What fails in the middle is undone at once; what was killed in the middle is undone by the next transaction
-(`eqmail_setup.transaction.recovery`).
+(`eqmail_setup.transaction.rollback`).
 """
 
 import os
@@ -19,7 +19,7 @@ from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.history import History, TransactionRecord, TransactionState
 from eqmail_setup.transaction.operations import Operation
 from eqmail_setup.transaction.plan import Change, apply_changes
-from eqmail_setup.transaction.recovery import recover_interrupted
+from eqmail_setup.transaction.rollback import recover_interrupted
 from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
 

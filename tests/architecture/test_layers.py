@@ -30,7 +30,7 @@ RANK = {package: rank for rank, packages in RANKS.items() for package in package
 # Modules that get everything as arguments: no files, sockets, clocks, processes.
 PURE = """
 coroutines outcome text/* mail/* site/site site/layout site/accounts site/site_file
-control/* auth/client auth/checkpassword auth/scram auth/secrets_file auth/verify auth/credentials
+control/* auth/client auth/checkpassword auth/scram auth/secrets_file auth/responses auth/credentials
 dns/query dns/mx dns/tlsa dns/validation
 dns/parallel dns/dnsbl_zone dsn/* ipc/*_protocol access/rcpthosts access/badmailfrom access/networks
 mailbox/maildirsize users/user users/lookup users/assign_file users/pw2u spawn/protocol

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.greylisting import Greylist
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
-    from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+    from eqmail_core.smtpd.policy.recipient_lookup import RecipientCheck
     from eqmail_core.smtpd.protocol.options import ServerOptions
 
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from eqmail_core.filters.message import FilteredMessage
     from eqmail_core.filters.verdict import FilterPanel, FilterPort
     from eqmail_core.smtpd.policy.authority import ClientAuthority
+    from eqmail_core.smtpd.policy.decisions import SmtpPolicy
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
-    from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.tls.session_info import TlsSessionInfo
 

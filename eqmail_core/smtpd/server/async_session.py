@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from eqmail_core.access.client_network import client_network
 from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.smtpd.policy.author_check import checks_of
+from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 from eqmail_core.smtpd.policy.outcome import (
     BAD_NEWLINES,
     DENIED,
@@ -23,7 +24,6 @@ from eqmail_core.smtpd.policy.outcome import (
     log_line,
     tls_failed,
 )
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyPiece, Decision, SmtpEvent
@@ -45,7 +45,7 @@ from eqmail_core.tls.server import ServerTls
 from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
 if TYPE_CHECKING:
-    from eqmail_core.smtpd.policy.policy import Policy
+    from eqmail_core.smtpd.policy.decisions import Policy
 
 _UNREAD_BYTES = 65536
 

@@ -11,9 +11,9 @@ import time
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.author_check import checks_of
+from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, FINAL_REPLIES, READ_FAILED, TIMED_OUT, tls_failed
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyPiece, Decision, SmtpEvent
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.authority import ClientAuthority
     from eqmail_core.smtpd.policy.config import PolicyConfig
-    from eqmail_core.smtpd.policy.policy import Policy
+    from eqmail_core.smtpd.policy.decisions import Policy
     from eqmail_core.smtpd.server.blocking_receiver import BlockingReceiverPort
     from eqmail_core.tls.session_info import ServerTlsFiles
 

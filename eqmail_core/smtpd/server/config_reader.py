@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.greylisting import Greylist
     from eqmail_core.smtpd.policy.message_authentication import AuthCheckConfig
-    from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+    from eqmail_core.smtpd.policy.recipient_lookup import RecipientCheck
 
 
 def read_policy_config(
@@ -157,7 +157,7 @@ def _recipient_check(controls: Controls) -> "RecipientCheck | None":
     if not controls.rcptcheck:
         return None
     from eqmail_core.queue.routing import Routes
-    from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+    from eqmail_core.smtpd.policy.recipient_lookup import RecipientCheck
 
     routes = Routes(
         controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.authority import ClientAuthority
     from eqmail_core.smtpd.policy.config import PolicyConfig
+    from eqmail_core.smtpd.policy.decisions import SmtpPolicy
     from eqmail_core.smtpd.policy.message_checks import MessageChecks
-    from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.server.blocking_requests import BlockingRequestRunner
 
 

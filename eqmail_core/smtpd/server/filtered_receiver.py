@@ -14,10 +14,10 @@ from eqmail_core.mail.envelope import Envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.author_check import checks_of
+from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner, Client
 from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said

@@ -34,7 +34,7 @@ from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy import dnsbl as blocklists
-from eqmail_core.smtpd.policy import greylisting, recipient_check
+from eqmail_core.smtpd.policy import greylisting, recipient_lookup
 from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClient
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.auth_methods import checkable
@@ -61,7 +61,7 @@ _LATER_NEEDED = (
     domains_db,
     blocklists,
     greylisting,
-    recipient_check,
+    recipient_lookup,
     routing,
 )
 

@@ -12,7 +12,7 @@ from eqmail_setup.settings.reload import running_pid
 from eqmail_setup.transaction.filesystem import Filesystem
 from eqmail_setup.transaction.history import History, TransactionRecord, TransactionState
 from eqmail_setup.transaction.plan import Change, Plan
-from eqmail_setup.transaction.recovery import plan_rollback
+from eqmail_setup.transaction.rollback import plan_rollback
 
 _HISTORY = ("eqmail", "history")
 

@@ -13,7 +13,7 @@ from eqmail_core.mail.domain_match import domain_keys, find_by_host
 from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.retry_schedule import RetrySchedule
-from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+from eqmail_core.smtpd.policy.recipient_lookup import RecipientCheck
 
 UNICODE, ASCII = "Müller.example".encode(), b"xn--mller-kva.example"
 BOTH_WAYS = pytest.mark.parametrize(("entry", "asked"), [(UNICODE, ASCII), (ASCII, UNICODE), (UNICODE, UNICODE)])

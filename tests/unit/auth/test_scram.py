@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.auth.crypt import crypted, new_setting
+from eqmail_core.auth.responses import is_login
 from eqmail_core.auth.scram import ScramError, ScramExchange, ScramKeys, keys_of, parse_keys, prepared
 from eqmail_core.auth.scram_secrets import ScramSecrets
 from eqmail_core.auth.secrets_file import SCRAM, has_clear_text, has_scram_keys, is_crypt_string
-from eqmail_core.auth.verify import is_login
 
 # RFC 7677 section 3.
 SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")

@@ -1,4 +1,4 @@
-"""The SMTP policy: every decision that `smtpd.protocol.session` needs.
+"""The decisions of the SMTP server, RCPT among them: every one that `smtpd.protocol.session` needs.
 
 A decision is a Decision at once, or a generator of requests (`policy.requests`) where others must be asked.  So the
 same decisions serve a blocking program and a non-blocking service.  Related modules: plugins in `policy.plugins`,

@@ -11,9 +11,9 @@ from eqmail_core.auth.credentials import Credentials
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.smtpd.policy.authority import ClientAuthority
 from eqmail_core.smtpd.policy.config import PolicyConfig
+from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
-from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.requests import CheckPassword, Delay, RunPlugin
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (

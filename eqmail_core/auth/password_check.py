@@ -8,8 +8,8 @@ import os
 from eqmail_core.auth.checkpassword import ACCEPTED, MAX_BYTES
 from eqmail_core.auth.credentials import Credentials
 from eqmail_core.auth.crypt import crypted, new_setting
+from eqmail_core.auth.responses import is_login
 from eqmail_core.auth.secrets_file import FILE, entries, find_secret
-from eqmail_core.auth.verify import is_login
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file, read_upto

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.auth.crypt import crypted
-from eqmail_core.auth.verify import cost, is_login, is_proof
+from eqmail_core.auth.responses import cost, is_login, is_proof
 
 YESCRYPT, SHA512, CLEAR = b"$y$j9T$salt$right", b"$6$salt$right", b"secret"
 OTHERS = [CLEAR, SHA512, YESCRYPT]

@@ -3,11 +3,11 @@
 import pytest
 
 from eqmail_core.queue.routing import Routes
-from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+from eqmail_core.smtpd.policy.recipient_lookup import RecipientCheck
 from eqmail_core.smtpd.policy.requests import LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Decision, Mail, Recipient
-from tests.unit.smtpd.test_policy import CLIENT, policy_config
+from tests.unit.smtpd.test_decisions import CLIENT, policy_config
 
 ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtual.test": b"joe-v", b"out.test": b""})
 
@@ -40,7 +40,7 @@ class LookupPolicy:
 
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
         from eqmail_core.smtpd.policy.authority import ClientAuthority
-        from eqmail_core.smtpd.policy.policy import SmtpPolicy
+        from eqmail_core.smtpd.policy.decisions import SmtpPolicy
 
         settings = policy_config(plugins)
         settings.recipient_check = RecipientCheck([b"*"], Routes(b"ours", [b"ours"]))

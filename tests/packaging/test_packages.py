@@ -46,6 +46,7 @@ CONTEXT = {
     "hour": 1,
     "minute": 1,
     "linked": "x",
+    "job": {"purpose": "x", "is_daily": True},
 }
 RENDER_ALL = f"""
 from eqmail_setup.templating import render, template_names

@@ -18,11 +18,24 @@ from eqmail_core.queue import preprocess as preparation
 from eqmail_core.queue import scan as queue_part
 from eqmail_core.queue.admin import actions as queue_change
 from eqmail_core.scheduler import ports, queue_damage
+from eqmail_core.scheduler.memory import message as memory_message
 from eqmail_core.scheduler.memory import queue as memory
 from eqmail_core.system import files
 from tests.support.simulated_disk import SimDisk
 
-MODULES = (files, queue_files, memory, message_match, ports, preparation, queue_change, queue_damage, queue_part, scan)
+MODULES = (
+    files,
+    queue_files,
+    memory,
+    memory_message,
+    message_match,
+    ports,
+    preparation,
+    queue_change,
+    queue_damage,
+    queue_part,
+    scan,
+)
 
 START_NS = 1_700_000_000_000_000_000
 TICK_NS = 1000

@@ -59,7 +59,7 @@ def log_in(client: Client, first: bytes, password: bytes, method: str = "SCRAM-S
 def test_the_right_password_logs_in(home: Home, serve: Serve) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert "250 AUTH LOGIN PLAIN SCRAM-SHA-256\r\n" in client.say("EHLO c")
         assert log_in(client, FIRST, b"pencil") == "235 ok, joe, go ahead (#2.0.0)\r\n"
         assert client.say("MAIL FROM:<a@b>", "RCPT TO:<x@foreign.test>") == "250 ok\r\n"
@@ -74,7 +74,7 @@ def test_a_wrong_proof_and_an_unknown_login_are_refused_alike(
 ) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert log_in(client, first, password) == REFUSED
         assert client.say("MAIL FROM:<a@b>", "RCPT TO:<x@foreign.test>").startswith("553 ")
 
@@ -82,7 +82,7 @@ def test_a_wrong_proof_and_an_unknown_login_are_refused_alike(
 def test_bad_messages_are_refused_and_the_session_goes_on(home: Home, serve: Serve) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert client.say("AUTH SCRAM-SHA-256") == "334 \r\n"
         assert client.say("*") == "501 auth exchange canceled (#5.0.0)\r\n"
         assert client.say("AUTH SCRAM-SHA-256 !!") == MALFORMED
@@ -97,7 +97,7 @@ def test_under_tls_the_proof_can_be_bound_to_the_certificate(home: Home, serve: 
     first = FIRST.replace(b"n,,", b"p=tls-server-end-point,,")
     with serve(home, TLSREQUIRED="1") as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         assert "AUTH SCRAM-SHA-256\r\n" in client.say("EHLO c")
         client.start_tls()
         assert "AUTH LOGIN PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS\r\n" in client.say("EHLO c")
@@ -113,7 +113,7 @@ def test_under_tls_the_proof_can_be_bound_to_the_certificate(home: Home, serve: 
 def test_keys_that_cannot_be_read_are_trouble_for_now(home: Home, serve: Serve) -> None:
     with serve(home) as connect:  # type: ignore[attr-defined]
         client = connect()
-        client.hear()
+        client.reply()
         (Path(home.site.users) / "smtpauth").unlink()
         assert log_in(client, FIRST, b"pencil").startswith("454 ")
         assert client.say("NOOP") == "250 ok\r\n"

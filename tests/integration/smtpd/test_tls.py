@@ -327,11 +327,11 @@ def test_an_open_session_outlives_its_certificate(home: Home) -> None:
     with Resident(home, SMTPS="") as server, ExitStack() as stack:
         first = opened(stack, server.connect())
         first.secure()
-        first.hear()
+        first.reply()
         put_certificate(path, "mx.test")
         second = opened(stack, server.connect())
         second.secure()
-        second.hear()
+        second.reply()
         assert serial(second) != serial(first)
         for client in (first, second):
             assert client.say("EHLO me.test", "MAIL FROM:<joe@a.test>")[:3] == "250"

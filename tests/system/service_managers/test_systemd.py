@@ -56,6 +56,7 @@ def demand_exposure(installation: ManagedInstallation, unit: Path, most: float) 
 
 def test_units_for_logins_keep_what_their_password_checkers_need(installation: ManagedInstallation) -> None:
     demand("systemd-analyze")
+    give_password(installation)
     services = ("--service", "submission", "--service", "pop3")
     installation.generate("systemd", *services, listener="socket")
     folder = installation.folder / "systemd"

@@ -57,8 +57,8 @@ def test_a_healthy_installation_has_no_findings(control: Path) -> None:
         (
             "spfbehavior",
             "3\n",
-            "spfbehavior: of a patch of qmail, and no program here reads it: SPF: the mail is not judged by it here; a "
-            "plugin of the SMTP server may do it (control/smtpplugins)",
+            "spfbehavior: of a patch of qmail, and no program here reads it: SPF: eqmail config set authcheck mark, or "
+            "enforce",
         ),
         ("plusdomain", "co.uk\n", "plusdomain: co.uk is a public suffix"),
         ("smtpcheckpw", "bin/gone /bin/true\n", "smtpcheckpw: bin/gone cannot be run, so logins fail"),

@@ -159,6 +159,6 @@ def test_all_questions_of_a_message_are_64_and_take_ten_seconds(
     run_it: Callable[..., object] = run_search_blocking if is_blocking else run_search
     found = run_it(slow, endless_search(), SEARCH_S)
     if not is_blocking:
-        asyncio.new_event_loop().run_until_complete(found)  # type: ignore[arg-type]
+        asyncio.run(found)  # type: ignore[arg-type]
     assert slow.asked <= (MAX_NAMES if not per_answer_s else 4)
     assert slow.now <= SEARCH_S == 10.0

@@ -71,7 +71,8 @@ class Reader:
         return "starting up" in said
 
     def subjects(self, user: str, password: str) -> list[bytes]:
-        with imaplib.IMAP4("127.0.0.1", self.imap) as client:
+        client = imaplib.IMAP4("127.0.0.1", self.imap)
+        try:
             client.starttls(self.context)
             client.login(user, password)
             client.select("INBOX")
@@ -79,6 +80,9 @@ class Reader:
             return [
                 client.fetch(it.decode(), "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1].strip() for it in numbers
             ]  # type: ignore[index, union-attr]
+        finally:
+            # Not by LOGOUT, which leaves the socket open where the server was first to go.
+            client.shutdown()
 
     def accepts(self, user: str, password: str) -> bool:
         try:

@@ -1,5 +1,6 @@
 """The scheduler with messages on the disk: arrivals, attempts, marks, endings."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -605,6 +606,7 @@ def test_a_message_whose_cleaning_and_state_are_unknown_is_looked_at_later(
 
 def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: Path) -> None:
     harness = SchedulerHarness(tmp_path, limits=(200, 200))
+    gc.collect()  # What other tests left is closed now, not in between.
     before = len(os.listdir("/proc/self/fd"))
     serials = {
         number: harness.admit(number, b"Fa@b\0Tj%d@example.org\0Tr@other.net\0" % number) for number in range(110)

@@ -5,7 +5,7 @@ Delivery slots, open attempts, due messages, and the lists being read.
 
 from collections import deque
 
-from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.scheduler.destination_queues import DestinationQueues
 from eqmail_core.scheduler.due_queue import DueQueue
 from eqmail_core.scheduler.ports import Deliverer, Delivery, Job
@@ -21,6 +21,7 @@ class ChannelState:
 
     With a `room` (destination queues), recipients wait there for their destinations. `stalled`: attempts with more
     recipients for one destination than it has room for, each with the record that did not fit; they are read on later.
+    `postponed`: numbers of messages that wait because of a suspended domain.
     Without a room, messages take turns. `resting`: attempts that have had their turn; `turn`: deliveries of the current
     one.
     """
@@ -34,6 +35,7 @@ class ChannelState:
         "limit",
         "next_source",
         "open",
+        "postponed",
         "resting",
         "room",
         "stalled",
@@ -55,6 +57,7 @@ class ChannelState:
         self.resting: deque[Job] = deque()
         self.job: Job | None = None
         self.open: dict[int, Job] = {}
+        self.postponed: set[int] = set()
         self.room: DestinationQueues[Delivery] | None = None
         self.stalled: deque[tuple[Job, Record]] = deque()
 
@@ -82,6 +85,16 @@ class ChannelState:
             job.set_back(seconds)
         if self.room is not None:
             self.room.set_back(seconds)
+
+    def resume(self, now: int) -> None:
+        """Make due what waits because of a suspended domain; what is still suspended is postponed again."""
+        numbers, self.postponed = self.postponed, set()
+        if not numbers:
+            return
+        self.due.retry_all(now, numbers)
+        for job in self.open.values():
+            if job.number in numbers and job.retry < HELD_UNTIL:
+                job.retry = min(job.retry, now)
 
     def suspend(self, number: int | None = None) -> list[Job]:
         """Start no more deliveries for now, of this message or of any.

@@ -3,7 +3,7 @@
 Source: queue.md 3.7 (qmail-send.c prioq.c).
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from heapq import heapify, heappop, heappush
 
 from eqmail_core.queue.format.channels import HELD_UNTIL
@@ -69,9 +69,13 @@ class DueQueue:
         self._pass_over()
         return self._heap[0] >> self._SHIFT if self._heap else None
 
-    def retry_all(self, now: int) -> None:
-        """Make everything due at `now`, except what is held."""
-        self._heap = [(due if due >= HELD_UNTIL else now) << self._SHIFT | number for number, due in self]
+    def retry_all(self, now: int, numbers: Container[int] | None = None) -> None:
+        """Make everything due at `now`, or these numbers alone; except what is held."""
+        self._heap = [
+            (due if due >= HELD_UNTIL or (numbers is not None and number not in numbers) else now) << self._SHIFT
+            | number
+            for number, due in self
+        ]
         self._stale.clear()
         heapify(self._heap)
         if self._entries is not None:

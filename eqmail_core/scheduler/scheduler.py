@@ -322,14 +322,19 @@ class Scheduler:
     def suspend_domains(self, domains: "Mapping[bytes, int] | None") -> None:
         """Start no delivery to these domains until the given times; see scheduler/suspension.py.
 
-        Recipients that wait for their destination come back later; running deliveries go on.
+        Recipients that wait for their destination come back later; running deliveries go on.  What waits because of
+        earlier suspensions is due.
         """
+        if self._suspended and self._suspended != domains:
+            for channel in self.channels:
+                channel.resume(self.now)
         self._suspended = domains
         if not domains:
             return
         for channel in self.channels:
             if channel.room is not None:
                 for delivery in channel.room.remove(lambda item: self._is_suspended(item.recipient)):
+                    channel.postponed.add(delivery.job.number)
                     self.results.release(delivery.job)
 
     def _is_suspended(self, recipient: bytes) -> bool:
@@ -339,6 +344,7 @@ class Scheduler:
         """Leave a recipient of a suspended domain undone until the suspension ends, or the next attempt."""
         job.position += bool(job.recipient_indexes)
         job.pending += 1
+        self.channels[job.channel].postponed.add(job.number)
         end = suspension_of(self._suspended, record[2].rpartition(b"@")[2], self.now)
         if end:
             job.retry = min(job.retry, max(end, self.now + 1))

@@ -48,6 +48,35 @@ def test_an_unlimited_suspension_lasts_until_it_is_removed(harness: SchedulerHar
     assert harness.running == [b"a@other.net"]
 
 
+def test_what_waited_for_a_suspension_is_tried_when_it_ends(harness: SchedulerHarness) -> None:
+    """Whoever asked for an attempt just before the scheduler knew of the end has no need to ask again."""
+    harness.scheduler.suspend_domains({b"other.net": NO_END, b"third.net": NO_END})
+    harness.old(7, b"s@x", remote=b"Ta@other.net\0")
+    harness.old(8, b"s@x", remote=b"Tb@third.net\0")
+    harness.scanner.find_old(NOW)
+    harness.turn()
+    harness.scheduler.retry_all()
+    harness.turn()
+    harness.scheduler.suspend_domains({b"third.net": NO_END})
+    harness.turn()
+    assert harness.running == [b"a@other.net"]
+    harness.scheduler.suspend_domains(None)
+    harness.turn()
+    assert harness.running == [b"a@other.net", b"b@third.net"]
+
+
+def test_an_attempt_that_is_still_open_comes_back_at_the_end_of_a_suspension(harness: SchedulerHarness) -> None:
+    harness.scheduler.suspend_domains({b"other.net": NO_END})
+    harness.old(7, b"s@x", remote=b"Ta@other.net\0Tb@third.net\0")
+    harness.scanner.find_old(NOW)
+    harness.turn()
+    assert harness.running == [b"b@third.net"]
+    harness.scheduler.suspend_domains(None)
+    harness.report(b"b@third.net", b"K")
+    harness.turn(1)
+    assert harness.running == [b"a@other.net"]
+
+
 def test_local_domains_are_suspended_too(harness: SchedulerHarness) -> None:
     harness.scheduler.suspend_domains({b"example.org": NO_END})
     serial = harness.admit(9, b"Fs@x\0Tj@example.org\0")

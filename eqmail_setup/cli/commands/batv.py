@@ -1,9 +1,13 @@
 """`eqmail batv`: signed senders."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from eqmail_setup.cli.commands.return_path import run
-from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.commands.return_path import add_verbs
+
+if TYPE_CHECKING:
+    from eqmail_setup.mail.return_path import SenderScheme
 
 
 @click.group("batv")
@@ -20,46 +24,10 @@ def command() -> None:
     """
 
 
-@command.command("on")
-@change_options
-@click.pass_context
-def on(context: click.Context, change: ChangeOptions) -> int:
-    """Make a secret, unless there is one.
+def _scheme() -> "SenderScheme":
+    from eqmail_setup.mail.return_path import BATV
 
-    \b
-    Examples:
-      eqmail batv on
-    """
-    from eqmail_setup.mail.return_path import BATV, plan_on
-
-    return run(context, change, BATV, plan_on)
+    return BATV
 
 
-@command.command("rotate")
-@change_options
-@click.pass_context
-def rotate(context: click.Context, change: ChangeOptions) -> int:
-    """Make a new current secret; bounces to senders of the last two are still accepted.
-
-    \b
-    Examples:
-      eqmail batv rotate
-    """
-    from eqmail_setup.mail.return_path import BATV, plan_rotate
-
-    return run(context, change, BATV, plan_rotate)
-
-
-@command.command("off")
-@change_options
-@click.pass_context
-def off(context: click.Context, change: ChangeOptions) -> int:
-    """Remove the secrets; bounces to senders made with them are refused.
-
-    \b
-    Examples:
-      eqmail batv off
-    """
-    from eqmail_setup.mail.return_path import BATV, plan_off
-
-    return run(context, change, BATV, plan_off)
+add_verbs(command, _scheme)

@@ -1,9 +1,13 @@
 """`eqmail srs`: rewritten senders of forwarded mail."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from eqmail_setup.cli.commands.return_path import run
-from eqmail_setup.cli.options import ChangeOptions, change_options
+from eqmail_setup.cli.commands.return_path import add_verbs
+
+if TYPE_CHECKING:
+    from eqmail_setup.mail.return_path import SenderScheme
 
 
 @click.group("srs")
@@ -20,46 +24,10 @@ def command() -> None:
     """
 
 
-@command.command("on")
-@change_options
-@click.pass_context
-def on(context: click.Context, change: ChangeOptions) -> int:
-    """Make a secret, unless there is one.
+def _scheme() -> "SenderScheme":
+    from eqmail_setup.mail.return_path import SRS
 
-    \b
-    Examples:
-      eqmail srs on
-    """
-    from eqmail_setup.mail.return_path import SRS, plan_on
-
-    return run(context, change, SRS, plan_on)
+    return SRS
 
 
-@command.command("rotate")
-@change_options
-@click.pass_context
-def rotate(context: click.Context, change: ChangeOptions) -> int:
-    """Make a new current secret; bounces to senders of the last two are still accepted.
-
-    \b
-    Examples:
-      eqmail srs rotate
-    """
-    from eqmail_setup.mail.return_path import SRS, plan_rotate
-
-    return run(context, change, SRS, plan_rotate)
-
-
-@command.command("off")
-@change_options
-@click.pass_context
-def off(context: click.Context, change: ChangeOptions) -> int:
-    """Remove the secrets; bounces to senders made with them are refused.
-
-    \b
-    Examples:
-      eqmail srs off
-    """
-    from eqmail_setup.mail.return_path import SRS, plan_off
-
-    return run(context, change, SRS, plan_off)
+add_verbs(command, _scheme)

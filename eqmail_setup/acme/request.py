@@ -9,6 +9,7 @@ Source: RFC 8555; RFC 9773 (renewal information).
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from acme import challenges as kinds
 from acme import client, errors, messages
@@ -29,10 +30,15 @@ from eqmail_setup.acme.proof import Proof
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.mail.certificates import Key
 
+if TYPE_CHECKING:
+    import requests
+
 DEADLINE = timedelta(minutes=5)
 """How long the authority may take to look at the proofs and to issue."""
 
 _ACCOUNT_KEY_BITS = 2048
+# Nonces of one request that the server may refuse.
+_NONCES = 5
 
 
 @kinds.ChallengeResponse.register
@@ -52,6 +58,20 @@ class TlsAlpn(kinds.KeyAuthorizationChallenge):
     def validation(self, account_key: JWK, **_: object) -> str:
         """Return what the digest in the certificate is of."""
         return self.key_authorization(account_key)
+
+
+class AcmeNetwork(client.ClientNetwork):
+    """Repeats a request whose nonce the server does not take, as RFC 8555 section 6.5 wants; the library does once."""
+
+    def post(self, *args: Any, **options: Any) -> "requests.Response":
+        """Send a signed request and check the response."""
+        for _ in range(_NONCES):
+            try:
+                return self._post_once(*args, **options)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return self._post_once(*args, **options)
 
 
 def request_certificate(
@@ -116,7 +136,7 @@ def _connect(site: Site, order: AcmeOrder) -> client.ClientV2:
     else:
         secret = rsa.generate_private_key(public_exponent=65537, key_size=_ACCOUNT_KEY_BITS)
     assert isinstance(secret, rsa.RSAPrivateKey)
-    network = client.ClientNetwork(
+    network = AcmeNetwork(
         JWKRSA(key=ComparableRSAKey(secret)),
         verify_ssl=order.ca or True,  # type: ignore[arg-type]  # requests takes the file of an authority, too
         user_agent=f"eqmail/{VERSION}",

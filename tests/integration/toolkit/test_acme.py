@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from acme import messages
 
 from eqmail_setup import periodic
 from eqmail_setup.acme import renewal
 from eqmail_setup.acme.account import Failures, read_failures
 from eqmail_setup.acme.renewal import LONGEST_PAUSE_S, after_failure
+from eqmail_setup.acme.request import AcmeNetwork
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import ExitCode
 from eqmail_setup.installation.build_config import load_site
@@ -29,6 +31,25 @@ from tests.support.update_server import UpdateServer
 pytestmark = pytest.mark.skipif(not is_here(), reason="needs pebble")
 NAME, OTHER = "mail.example.org", "mx.example.org"
 Command = Callable[..., tuple[int, str]]
+
+
+def test_a_request_is_repeated_with_other_nonces_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[messages.Error] = []
+
+    def post_once(*_: object) -> str:
+        if refusals:
+            raise refusals.pop()
+        return "accepted"
+
+    network = AcmeNetwork(None)
+    monkeypatch.setattr(network, "_post_once", post_once)
+    refusals += [messages.Error.with_code("badNonce")] * 5
+    assert network.post("url") == "accepted"
+    for many in ([messages.Error.with_code("badNonce")] * 6, [messages.Error.with_code("malformed")]):
+        refusals += many
+        with pytest.raises(messages.Error):
+            network.post("url")
+        assert not refusals
 
 
 @pytest.fixture
